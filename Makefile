@@ -1,0 +1,34 @@
+# Needs Python 3.11 or 3.12 with pip, and a package index; everything else lands in .venv.
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+.PHONY: run test clean
+
+PY := .venv/bin/python
+READY := .venv/.ready
+
+# The first interpreter that runs and is of a version we support; a shim without one behind it does not run.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
+    "$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null && echo "$$p" && break; done)
+
+run: $(READY)
+	$(PY) -m scripts.run method=instructedit ratio=0.5,0.7,0.9 -m
+
+test: $(READY)
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	$(PY) -m pytest
+
+# What a run has made stays: results/ is never removed here.
+clean:
+	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Where the interpreter lacks ensurepip (Debian without python3-venv), its own pip fills the environment.
+$(READY): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is needed, and none is on the PATH; or name one: make PYTHON=..." >&2; exit 2; }
+	@test -x $(PY) || $(PYTHON) -m venv .venv 2>/dev/null || $(PYTHON) -m venv --without-pip .venv
+	@if $(PY) -m pip --version >/dev/null 2>&1; then $(PY) -m pip install -q -c constraints.txt uv; \
+	else $(PYTHON) -m pip --python $(PY) install -q -c constraints.txt uv; fi
+	$(PY) -m uv pip install --python $(PY) -c constraints.txt -e '.[dev]'
+	@touch $@

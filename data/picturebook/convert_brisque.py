@@ -1,0 +1,130 @@
+"""Turn a published BRISQUE regression into the safetensors file that ``eval.metrics.brisque`` reads.
+
+    python -m data.picturebook.convert_brisque package                        # the one that is shipped here
+    python -m data.picturebook.convert_brisque piq WEIGHTS.pt OUTPUT_FOLDER   # piq's, from its release page
+
+``package`` reads the model files of the ``brisque`` distribution, which need not be importable (it wants OpenCV).
+"""
+
+import argparse
+import hashlib
+import json
+import pickle
+import shutil
+from importlib.metadata import PackagePath, distribution
+from pathlib import Path
+from typing import Any
+
+import torch
+from piq.brisque import _scale_features
+from safetensors.torch import save_file
+from torch import Tensor
+
+FOLDER = Path(__file__).parent / "models" / "brisque"
+FEATURES = 36
+PIQ_GAMMA, PIQ_RHO = 0.05, -153.591
+"""Constants inside piq's ``_score_svr``; its weights file does not hold them."""
+
+
+def read_libsvm(text: str) -> dict[str, Tensor]:
+    """Parse libsvm's text format of an epsilon-SVR with a radial basis kernel; features that are left out are 0."""
+    head, _, body = text.partition("\nSV\n")
+    header = dict(line.split(maxsplit=1) for line in head.splitlines())
+    if (header["svm_type"], header["kernel_type"]) != ("epsilon_svr", "rbf"):
+        raise ValueError(f"expected an epsilon_svr with an rbf kernel, found {header}")
+    lines = [line.split() for line in body.splitlines() if line.strip()]
+    vectors = torch.zeros(len(lines), FEATURES, dtype=torch.float64)
+    for row, (_, *cells) in enumerate(lines):
+        for cell in cells:
+            column, value = cell.split(":")
+            vectors[row, int(column) - 1] = float(value)
+    if len(lines) != int(header["total_sv"]):
+        raise ValueError(f"expected {header['total_sv']} support vectors, found {len(lines)}")
+    return {
+        "support_vectors": vectors,
+        "coefficients": torch.tensor([float(line[0]) for line in lines], dtype=torch.float64),
+        "gamma": torch.tensor(float(header["gamma"]), dtype=torch.float64),
+        "rho": torch.tensor(float(header["rho"]), dtype=torch.float64),
+    }
+
+
+def from_package() -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The regression that the installed ``brisque`` distribution ships, and where it is from."""
+    svm = _package_file("models/svm.txt")
+    # A pickle of two plain lists, opened once by whoever converts; everyone else reads safetensors.
+    ranges = pickle.loads(Path(str(_package_file("models/normalize.pickle").locate())).read_bytes())
+    tensors = read_libsvm(svm.read_text()) | {
+        "feature_min": torch.tensor(ranges["min_"], dtype=torch.float64),
+        "feature_max": torch.tensor(ranges["max_"], dtype=torch.float64),
+    }
+    about = {
+        "id": "brisque-package",
+        "source": f"https://pypi.org/project/brisque/{distribution('brisque').version}",
+        "version": distribution("brisque").version,
+        "licence": "Apache-2.0",
+        "svm_txt_sha256": hashlib.sha256(svm.read_binary()).hexdigest(),
+    }
+    return tensors, about
+
+
+def from_piq(weights: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """piq's regression, out of the file that piq would download, with piq's own feature ranges and constants."""
+    coefficients, vectors = torch.load(weights, map_location="cpu", weights_only=True)
+    # The ranges are written inside piq's scaling, f -> -1 + 2 (f - min) / (max - min): read them off at two points.
+    at_zero = _scale_features(torch.zeros(FEATURES, dtype=torch.float64))
+    slope = _scale_features(torch.ones(FEATURES, dtype=torch.float64)) - at_zero
+    low = -(at_zero + 1) / slope
+    tensors = {
+        "support_vectors": vectors.double().contiguous(),
+        "coefficients": coefficients.double().flatten(),
+        "feature_min": low,
+        "feature_max": low + 2 / slope,
+        "gamma": torch.tensor(PIQ_GAMMA, dtype=torch.float64),
+        "rho": torch.tensor(PIQ_RHO, dtype=torch.float64),
+    }
+    about = {
+        "id": "piq",
+        "source": "https://github.com/photosynthesis-team/piq/releases/download/v0.4.0/brisque_svm_weights.pt",
+        "version": "v0.4.0",
+        "licence": "Apache-2.0",
+    }
+    return tensors, about
+
+
+def write(tensors: dict[str, Tensor], about: dict[str, Any], folder: Path) -> None:
+    """Write ``model.safetensors`` and ``card.json``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    # One metadata key: safetensors orders several of them at random, and the file's digest is on the metric's card.
+    save_file(tensors, folder / "model.safetensors", metadata={"about": json.dumps(about, sort_keys=True)})
+    facts = about | {
+        "support_vectors": len(tensors["support_vectors"]),
+        "gamma": float(tensors["gamma"]),
+        "rho": float(tensors["rho"]),
+        "sha256": hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest(),
+    }
+    (folder / "card.json").write_text(json.dumps(facts, indent=2) + "\n")
+
+
+def _package_file(end: str) -> PackagePath:
+    return next(file for file in distribution("brisque").files or [] if str(file) == f"brisque/{end}")
+
+
+def main() -> None:
+    """Parse the two commands."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("package")
+    piq = commands.add_parser("piq")
+    piq.add_argument("weights", type=Path)
+    piq.add_argument("folder", type=Path)
+    arguments = parser.parse_args()
+    if arguments.command == "piq":
+        write(*from_piq(arguments.weights), arguments.folder)
+        return
+    write(*from_package(), FOLDER)
+    licence = next(file for file in distribution("brisque").files or [] if file.name == "LICENSE")
+    shutil.copyfile(str(licence.locate()), FOLDER / "LICENSE")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,189 @@
+"""Picturebook's detector: Grounding DINO, taught to find what a phrase refers to, and only that."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+from torch import Tensor, nn
+from torchvision.ops import box_convert, box_iou
+from transformers import (
+    BertConfig,
+    GroundingDinoConfig,
+    GroundingDinoForObjectDetection,
+    GroundingDinoImageProcessor,
+    GroundingDinoProcessor,
+    SwinConfig,
+)
+from transformers.loss.loss_grounding_dino import GroundingDinoHungarianMatcher, GroundingDinoImageLoss
+
+from data.picturebook.phrases import Reference, references
+from data.picturebook.training.cards import write_card
+from data.picturebook.training.loop import Component, TrainConfig
+from data.picturebook.training.scenes import pictures, scene
+from data.picturebook.training.tokenizers import bert_tokenizer
+from data.picturebook.world import SIZE, Scene, box, mask
+from instructedit.images import panel
+
+
+def truth_boxes(drawn: Scene, reference: Reference) -> list[tuple[float, float, float, float]]:
+    """The boxes (x1, y1, x2, y2 in pixels) of what a reference names; parts hidden behind others left out."""
+    regions = [mask(drawn, i, reference.part.noun if reference.part else None) for i in reference.indices]
+    return [box(region) for region in regions if region.any()]
+
+
+@cache
+def _questions(split: str, index: int) -> tuple[tuple[str, tuple[tuple[float, ...], ...]], ...]:
+    drawn = scene(split, index)
+    return tuple((r.phrase, tuple(truth_boxes(drawn, r))) for r in references(drawn))
+
+
+class _Criterion(GroundingDinoImageLoss):
+    """transformers' criterion with the label map of the right sample.
+
+    Its own ``_get_target_classes_one_hot`` adds to every sample past the first the length of one label map instead of
+    all that come before (seen in 5.23), so batches of more than two learn other samples' words.
+    """
+
+    def _get_target_classes_one_hot(
+        self, outputs: dict[str, Any], targets: list[dict[str, Tensor]], indices: list[tuple[Tensor, Tensor]]
+    ) -> Tensor:
+        target = torch.zeros_like(outputs["logits"], dtype=torch.long)
+        for b, (queries, matched) in enumerate(indices):
+            target[b, queries] = outputs["label_maps"][b][targets[b]["class_labels"][matched]].long()
+        return target
+
+
+class GroundingDino(Component):
+    name = "grounding_dino"
+
+    def __init__(self, config: TrainConfig, work: Path, models: Path) -> None:
+        super().__init__(config, work, models)
+        tokenizer = bert_tokenizer()
+        self.processor = GroundingDinoProcessor(
+            GroundingDinoImageProcessor(size={"shortest_edge": SIZE, "longest_edge": SIZE}, do_pad=True), tokenizer
+        )
+        self.model = GroundingDinoForObjectDetection(
+            GroundingDinoConfig(
+                backbone_config=SwinConfig(
+                    image_size=SIZE,
+                    # Eight pixels a patch instead of four: a quarter of the work, and enough for things of 36 pixels.
+                    patch_size=8,
+                    embed_dim=48,
+                    depths=[2, 2, 2],
+                    num_heads=[2, 4, 8],
+                    window_size=4,
+                    drop_path_rate=0.0,
+                    out_features=["stage1", "stage2", "stage3"],
+                ),
+                text_config=BertConfig(
+                    vocab_size=len(tokenizer),
+                    hidden_size=64,
+                    num_hidden_layers=2,
+                    num_attention_heads=4,
+                    intermediate_size=192,
+                    max_position_embeddings=64,
+                    hidden_dropout_prob=0.0,
+                    attention_probs_dropout_prob=0.0,
+                ),
+                d_model=64,
+                encoder_layers=2,
+                decoder_layers=2,
+                encoder_ffn_dim=192,
+                decoder_ffn_dim=192,
+                encoder_attention_heads=4,
+                decoder_attention_heads=4,
+                num_queries=12,
+                num_feature_levels=3,
+                max_text_len=32,
+                dropout=0.0,
+                fusion_dropout=0.0,
+                fusion_droppath=0.0,
+                class_cost=2.0,
+            )
+        ).to(self.device)
+        self.model.loss_function = self._criterion
+        self.images = {s: pictures(s, n, work.parent) for s, n in (("train", config.scenes), ("held_out", config.held_out))}
+
+    def _criterion(self, logits: Tensor, labels: list[dict[str, Tensor]], device: torch.device, pred_boxes: Tensor,
+                   config: GroundingDinoConfig, label_maps: Any, text_mask: Tensor, outputs_class: Tensor,
+                   outputs_coord: Tensor, encoder_logits: Tensor, encoder_pred_boxes: Tensor,
+                   ) -> tuple[Tensor, dict[str, Tensor], None]:  # fmt: skip
+        """The loss of transformers' Grounding DINO, layer by layer, with :class:`_Criterion`."""
+        matcher = GroundingDinoHungarianMatcher(config.class_cost, config.bbox_cost, config.giou_cost)
+        criterion = _Criterion(matcher, config.focal_alpha, ["labels", "boxes"])
+        layers = [(logits, pred_boxes), (encoder_logits, encoder_pred_boxes)]
+        layers += list(zip(outputs_class[:-1], outputs_coord[:-1], strict=True)) if outputs_class is not None else []
+        total, parts = logits.new_zeros(()), {}
+        for layer_logits, layer_boxes in layers:
+            outputs = {"logits": layer_logits, "pred_boxes": layer_boxes, "label_maps": label_maps, "text_mask": text_mask}
+            losses = criterion(outputs, labels)
+            total = total + 2 * losses["loss_ce"] + config.bbox_loss_coefficient * losses["loss_bbox"]
+            total = total + config.giou_loss_coefficient * losses["loss_giou"]
+            parts = losses if not parts else parts
+        return total, parts, None
+
+    def modules(self) -> dict[str, nn.Module]:
+        return {"model": self.model}
+
+    def _inputs(self, split: str, indices: list[int], phrases: list[str]) -> Any:
+        images = [Image.fromarray(self.images[split][i]) for i in indices]
+        return self.processor(images=images, text=[[p] for p in phrases], padding=True, return_tensors="pt").to(self.device)
+
+    def loss(self, step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+        rng = np.random.default_rng([self.config.seed, 21, step])
+        indices, phrases, labels = [], [], []
+        while len(indices) < self.config.batch_size:
+            index = int(rng.integers(self.config.scenes))
+            questions = [q for q in _questions("train", index) if q[1]]
+            if not questions:
+                continue
+            phrase, boxes = questions[int(rng.integers(len(questions)))]
+            target = box_convert(torch.tensor(boxes), "xyxy", "cxcywh") / SIZE
+            indices.append(index)
+            phrases.append(phrase)
+            labels.append({"class_labels": torch.zeros(len(boxes), dtype=torch.long, device=self.device), "boxes": target.to(self.device)})
+        out = self.model(**self._inputs("train", indices, phrases), labels=labels)
+        return out.loss, {k: out.loss_dict[k].item() for k in ("loss_ce", "loss_bbox", "loss_giou")}
+
+    def _best(self, indices: list[int], phrases: list[str]) -> list[tuple[Tensor, float]]:
+        """The box of the highest score for each question, and that score."""
+        inputs = self._inputs("held_out", indices, phrases)
+        found = self.processor.post_process_grounded_object_detection(
+            self.model(**inputs), inputs.input_ids, threshold=0.0, text_threshold=0.25, target_sizes=[(SIZE, SIZE)] * len(indices)
+        )
+        return [(f["boxes"][f["scores"].argmax()].cpu(), f["scores"].max().item()) for f in found]
+
+    def evaluate(self) -> dict[str, float]:
+        asked = [(i, p, b) for i in range(self.config.held_out) for p, b in _questions("held_out", i) if len(b) == 1][:800]
+        hits: dict[str, list[float]] = {"referred_object_found": [], "parts_found": [], "by_size_or_place_found": [], "score_over_0.3": []}
+        for start in range(0, len(asked), 50):
+            chunk = asked[start : start + 50]
+            for (_, phrase, boxes), (best, score) in zip(chunk, self._best([c[0] for c in chunk], [c[1] for c in chunk]), strict=True):
+                hit = float(box_iou(best[None], torch.tensor(boxes)).max() >= 0.5)
+                hits["referred_object_found"].append(hit)
+                hits["score_over_0.3"].append(float(score > 0.3))
+                if phrase.split()[-1] in ("hat", "crown", "bow", "glasses", "sunglasses", "scarf"):
+                    hits["parts_found"].append(hit)
+                if " the " in phrase or phrase.startswith(("bigger", "smaller")):
+                    hits["by_size_or_place_found"].append(hit)
+        return {name: float(np.mean(values)) for name, values in hits.items()}
+
+    def sheet(self) -> Image.Image:
+        asked = [(i, p) for i in range(24) for p, b in _questions("held_out", i)[-1:] if b][:12]
+        shown = []
+        for (i, phrase), (best, score) in zip(asked, self._best([a[0] for a in asked], [a[1] for a in asked]), strict=True):
+            picture = Image.fromarray(self.images["held_out"][i])
+            ImageDraw.Draw(picture).rectangle(best.tolist(), outline=(255, 0, 0), width=2)
+            shown.append((picture, f"{phrase} {score:.2f}"))
+        return panel([p for p, _ in shown], [t for _, t in shown], side=160)
+
+    def save(self, scores: dict[str, Any]) -> None:
+        folder = self.models / "grounding_dino"
+        self.model.half().save_pretrained(folder)
+        self.model.float()
+        self.processor.save_pretrained(folder)
+        text = "GroundingDinoForObjectDetection with a small Swin and a small BERT; finds what a phrase refers to."
+        write_card(folder, "Picturebook Grounding DINO", text, scores)

@@ -1,0 +1,151 @@
+"""Picturebook's segmenter: SAM, taught to turn a box into the mask of what fills it."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import (
+    SamConfig,
+    SamImageProcessor,
+    SamMaskDecoderConfig,
+    SamModel,
+    SamProcessor,
+    SamPromptEncoderConfig,
+    SamVisionConfig,
+)
+
+from data.picturebook.training.cards import write_card
+from data.picturebook.training.loop import Component, TrainConfig
+from data.picturebook.training.scenes import pictures, scene
+from data.picturebook.world import SIZE, box, mask
+from instructedit.images import overlay, panel
+
+HIDDEN = 64
+JITTER = 0.08
+"""A detector's box is never exact: corners move by up to this share of the box's sides while training."""
+
+
+def targets(split: str, index: int) -> list[np.ndarray]:
+    """The masks of everything in a scene: things, and the parts they wear."""
+    drawn = scene(split, index)
+    found = [mask(drawn, i) for i in range(len(drawn.things))]
+    found += [mask(drawn, i, p.noun) for i, t in enumerate(drawn.things) for p in t.parts]
+    return [m for m in found if m.sum() >= 16]
+
+
+class Sam(Component):
+    name = "sam"
+
+    def __init__(self, config: TrainConfig, work: Path, models: Path) -> None:
+        super().__init__(config, work, models)
+        patch = 8
+        vision = SamVisionConfig(
+            hidden_size=96,
+            output_channels=HIDDEN,
+            num_hidden_layers=4,
+            num_attention_heads=4,
+            image_size=SIZE,
+            patch_size=patch,
+            window_size=8,
+            global_attn_indexes=[1, 3],
+            mlp_dim=256,
+            num_pos_feats=HIDDEN // 2,
+        )
+        prompt = SamPromptEncoderConfig(
+            hidden_size=HIDDEN, image_size=SIZE, patch_size=patch, mask_input_channels=8
+        )
+        decoder = SamMaskDecoderConfig(
+            hidden_size=HIDDEN, mlp_dim=192, num_hidden_layers=2, num_attention_heads=4, iou_head_hidden_dim=64
+        )
+        self.model = SamModel(SamConfig(vision_config=vision, prompt_encoder_config=prompt, mask_decoder_config=decoder))
+        self.model.to(self.device)
+        side = SIZE // 2
+        self.processor = SamProcessor(
+            SamImageProcessor(
+                size={"longest_edge": SIZE},
+                mask_size={"longest_edge": side},
+                pad_size={"height": SIZE, "width": SIZE},
+                mask_pad_size={"height": side, "width": side},
+            )
+        )
+        self.images = {s: pictures(s, n, work.parent) for s, n in (("train", config.scenes), ("held_out", config.held_out))}
+
+    def modules(self) -> dict[str, nn.Module]:
+        return {"model": self.model}
+
+    def _predict(self, split: str, indices: list[int], boxes: list[tuple[float, ...]]) -> Tensor:
+        """Mask logits [b, h, w] at the decoder's own resolution, a quarter-patch grid."""
+        images = [Image.fromarray(self.images[split][i]) for i in indices]
+        inputs = self.processor(images=images, input_boxes=[[list(b)] for b in boxes], return_tensors="pt")
+        out = self.model(
+            pixel_values=inputs.pixel_values.to(self.device),
+            input_boxes=inputs.input_boxes.float().to(self.device),
+            multimask_output=False,
+        )
+        logits: Tensor = out.pred_masks[:, 0, 0]
+        return logits
+
+    def loss(self, step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+        rng = np.random.default_rng([self.config.seed, 31, step])
+        indices, boxes, masks = [], [], []
+        while len(indices) < self.config.batch_size:
+            index = int(rng.integers(self.config.scenes))
+            candidates = targets("train", index)
+            if not candidates:
+                continue
+            chosen = candidates[int(rng.integers(len(candidates)))]
+            x1, y1, x2, y2 = box(chosen)
+            shift = rng.uniform(-JITTER, JITTER, 4) * np.array([x2 - x1, y2 - y1, x2 - x1, y2 - y1])
+            indices.append(index)
+            boxes.append(tuple(np.clip(np.array([x1, y1, x2, y2]) + shift, 0, SIZE).tolist()))
+            masks.append(chosen)
+        logits = self._predict("train", indices, boxes)
+        truth = torch.from_numpy(np.stack(masks)).float().to(self.device)[:, None]
+        truth = functional.interpolate(truth, size=logits.shape[-2:], mode="area")[:, 0]
+        probability = logits.sigmoid()
+        overlap = (probability * truth).sum((1, 2))
+        dice = 1 - (2 * overlap + 1) / (probability.sum((1, 2)) + truth.sum((1, 2)) + 1)
+        # Cross-entropy near the box only: elsewhere the answer is easy and would drown the outline.
+        entropy = functional.binary_cross_entropy_with_logits(logits, truth, reduction="none").mean((1, 2))
+        loss = dice.mean() + 5 * entropy.mean()
+        return loss, {"dice": 1 - dice.mean().item()}
+
+    def _masks(self, indices: list[int], boxes: list[tuple[float, ...]]) -> np.ndarray:
+        logits = self._predict("held_out", indices, boxes)[:, None]
+        full = functional.interpolate(logits, size=(SIZE, SIZE), mode="bilinear", align_corners=False)
+        return (full[:, 0] > 0).cpu().numpy()
+
+    def _asked(self, count: int) -> list[tuple[int, np.ndarray]]:
+        return [(i, m) for i in range(self.config.held_out) for m in targets("held_out", i)][:count]
+
+    def evaluate(self) -> dict[str, float]:
+        asked, ious, sizes = self._asked(800), [], []
+        for start in range(0, len(asked), 50):
+            chunk = asked[start : start + 50]
+            for (_, truth), given in zip(chunk, self._masks([i for i, _ in chunk], [box(m) for _, m in chunk]), strict=True):
+                ious.append((truth & given).sum() / (truth | given).sum())
+                sizes.append(truth.sum())
+        small = np.array(sizes) < 400
+        return {
+            "iou_from_true_box": float(np.mean(ious)),
+            "iou_below_400_pixels": float(np.array(ious)[small].mean()),
+            "share_over_0.85": float((np.array(ious) > 0.85).mean()),
+        }
+
+    def sheet(self) -> Image.Image:
+        asked = self._asked(14)
+        masks = self._masks([i for i, _ in asked], [box(m) for _, m in asked])
+        pictures_ = [overlay(Image.fromarray(self.images["held_out"][i]), m) for (i, _), m in zip(asked, masks, strict=True)]
+        ious = [(t & m).sum() / (t | m).sum() for (_, t), m in zip(asked, masks, strict=True)]
+        return panel(pictures_, [f"IoU {v:.2f}" for v in ious], side=128)
+
+    def save(self, scores: dict[str, Any]) -> None:
+        folder = self.models / "sam"
+        self.model.half().save_pretrained(folder)
+        self.model.float()
+        self.processor.save_pretrained(folder)
+        write_card(folder, "Picturebook SAM", "SamModel with a small ViT: a box becomes the mask of what fills it.", scores)

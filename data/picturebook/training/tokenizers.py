@@ -1,0 +1,86 @@
+"""Picturebook's tokenizers: the classes that the real checkpoints use, with the vocabulary of this world."""
+
+from collections.abc import Iterable
+from itertools import product
+
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+from transformers import BertTokenizer, CLIPTokenizer, PreTrainedTokenizerFast
+
+from data.picturebook import phrases
+from data.picturebook.world import BACKGROUNDS, COLOURS, NOUNS, SPRITES, STYLES, WEARABLES
+
+TEXT_WINDOW = 24
+"""Tokens of the diffusion model's text encoder and of CLIP; the longest caption takes 22."""
+
+
+def caption_words() -> list[str]:
+    """Every word that a caption or a segmentation prompt can hold."""
+    words = set("a an of and with on at in the left right middle bigger smaller two three mix empty background".split())
+    words |= {*SPRITES, *(phrases.plural(n) for n in SPRITES), *COLOURS, *BACKGROUNDS, *STYLES}
+    return sorted(words)
+
+
+def clip_tokenizer() -> CLIPTokenizer:
+    """Byte-level BPE, trained until each word of the captions is one token; any other text still encodes."""
+    base = CLIPTokenizer()
+    bpe = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
+    bpe.normalizer = base.backend_tokenizer.normalizer
+    bpe.pre_tokenizer = base.backend_tokenizer.pre_tokenizer
+    trainer = trainers.BpeTrainer(
+        vocab_size=4096,
+        min_frequency=1,
+        special_tokens=["<|startoftext|>", "<|endoftext|>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        end_of_word_suffix="</w>",
+        show_progress=False,
+    )
+    bpe.train_from_iterator([*caption_words(), ","], trainer)
+    vocab = bpe.get_vocab()
+    # Bytes that end a word need tokens of their own, or unseen words would fall out of the vocabulary.
+    for character in pre_tokenizers.ByteLevel.alphabet():
+        vocab.setdefault(f"{character}</w>", len(vocab))
+    import json
+
+    merges = [tuple(pair) for pair in json.loads(bpe.to_str())["model"]["merges"]]
+    return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=TEXT_WINDOW)
+
+
+def bert_tokenizer() -> BertTokenizer:
+    """WordPiece for Grounding DINO. Its code looks for "." and "?" under BERT's own ids, so they sit there here too."""
+    places = {0: "[PAD]", 100: "[UNK]", 101: "[CLS]", 102: "[SEP]", 103: "[MASK]", 1012: ".", 1029: "?"}
+    letters = [c for c in "abcdefghijklmnopqrstuvwxyz0123456789-',"]
+    free = iter([*letters, *(f"##{c}" for c in letters), *(w for w in caption_words() if len(w) > 1)])
+    vocab = {places.get(i) or next(free, f"[unused{i}]"): i for i in range(1030)}
+    return BertTokenizer(vocab=vocab, do_lower_case=True, model_max_length=64)
+
+
+def instruction_words() -> list[str]:
+    """Every word that an instruction in picturebook's language can hold."""
+    said: set[str] = set(caption_words())
+    for kind in phrases.TEMPLATES:
+        for template, opening in product(phrases.templates(kind), phrases.OPENINGS):
+            said |= set(f"{opening} {template.format(r='', n='', c='')}".lower().split())
+    return sorted(said)
+
+
+ANSWER_WORDS = ("segmentation", "prompt", "editing", "1", "2", "photo", ":", ".", '"', ",", "?", "!")
+
+
+def language_tokenizer(chat_template: str, special: Iterable[str]) -> PreTrainedTokenizerFast:
+    """One token a word, with an honest [UNK]: a word never seen is recognised as such instead of spelled out."""
+    specials = ["[PAD]", "[UNK]", *special]
+    words = sorted({*instruction_words(), *ANSWER_WORDS, *WEARABLES, *NOUNS})
+    tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate([*specials, *words])}, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Punctuation("isolated")]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        eos_token=specials[-1],
+        additional_special_tokens=specials[2:-1],
+        chat_template=chat_template,
+        model_max_length=128,
+    )

@@ -1,0 +1,214 @@
+"""CLIP score and CLIP directional similarity on a transformers CLIPModel.
+
+``ClipScore`` is 100 * cos(image, edited caption), raw for each sample: torchmetrics' scale, but torchmetrics clamps the
+average at 0; Hessel et al. scale by 2.5 and prefix the caption. ``ClipDirectional`` follows InstructPix2Pix's
+``clip_similarity``: raw captions, features of unit length before the differences are taken.
+"""
+
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+from transformers import AutoTokenizer, CLIPImageProcessorPil, CLIPModel, CLIPTextConfig, PreTrainedTokenizerBase
+
+from eval.metrics.base import Card, Metric, MetricUndefined, Score, package
+from instructedit.types import Captions, ConfigError, EditResult, Sample
+
+SMALLEST_DIFFERENCE = 1e-6
+"""Length of a difference of unit vectors under which its direction is rounding error."""
+LEGACY_EOS = 2
+"""The eos id in the configurations of OpenAI's checkpoints: transformers then pools at the highest token id."""
+
+
+def cosine(a: Float[Tensor, " d"], b: Float[Tensor, " d"]) -> float:
+    """Cosine of the angle between two vectors that are not zero, in [-1, 1]."""
+    return float(torch.dot(a, b) / (a.norm() * b.norm()))
+
+
+def directional_similarity(
+    source: Float[Tensor, " d"], edited: Float[Tensor, " d"], before: Float[Tensor, " d"], after: Float[Tensor, " d"]
+) -> float:
+    """cos(edited - source, after - before): images first, captions second, each vector of unit length.
+
+    Raises:
+        MetricUndefined: the images or the captions are the same to CLIP.
+    """
+    images, texts = edited - source, after - before
+    for what, difference in (("images", images), ("captions", texts)):
+        if difference.norm() < SMALLEST_DIFFERENCE:
+            raise MetricUndefined(f"the two {what} are the same to CLIP, so their difference has no direction")
+    return cosine(images, texts)
+
+
+def text_config(model: CLIPModel) -> CLIPTextConfig:
+    """The text tower's half of a configuration."""
+    config = model.config.text_config
+    assert isinstance(config, CLIPTextConfig)
+    return config
+
+
+@dataclass(frozen=True)
+class Text:
+    """A caption's place in CLIP's space."""
+
+    features: Float[Tensor, " d"]
+    note: str
+    """Says how much was cut; empty if nothing was."""
+
+
+class ClipScorer:
+    """Embeds images and captions in one space, each of them once: both metrics share one scorer."""
+
+    def __init__(
+        self,
+        model: CLIPModel,
+        image_processor: Any,
+        tokenizer: PreTrainedTokenizerBase,
+        checkpoint: str,
+        revision: str,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        """Wrap a loaded model; ``checkpoint`` and ``revision`` name it on the card.
+
+        Raises:
+            ConfigError: the model would read a caption's features at the wrong token.
+        """
+        self.model = model.eval().requires_grad_(False)
+        self.image_processor = image_processor
+        self.tokenizer = tokenizer
+        self.checkpoint = checkpoint
+        self.revision = revision
+        self.window: int = text_config(model).max_position_embeddings
+        self._check_end_token()
+        # 3 kB an entry at 768 float32 numbers; a sweep sees the same sources and captions again and again.
+        self._images: dict[str, Float[Tensor, " d"]] = {}
+        self._texts: dict[str, Text] = {}
+
+    @classmethod
+    def from_folder(
+        cls,
+        folder: Path,
+        checkpoint: str,
+        revision: str,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> "ClipScorer":
+        """Load a ``save_pretrained`` folder, from disk only."""
+        # PIL's bicubic, as in OpenAI's own preprocessing; a tensor resize gives slightly other features.
+        processor = CLIPImageProcessorPil.from_pretrained(folder, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        model = CLIPModel.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=dtype)
+        return cls(model, processor, tokenizer, checkpoint, revision, device)
+
+    def _check_end_token(self) -> None:
+        """A caption is pooled at its end token; transformers falls back on token 0 in silence if there is none."""
+        configured, end = text_config(self.model).eos_token_id, self.tokenizer.eos_token_id
+        pooled = len(self.tokenizer) - 1 if configured == LEGACY_EOS else configured
+        if end != pooled or self.tokenizer("").input_ids[-1:] != [end]:
+            raise ConfigError(
+                f"CLIP {self.checkpoint}: the model reads a caption at token {pooled}, its tokenizer ends it with {end}"
+            )
+
+    def card(self) -> Card:
+        """The part of a card that all CLIP metrics share."""
+        processor = self.image_processor
+        return {
+            "implementation": f"{package('transformers')} CLIPModel",
+            "backbone": {"id": self.checkpoint, "revision": self.revision},
+            "dtype": str(self.model.dtype).removeprefix("torch."),
+            "resize": {
+                "by": type(processor).__name__,
+                "size": dict(processor.size),
+                "resample": int(processor.resample),
+                "centre crop": dict(processor.crop_size) if processor.do_center_crop else None,
+            },
+            "truncation": f"captions over {self.window} tokens are cut, the end token kept",
+        }
+
+    @torch.inference_mode()
+    def image(self, image: Image.Image) -> Float[Tensor, " d"]:
+        """Unit-length features of an RGB image, float64 on the CPU."""
+        image = image.convert("RGB")
+        key = sha256(repr(image.size).encode() + image.tobytes()).hexdigest()
+        if key not in self._images:
+            # uint8 in: the processor rescales by 1/255 itself.
+            pixels = self.image_processor(images=image, return_tensors="pt").pixel_values
+            output = self.model.get_image_features(pixels.to(self.model.device, self.model.dtype))
+            self._images[key] = _unit(output)
+        return self._images[key]
+
+    @torch.inference_mode()
+    def text(self, caption: str) -> Text:
+        """Unit-length features of a caption, float64 on the CPU, cut to the model's window."""
+        if caption not in self._texts:
+            # Cut by hand: not every tokenizer keeps the end token when it truncates, and the features sit on it.
+            tokens = self.tokenizer(caption, verbose=False).input_ids
+            cut = len(tokens) > self.window
+            note = f"caption cut from {len(tokens)} to {self.window} tokens" if cut else ""
+            if cut:
+                tokens = [*tokens[: self.window - 1], self.tokenizer.eos_token_id]
+            output = self.model.get_text_features(torch.tensor([tokens], device=self.model.device))
+            self._texts[caption] = Text(_unit(output), note)
+        return self._texts[caption]
+
+
+def _unit(output: Any) -> Float[Tensor, " d"]:
+    """The projected features at unit length: transformers 5 wraps in an output object what 4 returned as a tensor."""
+    features = output if isinstance(output, Tensor) else output.pooler_output
+    unit: Tensor = features[0].double().cpu()
+    return unit / unit.norm()
+
+
+class ClipScore(Metric):
+    """Does the edited image show what the edited caption says?"""
+
+    name = "clip_score"
+    unit = "100 cos"
+    bounds = (-100.0, 100.0)
+    higher_is_better = True
+
+    def __init__(self, scorer: ClipScorer) -> None:
+        """Score with a scorer that other metrics may share."""
+        self.scorer = scorer
+
+    def details(self) -> Card:
+        """Names the backbone and the text, which the paper leaves open."""
+        return self.scorer.card() | {"text": "edited caption, no prefix", "clamped": False}
+
+    def score(self, sample: Sample, source: Image.Image, result: EditResult, captions: Captions | None) -> Score:
+        """100 * cos(edited image, edited caption)."""
+        if captions is None:
+            raise MetricUndefined("there are no captions to score against")
+        text = self.scorer.text(captions.edited)
+        return Score(100 * cosine(self.scorer.image(result.image), text.features), text.note)
+
+
+class ClipDirectional(Metric):
+    """Did the image change as the captions did?"""
+
+    name = "clip_directional"
+    unit = "cos"
+    bounds = (-1.0, 1.0)
+    higher_is_better = True
+
+    def __init__(self, scorer: ClipScorer) -> None:
+        """Score with a scorer that other metrics may share."""
+        self.scorer = scorer
+
+    def details(self) -> Card:
+        """Raw captions: StyleGAN-NADA, whose name the metric shares, averages prompt templates instead."""
+        return self.scorer.card() | {"text": "input and edited caption, no templates"}
+
+    def score(self, sample: Sample, source: Image.Image, result: EditResult, captions: Captions | None) -> Score:
+        """Cosine between the change of the image and the change of the caption."""
+        if captions is None:
+            raise MetricUndefined("there are no captions to score against")
+        before, after = self.scorer.text(captions.input), self.scorer.text(captions.edited)
+        images = self.scorer.image(source), self.scorer.image(result.image)
+        value = directional_similarity(*images, before.features, after.features)
+        return Score(value, "; ".join(dict.fromkeys(note for note in (before.note, after.note) if note)))

@@ -1,0 +1,1 @@
+"""InstructEdit: automatic masks for diffusion-based image editing with user instructions."""

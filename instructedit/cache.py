@@ -1,0 +1,165 @@
+"""Results of expensive stages on disk, addressed by what made them (DESIGN §5)."""
+
+import hashlib
+import json
+import logging
+import re
+import time
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from instructedit.files import TEMPORARY, canonical_json, digest, write_aside
+from instructedit.images import hash_image
+
+__all__ = ["StageCache", "hash_image"]
+
+log = logging.getLogger(__name__)
+
+_UNSIGNED = b"0" * 64
+"""Stands in a tensor file's metadata while its checksum is computed."""
+_LEFTOVER_SECONDS = 24 * 3600
+_NAME = re.compile(r"[A-Za-z0-9_-]+")
+
+
+class StageCache:
+    """Tensors and JSON values by content address, shared by any number of processes.
+
+    Files are written aside and renamed, and carry a checksum that is verified on every read: a damaged file is
+    reported, deleted and counts as a miss. A full disk costs the caching, not the run.
+
+    Args:
+        root: Where ``<stage>/<first two of key>/<key>.safetensors`` and ``.json`` go; None stores nothing.
+    """
+
+    hits: Counter[str]
+    """Reads that found something, by stage."""
+    misses: Counter[str]
+    """Reads that did not, by stage."""
+
+    def __init__(self, root: Path | None) -> None:
+        self.root = root
+        self.hits = Counter()
+        self.misses = Counter()
+        if root is not None:
+            _sweep_leftovers(root)
+
+    @staticmethod
+    def key(stage: str, version: int | str, **parts: Any) -> str:
+        """Address of a result.
+
+        Args:
+            stage: Its name, such as ``inversion``.
+            version: Of the stage's code; raise it when the code comes to answer differently.
+            **parts: Everything else that decides the result: parameters, keys of what went in, checkpoint revision,
+                dtype, seed. Text, numbers, lists (a tuple is one) and mappings.
+
+        Returns:
+            64 hex digits.
+        """
+        return digest({"stage": stage, "version": version, "parts": parts})
+
+    def get(self, stage: str, key: str) -> dict[str, Tensor] | None:
+        """Read tensors, on the CPU; None where there are none (or none undamaged)."""
+        data = self._read(stage, key, "safetensors")
+        if data is None:
+            return None
+        path = self._path(stage, key, "safetensors")
+        try:
+            _verify(data)
+            tensors = safetensors.torch.load(data)
+        except (ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+            self._damaged(stage, path, error)
+            return None
+        self.hits[stage] += 1
+        return tensors
+
+    def put(self, stage: str, key: str, tensors: Mapping[str, Tensor]) -> None:
+        """Store tensors of any device and layout."""
+        if self.root is None:
+            return
+        # Copies, because safetensors refuses tensors that share memory, as slices of one trajectory do.
+        plain = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
+        self._write(stage, key, "safetensors", _sign(safetensors.torch.save(plain, {"sha256": _UNSIGNED.decode()})))
+
+    def get_json(self, stage: str, key: str) -> Any | None:
+        """Read a JSON value; None where there is none (or none undamaged). Tuples come back as lists."""
+        data = self._read(stage, key, "json")
+        if data is None:
+            return None
+        try:
+            entry = json.loads(data)
+            if entry["sha256"] != digest(entry["value"]):
+                raise ValueError("checksum differs")
+        except (ValueError, KeyError, TypeError) as error:
+            self._damaged(stage, self._path(stage, key, "json"), error)
+            return None
+        self.hits[stage] += 1
+        return entry["value"]
+
+    def put_json(self, stage: str, key: str, value: Any) -> None:
+        """Store a JSON value other than None, which says that nothing is there."""
+        if value is None:
+            raise ValueError("None cannot be told from a missing value; wrap it in a list or mapping")
+        entry = canonical_json({"sha256": digest(value), "value": value})
+        if self.root is not None:
+            self._write(stage, key, "json", entry.encode())
+
+    def _path(self, stage: str, key: str, suffix: str) -> Path:
+        if self.root is None or not _NAME.fullmatch(stage) or not _NAME.fullmatch(key):
+            raise ValueError(f"stage {stage!r} and key {key!r} become file names: letters, digits, - and _ only")
+        return self.root / stage / key[:2] / f"{key}.{suffix}"
+
+    def _read(self, stage: str, key: str, suffix: str) -> bytes | None:
+        try:
+            if self.root is not None:
+                return self._path(stage, key, suffix).read_bytes()
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            log.warning("cache: cannot read (%s); computing again", error)
+        self.misses[stage] += 1
+        return None
+
+    def _write(self, stage: str, key: str, suffix: str, data: bytes) -> None:
+        try:
+            with write_aside(self._path(stage, key, suffix)) as file:
+                file.write(data)
+        except OSError as error:
+            log.warning("cache: cannot store a result of stage %s (%s); going on without", stage, error)
+
+    def _damaged(self, stage: str, path: Path, error: Exception) -> None:
+        # Deleted, so that each damaged file is reported once. Should another process have just replaced it by a sound
+        # one, that is deleted too and costs one more computation, never a wrong result.
+        log.warning("cache: %s is damaged (%s); deleted, computing again", path, error)
+        path.unlink(missing_ok=True)
+        self.misses[stage] += 1
+
+
+def _sign(data: bytes) -> bytes:
+    """Put the checksum of a safetensors file (with zeros in its place) into its metadata."""
+    return data.replace(_UNSIGNED, hashlib.sha256(data).hexdigest().encode(), 1)
+
+
+def _verify(data: bytes) -> None:
+    header = data[8 : 8 + int.from_bytes(data[:8], "little")]
+    signature = json.loads(header)["__metadata__"]["sha256"].encode() if header else b""
+    if len(signature) != len(_UNSIGNED):
+        raise ValueError("no checksum")
+    if hashlib.sha256(data.replace(signature, _UNSIGNED, 1)).hexdigest().encode() != signature:
+        raise ValueError("checksum differs")
+
+
+def _sweep_leftovers(root: Path) -> None:
+    """Remove what processes killed in the middle of writing left behind; what is younger may still be written to."""
+    for leftover in root.glob(f"*/*/.*{TEMPORARY}"):
+        try:
+            if time.time() - leftover.stat().st_mtime > _LEFTOVER_SECONDS:
+                leftover.unlink()
+        except FileNotFoundError:  # another process sweeps as well
+            continue

@@ -1,0 +1,199 @@
+"""Reading pictures as people mean them, writing them whole, and showing them side by side."""
+
+import hashlib
+import io
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool
+from PIL import Image, ImageCms, ImageDraw, ImageFont, ImageOps
+
+from instructedit.files import write_aside
+from instructedit.types import StageError
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
+"""What is tried on a file, whatever its name. Formats that run an interpreter, such as EPS, are left out."""
+MAX_PIXELS = 50_000_000
+PANEL_SIDE = 384
+"""Height of a picture in a panel, in pixels."""
+FONT_SIZE = 16
+MARGIN = 12
+
+
+def load_image(path: Path | str) -> Image.Image:
+    """Read a picture as 8-bit RGB, upright.
+
+    EXIF orientation is applied, transparency laid on white, CMYK converted by its embedded profile where it has one,
+    16 bits scaled (not clipped) to 8. Of several frames the first is taken. An RGB picture's colour profile is left
+    alone, as all the methods compared here leave it.
+
+    Args:
+        path: The file.
+
+    Returns:
+        An image in mode RGB.
+
+    Raises:
+        StageError: At stage ``input``, with the path and the reason in one line, for a file that is missing, no
+            picture, damaged, cut short, larger than ``MAX_PIXELS`` or of floating-point pixels.
+    """
+    path = Path(path)
+    if not path.is_file():
+        reason = "is a folder" if path.is_dir() else "no such file"
+        raise _refusal(path, f"{reason}; a picture is expected ({', '.join(FORMATS)})")
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns from 89 megapixels on; our own limit is lower and is checked before a pixel is decoded.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(path, formats=FORMATS)
+        with image:
+            _check_size(image, path)
+            image.load()
+            return _to_rgb(ImageOps.exif_transpose(image))
+    except StageError:
+        raise
+    except Image.UnidentifiedImageError:
+        raise _refusal(path, f"not a picture that can be read; accepted are {', '.join(FORMATS)}") from None
+    except Image.DecompressionBombError:
+        raise _refusal(path, f"too large; at most {MAX_PIXELS // 10**6} megapixels are accepted") from None
+    # Damaged files make Pillow's decoders raise nearly anything: OSError, SyntaxError, ValueError, struct.error, ...
+    except Exception as error:
+        reason = f"damaged or unsupported ({' '.join(str(error).split()) or type(error).__name__})"
+        raise _refusal(path, f"{reason}; a whole picture of 8 or 16 bits is expected") from error
+
+
+def save_png(image: Image.Image, path: Path) -> None:
+    """Write a PNG under a temporary name and rename it: at any moment ``path`` is whole or not there."""
+    with write_aside(path) as file:
+        image.save(file, format="PNG")
+
+
+def hash_image(image: Image.Image) -> str:
+    """SHA-256 of a picture's mode, size and pixels, in hex: equal for the same pixels whatever file they came from."""
+    head = f"{image.mode} {image.width} {image.height} ".encode()
+    return hashlib.sha256(head + image.tobytes()).hexdigest()
+
+
+def overlay(image: Image.Image, mask: Bool[np.ndarray, "h w"], opacity: float = 0.5) -> Image.Image:
+    """Lay a mask in red over a picture, as in the paper's Fig. 3.
+
+    Args:
+        image: RGB.
+        mask: True where red goes, of the picture's size.
+        opacity: Of the red, 0 to 1.
+
+    Returns:
+        RGB, of the picture's size.
+
+    Raises:
+        ValueError: If the sizes differ.
+    """
+    if mask.shape != (image.height, image.width):
+        raise ValueError(f"mask of {mask.shape[1]}x{mask.shape[0]} on an image of {image.width}x{image.height}")
+    pixels = np.asarray(image.convert("RGB"), dtype=np.float32)
+    red = np.array([255, 0, 0], dtype=np.float32)
+    blended = np.where(mask[..., None], (1 - opacity) * pixels + opacity * red, pixels)
+    return Image.fromarray(blended.round().astype(np.uint8))
+
+
+def panel(images: Sequence[Image.Image], labels: Sequence[str], side: int = PANEL_SIDE) -> Image.Image:
+    """Set pictures side by side, each with its caption below.
+
+    Args:
+        images: RGB, of any sizes; each is scaled to the same height.
+        labels: One a picture; wrapped to its width. Empty for none.
+        side: The pictures' height in pixels.
+
+    Returns:
+        RGB on white.
+
+    Raises:
+        ValueError: If there are no pictures, or the counts differ.
+    """
+    if not images or len(images) != len(labels):
+        raise ValueError(f"{len(images)} images and {len(labels)} labels; as many of each are needed, at least one")
+    font = ImageFont.load_default(FONT_SIZE)
+    pictures = [_scaled(image.convert("RGB"), side) for image in images]
+    captions = [_wrapped(label, font, picture.width) for label, picture in zip(labels, pictures, strict=True)]
+    line = FONT_SIZE + 4
+    foot = max(len(lines) for lines in captions) * line
+    width = sum(picture.width for picture in pictures) + MARGIN * (len(pictures) + 1)
+    sheet = Image.new("RGB", (width, side + foot + (3 if foot else 2) * MARGIN), "white")
+    draw = ImageDraw.Draw(sheet)
+    left = MARGIN
+    for picture, lines in zip(pictures, captions, strict=True):
+        sheet.paste(picture, (left, MARGIN))
+        for row, text in enumerate(lines):
+            place = (left + picture.width / 2, side + 2 * MARGIN + row * line)
+            draw.text(place, text, fill="black", font=font, anchor="ma")
+        left += picture.width + MARGIN
+    return sheet
+
+
+def _refusal(path: Path, reason: str) -> StageError:
+    return StageError("input", f"{path}: {reason}")
+
+
+def _check_size(image: Image.Image, path: Path) -> None:
+    if image.width * image.height > MAX_PIXELS:
+        limit = f"at most {MAX_PIXELS // 10**6} megapixels are accepted"
+        raise _refusal(path, f"{image.width}x{image.height} pixels; {limit}")
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I") or image.mode == "F":
+        image = _from_16_bits(image)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    if image.mode == "CMYK" and image.info.get("icc_profile"):
+        return _by_profile(image)
+    return image.convert("RGB")
+
+
+def _from_16_bits(image: Image.Image) -> Image.Image:
+    """Scale grey pixels of 16 bits to 8. Pillow's own ``convert`` would clip them at 255."""
+    pixels = np.asarray(image)
+    # Some formats hand 16 bits over as 32-bit integers. What white is in real 32-bit or float pixels, no one says.
+    if image.mode == "F" or pixels.min() < 0 or pixels.max() > 65535:
+        raise ValueError("32-bit pixels, whose white is not defined")
+    grey = Image.fromarray(((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8))
+    see_through = image.info.get("transparency")
+    if isinstance(see_through, int):
+        grey.putalpha(Image.fromarray(np.where(pixels == see_through, 0, 255).astype(np.uint8)))
+    return grey
+
+
+def _by_profile(image: Image.Image) -> Image.Image:
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"]))
+        converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    # A damaged profile is no reason to refuse a sound picture: the plain formula is what is left.
+    except (ImageCms.PyCMSError, OSError):
+        converted = None
+    return image.convert("RGB") if converted is None else converted
+
+
+def _scaled(image: Image.Image, height: int) -> Image.Image:
+    width = max(1, round(image.width * height / image.height))
+    # Small pictures keep their pixels as squares where the factor is whole; between pixels nothing is invented.
+    whole = height >= 2 * image.height and height % image.height == 0
+    return image.resize((width, height), Image.Resampling.NEAREST if whole else Image.Resampling.LANCZOS)
+
+
+def _wrapped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> list[str]:
+    lines: list[str] = []
+    for word in text.split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and font.getlength(longer) <= width:
+            lines[-1] = longer
+            continue
+        # A word wider than the picture, such as a path, is broken where it must be.
+        while len(word) > 1 and font.getlength(word) > width:
+            fit = next(n for n in range(len(word) - 1, 0, -1) if n == 1 or font.getlength(word[:n]) <= width)
+            lines.append(word[:fit])
+            word = word[fit:]
+        lines.append(word)
+    return lines

@@ -1,0 +1,143 @@
+"""What travels between the parts: samples, requests, results and failures. Imports nothing of ours."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from jaxtyping import Bool
+from PIL import Image
+
+
+@dataclass(frozen=True)
+class Captions:
+    """The two captions of an edit (paper §3.2)."""
+
+    input: str
+    """What the input image shows, c^(i)."""
+    edited: str
+    """What the edited image shall show, c^(e)."""
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What is known to be right for a sample; each field may be missing."""
+
+    mask: Path | None = None
+    """PNG, white where the edit belongs, of the image's size."""
+    edited: Path | None = None
+    """The picture as it is after a perfect edit."""
+    referred: str | None = None
+    """The segmentation prompt that names the object to edit, such as "bigger cat"."""
+    target: str | None = None
+    """The noun that the edited region shall show, such as "lion"; None where nothing new appears."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One line of a benchmark."""
+
+    id: str
+    image: Path
+    instruction: str
+    variations: tuple[str, ...] = ()
+    """The same wish in other words."""
+    captions: Captions | None = None
+    """Written by hand, for the baselines that are driven by captions (paper D.2)."""
+    category: str = ""
+    """The paper's appendix C: single, same or different."""
+    edit: str = ""
+    """The paper's §5: change, add, remove or mix."""
+    truth: Truth = field(default_factory=Truth)
+
+
+@dataclass(frozen=True)
+class EditRequest:
+    """What a method is asked for."""
+
+    id: str
+    image: Image.Image
+    """RGB."""
+    instruction: str
+    captions: Captions | None = None
+    seed: int = 0
+    """Of the run; a stage that draws noise derives its own generator from it and ``id``."""
+
+
+@dataclass(frozen=True)
+class Box:
+    """A detection: corners in pixels of the request's image, score in [0, 1], and the words that it answers."""
+
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+    score: float
+    phrase: str
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """What each component decided on the way to an edit; None where a method has no such component."""
+
+    description: str | None = None
+    reply: str | None = None
+    """The language model's words, verbatim."""
+    segmentation_prompt: str | None = None
+    captions: Captions | None = None
+    boxes: tuple[Box, ...] = ()
+
+
+@dataclass(frozen=True)
+class EditResult:
+    """An edited image and how it came about."""
+
+    id: str
+    image: Image.Image
+    """RGB, of the request's size."""
+    mask: Bool[np.ndarray, "h w"] | None = None
+    """The region that the method meant to edit, in the request's pixels."""
+    decisions: Decisions = field(default_factory=Decisions)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    """Wall-clock seconds of each stage; of a batch, an equal share. A stage read from the cache costs its reading."""
+    evaluations: Mapping[str, int] = field(default_factory=dict)
+    """Evaluations of the noise predictor by stage; zero where the cache had the result."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A sample that could not be edited. It stays a row of the results."""
+
+    id: str
+    stage: str
+    """Where it failed: input, captioner, language, segmenter, editor, ..."""
+    error: str
+    """The type of the error."""
+    message: str
+    decisions: Decisions = field(default_factory=Decisions)
+    """What had been decided before."""
+
+
+class StageError(Exception):
+    """A failure of one sample at one stage: becomes a :class:`Failure`, never the end of a sweep."""
+
+    def __init__(self, stage: str, message: str) -> None:
+        super().__init__(message)
+        self.stage = stage
+
+
+class ConfigError(Exception):
+    """The request itself is wrong: one line that names the key or file and what would be accepted. Exit code 2."""
+
+
+class Method(Protocol):
+    """An editing method. Anything with this shape runs in the harness, by its dotted path."""
+
+    def edit(self, requests: Sequence[EditRequest]) -> list[EditResult | Failure]:
+        """Edit a batch; one answer a request, in order. Never raises for the sake of one sample."""
+        ...
+
+
+Record = dict[str, Any]
+"""A line of ``samples.jsonl``."""

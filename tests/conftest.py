@@ -1,0 +1,25 @@
+"""For all tests: offline, on few threads, shapes checked where a checker is installed."""
+
+import importlib.util
+import os
+
+# Before anything imports a library that reads them.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["WANDB_MODE"] = "disabled"
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+if importlib.util.find_spec("beartype"):
+    from jaxtyping import install_import_hook
+
+    # Where tensors are computed with; not types.py, whose fields hold numpy's numbers as well as Python's.
+    TENSOR_MODULES = ["instructedit.diffusion", "instructedit.editor", "instructedit.segmenter", "baselines"]
+    install_import_hook(TENSOR_MODULES, "tests.typechecking.check")
+
+import pytest
+import torch
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _few_threads() -> None:
+    # The models under test are tiny: more threads only wait for each other, all the more under pytest-xdist.
+    torch.set_num_threads(1)

@@ -1,0 +1,130 @@
+"""CLIP metrics against open_clip on the same weights, torchmetrics' own update, and float64 arithmetic."""
+
+from typing import Any
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torchmetrics.functional.multimodal.clip_score import _clip_score_update
+from transformers import CLIPModel, CLIPProcessor
+
+from eval.metrics.clip import ClipDirectional, ClipScore, ClipScorer, text_config
+from instructedit.types import Captions
+from tests.eval import tiny_clip
+from tests.eval.pictures import SAMPLE, result, textured
+from tests.eval.tiny_clip import HIDDEN, IMAGE, LAYERS, PATCH, PROJECTION, WINDOW
+
+SOURCE, EDITED = textured(1, size=64), textured(2, size=64)
+CAPTIONS = Captions("a cat", "a fat zebra")
+MEAN, DEVIATION = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+
+
+@pytest.fixture(scope="module")
+def scorer() -> ClipScorer:
+    return tiny_clip.scorer()
+
+
+def by_hand(image: Any) -> Float[Tensor, "1 3 h w"]:
+    """OpenAI's preprocessing of a square image: PIL's bicubic, then CLIP's mean and deviation."""
+    pixels = np.array(image.resize((IMAGE, IMAGE), resample=3), dtype=np.float64) / 255
+    return torch.from_numpy((pixels - MEAN) / DEVIATION).permute(2, 0, 1)[None].float()
+
+
+def padded(scorer: ClipScorer, caption: str) -> Float[Tensor, "1 window"]:
+    """Token ids as open_clip's tokenizer gives them: zeros after the end."""
+    tokens = scorer.tokenizer(caption).input_ids
+    return torch.tensor([tokens + [0] * (WINDOW - len(tokens))])
+
+
+def unit(features: Tensor) -> Float[np.ndarray, " d"]:
+    values = features.detach()[0].double().numpy()
+    return values / np.linalg.norm(values)
+
+
+@torch.inference_mode()
+def test_against_open_clip(scorer: ClipScorer) -> None:
+    peer = open_clip_twin(scorer.model)
+    source, edited = (unit(peer.encode_image(by_hand(image))) for image in (SOURCE, EDITED))
+    before, after = (unit(peer.encode_text(padded(scorer, text))) for text in (CAPTIONS.input, CAPTIONS.edited))
+    score = ClipScore(scorer).score(SAMPLE, SOURCE, result(EDITED), CAPTIONS).value
+    assert score == pytest.approx(100 * float(edited @ after), abs=1e-4)
+    images, texts = edited - source, after - before
+    expected = float(images @ texts / np.linalg.norm(images) / np.linalg.norm(texts))
+    directional = ClipDirectional(scorer).score(SAMPLE, SOURCE, result(EDITED), CAPTIONS).value
+    assert directional == pytest.approx(expected, abs=1e-5)
+
+
+@torch.inference_mode()
+def test_against_float64_arithmetic_on_the_models_own_outputs(scorer: ClipScorer) -> None:
+    """Preprocessing by hand, one padded batch of captions: neither batch nor padding may matter."""
+    outputs = scorer.model(
+        pixel_values=torch.cat([by_hand(SOURCE), by_hand(EDITED)]),
+        **scorer.tokenizer([CAPTIONS.input, CAPTIONS.edited], padding=True, return_tensors="pt"),
+    )
+    images, texts = outputs.image_embeds.double().numpy(), outputs.text_embeds.double().numpy()
+    score = ClipScore(scorer).score(SAMPLE, SOURCE, result(EDITED), CAPTIONS).value
+    assert score == pytest.approx(100 * float(images[1] @ texts[1]), abs=1e-4)
+    changes = images[1] - images[0], texts[1] - texts[0]
+    expected = float(changes[0] @ changes[1] / np.prod([np.linalg.norm(change) for change in changes]))
+    directional = ClipDirectional(scorer).score(SAMPLE, SOURCE, result(EDITED), CAPTIONS).value
+    assert directional == pytest.approx(expected, abs=1e-5)
+
+
+class Transformers4(CLIPModel):
+    """Returns features as bare tensors, as transformers 4 did and as torchmetrics 1.9 expects."""
+
+    def get_image_features(self, *args: Any, **kwargs: Any) -> Tensor:
+        return super().get_image_features(*args, **kwargs).pooler_output
+
+    def get_text_features(self, *args: Any, **kwargs: Any) -> Tensor:
+        return super().get_text_features(*args, **kwargs).pooler_output
+
+
+@torch.inference_mode()
+def test_against_torchmetrics(scorer: ClipScorer) -> None:
+    model = Transformers4(scorer.model.config).eval()
+    model.load_state_dict(scorer.model.state_dict())
+    pixels = torch.from_numpy(np.array(EDITED)).permute(2, 0, 1)
+    processor = CLIPProcessor(scorer.image_processor, scorer.tokenizer)
+    theirs, _ = _clip_score_update(pixels, CAPTIONS.edited, model, processor)
+    ours = ClipScore(scorer).score(SAMPLE, SOURCE, result(EDITED), CAPTIONS).value
+    assert ours == pytest.approx(float(theirs), abs=1e-4)
+
+
+def open_clip_twin(model: CLIPModel) -> open_clip.CLIP:
+    """An open_clip model that holds the weights of a transformers one."""
+    shared = {"layers": LAYERS, "width": HIDDEN}
+    vision = open_clip.CLIPVisionCfg(**shared, head_width=HIDDEN // 4, patch_size=PATCH, image_size=IMAGE)
+    words = text_config(model).vocab_size
+    text = open_clip.CLIPTextCfg(**shared, heads=4, context_length=WINDOW, vocab_size=words)
+    with torch.random.fork_rng(devices=[]):
+        twin = open_clip.CLIP(PROJECTION, vision, text, quick_gelu=True)
+    state = model.state_dict()
+    renamed = {
+        "visual.class_embedding": state["vision_model.embeddings.class_embedding"],
+        "visual.positional_embedding": state["vision_model.embeddings.position_embedding.weight"],
+        "visual.conv1.weight": state["vision_model.embeddings.patch_embedding.weight"],
+        "visual.proj": state["visual_projection.weight"].T,
+        "token_embedding.weight": state["text_model.embeddings.token_embedding.weight"],
+        "positional_embedding": state["text_model.embeddings.position_embedding.weight"],
+        "text_projection": state["text_projection.weight"].T,
+        "logit_scale": state["logit_scale"],
+    }
+    norms = {"visual.ln_pre": "vision_model.pre_layrnorm", "visual.ln_post": "vision_model.post_layernorm"}
+    norms["ln_final"] = "text_model.final_layer_norm"
+    parts = dict(norms)
+    for theirs, ours in (("visual.", "vision_model."), ("", "text_model.")):
+        for layer in range(LAYERS):
+            block, encoder = f"{theirs}transformer.resblocks.{layer}", f"{ours}encoder.layers.{layer}"
+            parts |= {f"{block}.ln_{n}": f"{encoder}.layer_norm{n}" for n in (1, 2)}
+            parts |= {f"{block}.mlp.c_fc": f"{encoder}.mlp.fc1", f"{block}.mlp.c_proj": f"{encoder}.mlp.fc2"}
+            parts[f"{block}.attn.out_proj"] = f"{encoder}.self_attn.out_proj"
+            for kind in ("weight", "bias"):
+                three = [state[f"{encoder}.self_attn.{part}_proj.{kind}"] for part in "qkv"]
+                renamed[f"{block}.attn.in_proj_{kind}"] = torch.cat(three)
+    renamed |= {f"{new}.{kind}": state[f"{old}.{kind}"] for new, old in parts.items() for kind in ("weight", "bias")}
+    twin.load_state_dict(renamed)
+    return twin.eval()
