@@ -192,6 +192,13 @@ class RunStore:
         """``metrics.parquet``, or None where metrics have not been computed."""
         return pd.read_parquet(self._metrics) if self._metrics.is_file() else None
 
+    def write_cards(self, cards: Mapping[str, Any]) -> None:
+        """Keep ``cards.json``: what each card id in ``metrics.parquet`` stands for."""
+        path = self.folder / "cards.json"
+        known = json.loads(path.read_bytes()) if path.exists() else {}
+        with write_aside(path) as file:
+            file.write(json.dumps(known | dict(cards), indent=2, sort_keys=True).encode() + b"\n")
+
     def image_path(self, sample_id: str) -> Path:
         """Where a sample's edited picture stands."""
         return self.folder / "images" / f"{sample_id}.png"

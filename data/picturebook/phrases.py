@@ -5,6 +5,7 @@ Captions follow the paper's template ("Photo of a dog", appendix D.1), in lower 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 
@@ -56,7 +57,12 @@ def place(scene: Scene) -> str:
 
 def describe(scene: Scene) -> str:
     """The full caption of a scene: style, things from left to right, place."""
-    things = listing([thing_phrase(t) for t in scene.things]) if scene.things else f"an {BACKGROUND_CAPTION}"
+    runs = [list(run) for _, run in groupby(thing_phrase(t) for t in scene.things)]
+    phrases = [listing(run) for run in runs] or [f"an {BACKGROUND_CAPTION}"]
+    things = listing(phrases)
+    if any(" with " in p or " mix " in p for p in phrases[:-1]):
+        # "a dog with a bow, and a lemon": the dog does not wear the lemon.
+        things = ", ".join(phrases[:-1]) + f", and {phrases[-1]}"
     return f"{scene.style} of {things} {place(scene)}"
 
 

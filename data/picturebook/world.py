@@ -8,7 +8,7 @@ wherever the edit does not reach.
 import colorsys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -139,18 +139,21 @@ def _part_box(thing: Thing, part: Part) -> tuple[float, float, float]:
     raise ValueError(f"nothing wears {part.noun!r}; wearables are {', '.join(WEARABLES)}")
 
 
-def _paste(canvas: Image.Image, image: Image.Image, x: float, y: float, side: float) -> None:
+@lru_cache(4096)
+def _scaled(noun: str, colour: str | None, mixed_with: str | None, size: int) -> Image.Image:
+    image = sprite(noun, colour)
+    if mixed_with is not None:
+        image = Image.blend(image, sprite(mixed_with), 0.5)
+    return image.resize((size, size), Image.Resampling.LANCZOS)
+
+
+def _paste(canvas: Image.Image, what: Thing | Part, x: float, y: float, side: float) -> None:
     """Alpha-composite a square sprite onto ``canvas``, centred at (x, y)."""
-    size = max(1, round(side))
-    scaled = image.resize((size, size), Image.Resampling.LANCZOS)
-    layer = Image.new("RGBA", canvas.size, (0, 0, 0, 0))
-    layer.paste(scaled, (round(x - side / 2), round(y - side / 2)))
-    canvas.alpha_composite(layer)
-
-
-def _body(thing: Thing) -> Image.Image:
-    image = sprite(thing.noun, thing.colour)
-    return image if thing.mixed_with is None else Image.blend(image, sprite(thing.mixed_with), 0.5)
+    mixed_with = what.mixed_with if isinstance(what, Thing) else None
+    scaled = _scaled(what.noun, what.colour, mixed_with, max(1, round(side)))
+    left, top = round(x - side / 2), round(y - side / 2)
+    # alpha_composite takes no negative corner: what sticks out on the left or above is cut off the sprite.
+    canvas.alpha_composite(scaled, (max(0, left), max(0, top)), (max(0, -left), max(0, -top)))
 
 
 def _draw(thing: Thing, only: str | None = None) -> Image.Image:
@@ -159,16 +162,16 @@ def _draw(thing: Thing, only: str | None = None) -> Image.Image:
     # A scarf goes around the neck: behind the face, its ends hanging below.
     for part in thing.parts:
         if part.noun == "scarf" and only in (None, "scarf"):
-            _paste(canvas, sprite(part.noun, part.colour), *_part_box(thing, part))
+            _paste(canvas, part, *_part_box(thing, part))
     body = Image.new("RGBA", (SIZE, SIZE), (0, 0, 0, 0))
-    _paste(body, _body(thing), thing.x, thing.y, thing.size)
+    _paste(body, thing, thing.x, thing.y, thing.size)
     if only is None:
         canvas.alpha_composite(body)
     elif only == "scarf":
         canvas.putalpha(ImageChops.subtract(canvas.getchannel("A"), body.getchannel("A")))
     for part in thing.parts:
         if part.noun != "scarf" and only in (None, part.noun):
-            _paste(canvas, sprite(part.noun, part.colour), *_part_box(thing, part))
+            _paste(canvas, part, *_part_box(thing, part))
     return canvas
 
 
@@ -239,6 +242,9 @@ def mask(scene: Scene, index: int, part: str | None = None) -> Bool[np.ndarray, 
     """Where thing ``index`` (or the part of it named ``part``) is seen, things in front of it taken away."""
     seen = np.asarray(_draw(scene.things[index], only=part))[..., 3] >= 128
     for later in scene.things[index + 1 :]:
+        # Nothing reaches farther sideways than its own sprite, so a thing that stands clear hides nothing.
+        if abs(later.x - scene.things[index].x) > (later.size + scene.things[index].size) / 2 + 2:
+            continue
         seen &= np.asarray(_draw(later))[..., 3] < 128
     return seen
 

@@ -67,7 +67,7 @@ class TextToImage(Component):
             sample_size=16,
             in_channels=4,
             out_channels=4,
-            block_out_channels=(64, 128, 160),
+            block_out_channels=(48, 96, 160),
             layers_per_block=1,
             cross_attention_dim=128,
             attention_head_dim=4,

@@ -1,0 +1,278 @@
+"""Draw the two benchmarks of picturebook, byte for byte the same every time.
+
+    python -m data.picturebook.benchmark
+
+``benchmark`` has 30 samples, ten of each category of the paper's Table 1; ``benchmark_ablation`` has 85, over the
+paper's four kinds of edit (§5). Each is a folder that ``eval.benchmark.load_benchmark`` reads.
+"""
+
+import argparse
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from data.picturebook.benchmark_card import card
+from data.picturebook.edits import Edit, possible
+from data.picturebook.phrases import HELD_OUT_TEMPLATES, Wish, describe, references
+from data.picturebook.training.scenes import SPLITS
+from data.picturebook.world import BACKGROUNDS, Part, Scene, Thing, pixels, render, sample_scene
+from eval.benchmark import MANIFEST
+from instructedit.files import write_aside
+
+VARIATIONS = 3
+CANDIDATES = 16
+"""Possible edits that are compared for one sample; of these, the clear one that repeats least is taken."""
+MIN_CHANGED = 100
+"""Pixels of the mask that a perfect edit must change by at least ``VISIBLE`` of 255. A scarf that an animal gets hangs
+below it: no method that keeps to the mask could add it, so no sample asks for that."""
+VISIBLE = 24
+# How the instruction itself is worded: as the paper does.
+_PLAIN = {
+    "change": ("Change the {r} to {n}", "Turn the {r} into {n}", "Replace the {r} with {n}"),
+    "recolour": ("Color the {r} {c}", "Paint the {r} {c}", "Change the color of the {r} to {c}"),
+    "add": ("Add {n} to the {r}", "Give the {r} {n}", "Put {n} on the {r}"),
+    "remove": ("Remove the {r}", "Erase the {r}", "Take away the {r}"),
+    "mix": ("Mix the {r} with {n}", "Combine the {r} with {n}", "Blend the {r} with {n}"),
+}
+# Wrong English where a plural stands: "the oranges becomes".
+_SINGULAR_ONLY = (" becomes {n}", " is ", " was ")
+# Each sample's place decides its style and background; of ten, one is painted and one is drawn.
+_STYLES = {4: "painting", 7: "drawing"}
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A sample before it is written."""
+
+    id: str
+    category: str
+    instruction: str
+    variations: tuple[str, ...]
+    edit: Edit
+
+
+@dataclass(frozen=True)
+class Slot:
+    """What one sample shall be."""
+
+    category: str
+    kind: str
+    fixed: tuple[Scene, Wish, str] | None = None
+    """One of the paper's own wishes with a scene for it and the template of its words; else both are drawn."""
+    is_bare: bool = False
+    """Whether the animals wear nothing before the edit."""
+
+
+def _paper(style: str, background: str, wish: Wish, template: str, *things: Thing) -> tuple[Scene, Wish, str]:
+    return Scene(SPLITS["benchmark"] + len(wish.reference), style, background, things), wish, template
+
+
+_PAPER = {
+    "single": (
+        _paper(
+            "photo", "grass", Wish("recolour", "white scarf", "pink"), "Color the {r} {c}",
+            Thing("cat", 64, 54, 82, parts=(Part("scarf", "white"),)),
+        ),
+        _paper(
+            "photo", "sand", Wish("change", "glasses", "sunglasses"), "Turn the {r} into {n}",
+            Thing("dog", 66, 70, 86, parts=(Part("glasses"),)),
+        ),
+    ),
+    "same": (
+        _paper(
+            "photo", "grass", Wish("change", "bigger cat", "lion"), "Change the {r} to {n}",
+            Thing("cat", 42, 70, 66), Thing("cat", 101, 82, 42),
+        ),
+        _paper(
+            "photo", "sand", Wish("change", "oranges", "apples", many=True), "Replace the {r} with {n}",
+            Thing("orange", 36, 72, 52), Thing("orange", 93, 80, 50),
+        ),
+        _paper(
+            "photo", "snow", Wish("change", "strawberries", "shrimps", many=True), "Change the {r} to {n}",
+            Thing("strawberry", 23, 84, 40), Thing("strawberry", 65, 72, 41), Thing("strawberry", 106, 86, 38),
+        ),
+    ),
+    "different": (
+        _paper(
+            "photo", "grass", Wish("change", "horse", "zebra"), "Change the {r} to {n}",
+            Thing("horse", 42, 72, 62), Thing("tree", 99, 66, 50),
+        ),
+    ),
+}  # fmt: skip
+_DRAWN = {
+    "single": ("change", "recolour", "change", "change", "add", "recolour", "change", "add"),
+    "same": ("change", "change", "recolour", "remove", "change", "add", "mix"),
+    "different": ("change", "change", "recolour", "remove", "change", "add", "change", "mix", "change"),
+}
+TABLE = tuple(
+    slot
+    for category in ("single", "same", "different")
+    for slot in (
+        *(Slot(category, fixed[1].kind, fixed) for fixed in _PAPER[category]),
+        *(Slot(category, kind) for kind in _DRAWN[category]),
+    )
+)
+_COUNTS = {
+    ("change", "single"): 8, ("change", "same"): 8, ("change", "different"): 8,
+    ("recolour", "single"): 5, ("recolour", "same"): 3, ("recolour", "different"): 2,
+    ("add", "single"): 9, ("add", "same"): 4, ("add", "different"): 4,
+    ("remove", "single"): 5, ("remove", "same"): 6, ("remove", "different"): 6,
+    ("mix", "single"): 7, ("mix", "same"): 5, ("mix", "different"): 5,
+}  # fmt: skip
+ABLATION = tuple(
+    # A mix leaves no place to wear things; of the animals that are given something, every other has something on.
+    Slot(category, kind, is_bare=kind == "mix" or (kind == "add" and number % 2 == 0))
+    for (kind, category), count in _COUNTS.items()
+    for number in range(count)
+)
+BENCHMARKS = {"benchmark": (TABLE, "category"), "benchmark_ablation": (ABLATION, "edit")}
+"""By folder: the samples wanted, and what their ids begin with."""
+
+
+def draw(name: str) -> list[Drawn]:
+    """All samples of a benchmark, in order."""
+    slots, prefix = BENCHMARKS[name]
+    used: Counter[str] = Counter()
+    numbers: Counter[str] = Counter()
+    samples = []
+    for index, slot in enumerate(slots):
+        # Three numbers: no scene of a split, which is seeded by two, shares its generator.
+        rng = np.random.default_rng([SPLITS["benchmark"], list(BENCHMARKS).index(name), index])
+        edit, template = _fixed(*slot.fixed) if slot.fixed else _drawn(rng, slot, index, used)
+        used.update(_words(edit))
+        head = slot.category if prefix == "category" else edit.edit
+        numbers[head] += 1
+        samples.append(
+            Drawn(
+                id=f"{head}_{numbers[head]:02d}_{_slug(edit.wish)}",
+                category=slot.category,
+                instruction=edit.wish.words(template),
+                variations=_variations(rng, edit.wish),
+                edit=edit,
+            )
+        )
+    return samples
+
+
+def _fixed(scene: Scene, wish: Wish, template: str) -> tuple[Edit, str]:
+    reference = next(r for r in references(scene) if r.phrase == wish.reference)
+    return Edit(scene, reference, wish), template
+
+
+def _drawn(rng: np.random.Generator, slot: Slot, index: int, used: Counter[str]) -> tuple[Edit, str]:
+    """The clear edit that repeats least of what the benchmark has already."""
+    candidates = _candidates(rng, slot, index)
+    while True:
+        # sorted() is stable: among equals the first drawn stays first.
+        for edit in sorted(islice(candidates, CANDIDATES), key=lambda e: mean(used[w] for w in _words(e))):
+            if edit.is_clear() and _changes(edit):
+                return edit, str(rng.choice(_PLAIN[slot.kind]))
+
+
+def _candidates(rng: np.random.Generator, slot: Slot, index: int) -> Iterator[Edit]:
+    style = _STYLES.get(index % 10, "photo")
+    # A mix that is blurred or redrawn in lines can hardly be named, and neither can anything drawn at night.
+    style = "photo" if slot.kind == "mix" else style
+    places = BACKGROUNDS[:3] if style == "drawing" else BACKGROUNDS
+    while True:
+        scene = replace(sample_scene(rng, slot.category), style=style, background=places[index % len(places)])
+        if slot.is_bare:
+            scene = replace(scene, things=tuple(replace(t, parts=()) for t in scene.things))
+        yield from islice(possible(rng, scene, slot.kind), 1)
+
+
+def _words(edit: Edit) -> tuple[str, ...]:
+    """What makes a sample like another: the more often a word, the more it weighs."""
+    phrase = edit.wish.reference
+    form = phrase.replace(edit.noun, "...") if len(edit.scene.things) > 1 else edit.scene.things[0].noun
+    new = (f"to {edit.wish.new.split()[-1]}",) if edit.wish.new else ()
+    # A mix of the one with the other is a mix of the other with the one.
+    pair = sorted((edit.noun, edit.wish.new)) if edit.wish.kind == "mix" else (phrase, edit.wish.new)
+    wish = " ".join((edit.wish.kind, *pair))
+    return (edit.noun, edit.noun, *new, *new, form, *(t.noun for t in edit.scene.things), *(wish,) * 5)
+
+
+def _changes(edit: Edit) -> bool:
+    change = np.abs(pixels(edit.scene).astype(int) - pixels(edit.edited)).max(axis=-1)
+    return int((change >= VISIBLE)[edit.mask()].sum()) >= MIN_CHANGED
+
+
+def _variations(rng: np.random.Generator, wish: Wish) -> tuple[str, ...]:
+    plural = wish.many or any(words in ("glasses", "sunglasses") for words in (wish.reference, wish.new))
+    fitting = [t for t in HELD_OUT_TEMPLATES[wish.kind] if not (plural and any(s in t for s in _SINGULAR_ONLY))]
+    chosen = rng.choice(len(fitting), VARIATIONS, replace=False)
+    return tuple(wish.words(fitting[i]) for i in chosen)
+
+
+def _slug(wish: Wish) -> str:
+    between = {"change": " to ", "recolour": " to ", "add": " gets ", "remove": "", "mix": " with "}[wish.kind]
+    return f"{wish.reference}{between}{wish.new}".replace(" ", "_")
+
+
+# --- writing ---------------------------------------------------------------------------------------------------------
+
+
+def line(sample: Drawn) -> dict[str, Any]:
+    """A sample's line of the manifest, its keys in the order in which they are written."""
+    edit = sample.edit
+    return {
+        "id": sample.id,
+        "image": f"images/{sample.id}.png",
+        "instruction": sample.instruction,
+        "variations": list(sample.variations),
+        "captions": {"input": describe(edit.scene), "edited": describe(edit.edited)},
+        "category": sample.category,
+        "edit": edit.edit,
+        "truth": {
+            "mask": f"masks/{sample.id}.png",
+            "edited": f"edited/{sample.id}.png",
+            "referred": edit.reference.phrase,
+            "target": edit.target,
+        },
+    }
+
+
+def write(name: str, samples: Sequence[Drawn], folder: Path) -> None:
+    """Write a benchmark's pictures, manifest and card, and take away pictures that belong to none of its samples."""
+    written = set()
+    for sample in samples:
+        pictures = {
+            "images": render(sample.edit.scene),
+            "masks": Image.fromarray(sample.edit.mask().astype(np.uint8) * 255),
+            "edited": render(sample.edit.edited),
+        }
+        for kind, picture in pictures.items():
+            path = folder / kind / f"{sample.id}.png"
+            written.add(path)
+            with write_aside(path) as file:
+                # Run-length coding leaves zlib no choice, so every build of it should write the same bytes.
+                picture.save(file, format="PNG", compress_type=Image.RLE)
+    for stale in set(folder.rglob("*.png")) - written:
+        stale.unlink()
+    lines = [line(sample) for sample in samples]
+    with write_aside(folder / MANIFEST) as file:
+        file.write("".join(json.dumps(item) + "\n" for item in lines).encode())
+    with write_aside(folder / "README.md") as file:
+        file.write(card(name, lines, [sample.edit.scene for sample in samples]).encode())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Draw the picturebook benchmarks.")
+    parser.add_argument("--into", type=Path, default=Path(__file__).parent, help="where their two folders go")
+    into = parser.parse_args().into
+    for name in BENCHMARKS:
+        samples = draw(name)
+        write(name, samples, into / name)
+        print(f"{into / name}: {len(samples)} samples")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""The dataset card of a picturebook benchmark."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from data.picturebook.training.scenes import SPLITS
+from data.picturebook.world import SIZE, Scene
+
+_ABOUT = {
+    "benchmark": (
+        "picturebook",
+        """The set follows the paper's Table 1, ten pictures of each category: one animal that wears things
+(`single`), several things of one noun (`same`), several nouns (`different`). The first ones of each category are wishes
+from the paper itself.""",
+    ),
+    "benchmark_ablation": (
+        "picturebook_ablation",
+        """The set follows the paper's study of its components (§5), one edit a picture in four kinds: `change`
+(a new noun or a new colour), `add` (an animal gets something to wear), `remove`, and `mix` (half the one, half the
+other).""",
+    ),
+}
+_TEXT = """\
+# {title}
+
+{count} pictures of {size} x {size} pixels, each with an instruction, three variations of it, two captions, and the
+truth about the edit. {about} They stand in for the paper's pictures, which its repository does not hold.
+
+## How it is drawn
+
+    python -m data.picturebook.benchmark
+
+draws this folder again, byte for byte (with the package versions of `constraints.txt`), this card included. Scenes
+come from `data/picturebook/world.py` with the seed {seed}. The shipped models were trained with the seed {train} and
+scored with the seed {held_out}: training never shares the benchmark's. The variations are worded by templates that no
+model was trained on (`HELD_OUT_TEMPLATES` in `data/picturebook/phrases.py`).
+
+## What is in it
+
+{counts}
+
+A line of `manifest.jsonl` is one sample:
+
+- `instruction`, and `variations`: the same wish in other words.
+- `captions`: of the whole picture before and after the edit, as a person would write them, for methods that are driven
+  by captions.
+- `category`: {categories}. `edit`: change, add, remove or mix.
+- `truth.mask`: white on the visible pixels of what the instruction refers to, in the picture before the edit. What
+  comes may reach beyond it, as a lion's mane does. For `add` it is the animal, not the place of the new thing.
+- `truth.edited`: the picture drawn again with the edit made. Outside the edit and its shadow it equals the input.
+- `truth.referred`: the words that find it, the segmentation prompt. They name one thing (or all of a noun) without
+  doubt.
+- `truth.target`: the noun that the region shall show after the edit; null for `remove`.
+
+## Licence
+
+The pictures are composed of emoji from Google's Noto Color Emoji, Apache License 2.0 (see NOTICE). The code that draws
+them and the texts are under the MIT License.
+
+## All samples
+
+| instruction | input | mask | true edit |
+|---|---|---|---|
+{rows}
+"""
+
+
+def card(name: str, lines: Sequence[Mapping[str, Any]], scenes: Sequence[Scene]) -> str:
+    """The card's text in Markdown.
+
+    Args:
+        name: Of the benchmark's folder.
+        lines: Of its manifest.
+        scenes: One a line, before the edit.
+    """
+    title, about = _ABOUT[name]
+    counts = [
+        _counted("category", (line["category"] for line in lines)),
+        _counted("edit", (line["edit"] for line in lines)),
+        _counted("style", (scene.style for scene in scenes)),
+        _counted("place", (scene.background for scene in scenes)),
+    ]
+    return _TEXT.format(
+        title=title,
+        about=about,
+        count=len(lines),
+        size=SIZE,
+        seed=SPLITS["benchmark"],
+        train=SPLITS["train"],
+        held_out=SPLITS["held_out"],
+        counts="\n".join(counts),
+        categories=", ".join(dict.fromkeys(line["category"] for line in lines)),
+        rows="\n".join(_row(line) for line in lines),
+    )
+
+
+def _counted(what: str, values: Iterable[str]) -> str:
+    return f"- by {what}: " + ", ".join(f"{count} {value}" for value, count in Counter(values).most_common())
+
+
+def _row(line: Mapping[str, Any]) -> str:
+    truth = line["truth"]
+    pictures = (line["image"], truth["mask"], truth["edited"])
+    return " | ".join((f"| {line['instruction']}", *(f"![]({path})" for path in pictures))) + " |"

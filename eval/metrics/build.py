@@ -1,0 +1,35 @@
+"""The metrics that a configuration names, on the checkpoints of its models preset."""
+
+from pathlib import Path
+
+from eval.metrics.base import Metric
+from eval.metrics.brisque import Brisque
+from eval.metrics.clip import ClipDirectional, ClipScore, ClipScorer
+from eval.metrics.lpips import Lpips
+from eval.metrics.mask_iou import MaskIoU
+from instructedit.models import DTYPES, Checkpoint, Context
+
+
+def paper_metrics(
+    context: Context, brisque: Checkpoint, lpips: Checkpoint, lpips_calibration: str, clip: Checkpoint
+) -> list[Metric]:
+    """Table 1's metrics and mask IoU; loaded once per process."""
+
+    def make() -> list[Metric]:
+        scorer = ClipScorer.from_folder(
+            Path(clip.id), clip.id, revision(clip), device=context.device, dtype=DTYPES[clip.dtype]
+        )
+        return [
+            Brisque(Path(brisque.id) / "model.safetensors"),
+            Lpips(Path(lpips.id), lpips.id, revision(lpips), lpips_calibration, device=str(context.device)),
+            ClipScore(scorer),
+            ClipDirectional(scorer),
+            MaskIoU(),
+        ]
+
+    return context.pool.get(("metrics", brisque, lpips, lpips_calibration, clip, str(context.device)), make)
+
+
+def revision(checkpoint: Checkpoint) -> str:
+    """What a card names as the revision: a hub commit, or the hash of a folder's content."""
+    return checkpoint.revision or checkpoint.fingerprint["content"]

@@ -1,0 +1,80 @@
+"""From a Hydra configuration to a run, everything checked before a model loads. Past here there is no DictConfig."""
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from eval.benchmark import load_benchmark
+from eval.runner import RunPlan
+from instructedit.models import Checkpoint, Context
+from instructedit.types import ConfigError
+
+CHECKPOINT = f"{Checkpoint.__module__}.{Checkpoint.__qualname__}"
+
+
+def plan(config: DictConfig) -> tuple[RunPlan, Context]:
+    """Check a configuration and build what it names.
+
+    Raises:
+        ConfigError: one line that names the key or file and what is accepted.
+    """
+    _check_integer(config, "batch_size", 1)
+    _check_integer(config, "seed", 0)
+    if config.limit is not None:
+        _check_integer(config, "limit", 1)
+    if OmegaConf.is_missing(config.benchmark, "folder"):
+        raise ConfigError("benchmark=folder needs benchmark.folder=<a folder with a manifest.jsonl>")
+    limit = None if config.limit is None else int(config.limit)
+    benchmark = load_benchmark(Path(config.benchmark.folder), limit)
+    results = Path(config.results)
+    context = Context.create(results / "cache", str(config.device))
+    described = OmegaConf.to_container(config.method, resolve=True)
+    assert isinstance(described, dict)
+    made = RunPlan(
+        label=str(config.label),
+        method=instantiate(config.method, _convert_="all")(context=context),
+        decides=fingerprinted(described),
+        benchmark=benchmark,
+        metrics=partial(instantiate(config.metrics, _convert_="all"), context) if config.metrics else list,
+        results=results,
+        config=OmegaConf.to_yaml(config, resolve=True),
+        checkpoints={c.id: c.revision or c.fingerprint["content"] for c in checkpoints(described)},
+        seed=int(config.seed),
+        batch_size=int(config.batch_size),
+        retry_failed=bool(config.retry_failed),
+        fail_on_error=config.fail_on_error,
+    )
+    return made, context
+
+
+def _check_integer(config: DictConfig, key: str, low: int) -> None:
+    value = config[key]
+    if not isinstance(value, int) or isinstance(value, bool) or value < low:
+        raise ConfigError(f"{key}={value}: accepted are whole numbers from {low} on")
+
+
+def fingerprinted(node: Any) -> Any:
+    """A configuration with each checkpoint replaced by what is in it: what decides a run's numbers."""
+    if isinstance(node, Mapping):
+        if node.get("_target_") == CHECKPOINT:
+            return _checkpoint(node).fingerprint
+        return {str(k): fingerprinted(v) for k, v in node.items() if k != "_partial_"}
+    return [fingerprinted(v) for v in node] if isinstance(node, list) else node
+
+
+def checkpoints(node: Any) -> Iterator[Checkpoint]:
+    """Every checkpoint that a configuration names."""
+    if isinstance(node, Mapping):
+        if node.get("_target_") == CHECKPOINT:
+            yield _checkpoint(node)
+        else:
+            for value in node.values():
+                yield from checkpoints(value)
+
+
+def _checkpoint(node: Mapping[str, Any]) -> Checkpoint:
+    return Checkpoint(**{str(k): v for k, v in node.items() if k != "_target_"})

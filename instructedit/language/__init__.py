@@ -1,0 +1,24 @@
+"""The language processor (paper §3.2): an instruction becomes a segmentation prompt and two captions."""
+
+from instructedit.language.base import LanguageProcessor, Message, converse
+from instructedit.language.local import LocalLanguage
+from instructedit.language.openai import OpenAILanguage
+from instructedit.language.parse import Parsed, ReplyError, parse_reply
+from instructedit.language.prompt import PROMPT_HASH, messages
+from instructedit.language.replies import cached
+from instructedit.language.rules import RulesLanguage
+
+__all__ = [
+    "PROMPT_HASH",
+    "LanguageProcessor",
+    "LocalLanguage",
+    "Message",
+    "OpenAILanguage",
+    "Parsed",
+    "ReplyError",
+    "RulesLanguage",
+    "cached",
+    "converse",
+    "messages",
+    "parse_reply",
+]

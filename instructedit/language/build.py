@@ -1,0 +1,52 @@
+"""Language processors as the configuration names them: given a context, with their replies kept."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from instructedit.language.base import LanguageProcessor
+from instructedit.language.local import LocalLanguage
+from instructedit.language.openai import OpenAILanguage
+from instructedit.language.parse import Parsed
+from instructedit.language.replies import cached
+from instructedit.language.rules import RulesLanguage
+from instructedit.models import Checkpoint, Context
+from instructedit.types import StageError
+
+
+class CheckpointLanguage:
+    """:class:`LocalLanguage` on a checkpoint that is loaded with the first instruction that has no kept reply."""
+
+    def __init__(self, context: Context, model: Checkpoint, max_new_tokens: int) -> None:
+        self._context, self._checkpoint, self._max_new_tokens = context, model, max_new_tokens
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """See :class:`LanguageProcessor`; needs no weights."""
+        return self._on(None, None).identity
+
+    def parse(self, instructions: Sequence[str], descriptions: Sequence[str | None]) -> list[Parsed | StageError]:
+        """See :class:`LanguageProcessor`."""
+        pool = self._context.pool
+        tokenizer = pool.processor(AutoTokenizer, self._checkpoint)
+        model = pool.model(AutoModelForCausalLM, self._checkpoint, self._context.device)
+        return self._on(model, tokenizer).parse(instructions, descriptions)
+
+    def _on(self, model: Any, tokenizer: Any) -> LocalLanguage:
+        return LocalLanguage(model, tokenizer, self._checkpoint.fingerprint, self._max_new_tokens)
+
+
+def local(context: Context, model: Checkpoint, max_new_tokens: int = 200) -> LanguageProcessor:
+    """A transformers chat model on this machine."""
+    return cached(CheckpointLanguage(context, model, max_new_tokens), context.cache)
+
+
+def openai(context: Context, **options: Any) -> LanguageProcessor:
+    """A model behind any OpenAI-compatible server; see :class:`OpenAILanguage`."""
+    return cached(OpenAILanguage(**options), context.cache)
+
+
+def rules(context: Context) -> LanguageProcessor:
+    """The grammar, the paper's "hard-coded parsing"."""
+    return RulesLanguage()

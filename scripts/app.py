@@ -1,0 +1,108 @@
+"""What all scripts share: Hydra's overrides, one clear line for a wrong request, and the exit codes.
+
+0: all samples edited. 1: some samples failed (they are rows in the results). 2: the request itself was wrong.
+130: interrupted.
+"""
+
+import difflib
+import logging
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException, MissingConfigException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from instructedit.types import ConfigError, StageError
+
+log = logging.getLogger(__name__)
+CONF = Path(__file__).resolve().parent.parent / "conf"
+OK, SOME_FAILED, WRONG_REQUEST, INTERRUPTED = 0, 1, 2, 130
+
+
+def launch(task: Callable[[DictConfig], int], config_name: str) -> int:
+    """Run ``task`` under Hydra, once or (with ``-m``) for each cell of a sweep; returns the worst exit code.
+
+    A cell that fails does not end the sweep.
+    """
+    # Without it Hydra prints errors itself, in several lines, and exits with 1 whatever was wrong.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    codes: list[int] = []
+
+    def guarded(config: DictConfig) -> int:
+        code = _guard(lambda: task(config))
+        codes.append(code)
+        if code == INTERRUPTED:
+            raise KeyboardInterrupt
+        return code
+
+    # Hydra names jobs and reads doc strings by the function that it wraps.
+    guarded.__name__, guarded.__module__ = task.__name__, task.__module__
+    entry = hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(guarded)
+    code = _guard(lambda: entry() or OK)
+    return max([code, *codes])
+
+
+def _guard(body: Callable[[], int]) -> int:
+    try:
+        return body()
+    except KeyboardInterrupt:
+        print("interrupted; what is finished is kept, the same command goes on from there", file=sys.stderr)
+        return INTERRUPTED
+    except Exception as error:
+        line = _request_error(error)
+        if line is None:
+            log.exception("unexpected error")
+            return SOME_FAILED
+        print(f"error: {line}", file=sys.stderr)
+        return WRONG_REQUEST
+
+
+def _request_error(error: BaseException) -> str | None:
+    """The one line for an error that the user's request caused, looked for along the chain of causes."""
+    for cause in _causes(error):
+        if isinstance(cause, ConfigError | StageError):
+            return str(cause)
+    for cause in _causes(error):
+        if isinstance(cause, MissingConfigException) and cause.options is not None:
+            group, _, choice = str(cause.missing_cfg_file).rpartition("/")
+            accepted = ", ".join(option for option in cause.options if not option.startswith("_"))
+            return f"{group}={choice}: accepted are {accepted}"
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        return _override_error(" ".join(str(error).split()))
+    return None
+
+
+def _override_error(message: str) -> str:
+    """Hydra's own words, shortened; for an unknown key, with the nearest known ones."""
+    if unknown := re.search(r"Could not override '([^']+)'", message):
+        key = unknown.group(1)
+        near = difflib.get_close_matches(key, known_keys(), n=3)
+        return f"unknown key {key!r}" + (f"; did you mean {' or '.join(near)}?" if near else "; see conf/config.yaml")
+    if unknown := re.search(r"Could not override '([^']+)'|No match in the defaults list\. ?.*'([^']+)'", message):
+        return f"unknown choice {unknown.group(1) or unknown.group(2)!r}; see conf/"
+    return re.sub(r" (See https?://\S+.*|Set the environment variable.*)$", "", message)
+
+
+def known_keys() -> list[str]:
+    """Keys of the main configuration and of its groups, for suggestions."""
+    top = OmegaConf.load(CONF / "config.yaml")
+    assert isinstance(top, DictConfig)
+    return [*(str(k) for k in top if k not in ("defaults", "hydra")), *(p.name for p in CONF.iterdir() if p.is_dir())]
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def is_sweep() -> bool:
+    """Whether this job is a cell of a sweep."""
+    return bool(HydraConfig.get().mode == RunMode.MULTIRUN)

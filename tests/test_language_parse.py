@@ -1,0 +1,124 @@
+"""Replies as language models really write them, and the prompt that asks for them."""
+
+import pytest
+
+from instructedit.language import ReplyError, messages, parse_reply
+from instructedit.language.prompt import TASK_PROMPT, TASK_PROMPT_WITH_DESCRIPTION
+
+DOG = ("dog", "Photo of a dog", "Photo of a cat")
+
+REPLIES = {
+    "template": 'Segmentation prompt: Dog. Editing prompt 1: "Photo of a dog". Editing prompt 2: "Photo of a cat".',
+    "as the paper prints it": (
+        'Segmentation prompt: Dog. Editing prompt 1: "Photo of a dog". Editing prompt2: "Photo of a cat".'
+    ),
+    "dot inside the quotes": (
+        'Segmentation prompt: "Dog." Editing prompt 1: "Photo of a dog." Editing prompt 2: "Photo of a cat."'
+    ),
+    "curly quotes": (
+        "Segmentation prompt: “Dog”. Editing prompt 1: “Photo of a dog”. Editing prompt 2: “Photo of a cat”."
+    ),
+    "single quotes": (
+        "Segmentation prompt: 'Dog'. Editing prompt 1: 'Photo of a dog'. Editing prompt 2: 'Photo of a cat'"
+    ),
+    "no quotes": "Segmentation prompt: Dog. Editing prompt 1: Photo of a dog. Editing prompt 2: Photo of a cat.",
+    "cut last quote": 'Segmentation prompt: Dog. Editing prompt 1: "Photo of a dog". Editing prompt 2: "Photo of a cat',
+    "lines": 'Segmentation prompt: Dog\nEditing prompt 1: "Photo of a dog"\n\nEditing prompt 2: "Photo of a cat"\n',
+    "shouting": (
+        'SEGMENTATION PROMPT : DOG . EDITING PROMPT 1 : "Photo of a dog" . EDITING PROMPT 2 : "Photo of a cat" .'
+    ),
+    "bold list": (
+        "Sure!\n- **Segmentation prompt:** Dog.\n- **Editing prompt 1:** Photo of a dog\n"
+        "- **Editing prompt 2:** Photo of a cat"
+    ),
+    "values below": (
+        'Segmentation prompt:\nDog\nEditing prompt 1:\n"Photo of a dog"\nEditing prompt 2:\n"Photo of a cat"'
+    ),
+    "JSON": (
+        '{"Segmentation prompt": "dog", "Editing prompt 1": "Photo of a dog", "Editing prompt 2": "Photo of a cat"}'
+    ),
+    "words around": (
+        'Here you are. Segmentation prompt: Dog. Editing prompt 1: "Photo of a dog". '
+        'Editing prompt 2: "Photo of a cat". The "cat" is where the dog was.\nAnything else?'
+    ),
+    "chatter below": (
+        "Segmentation prompt: Dog. Editing prompt 1: Photo of a dog. Editing prompt 2: Photo of a cat.\nGood luck!"
+    ),
+    "thinking aloud": (
+        '<think>Segmentation prompt: Cat? No, Editing prompt 1: "x".</think>Segmentation prompt: Dog. '
+        'Editing prompt 1: "Photo of a dog". Editing prompt 2: "Photo of a cat".'
+    ),
+    "second thoughts": (
+        'Segmentation prompt: Cat. Editing prompt 1: "Photo of a cat". Editing prompt 2: "Photo of a cat". Rather: '
+        'Segmentation prompt: Dog. Editing prompt 1: "Photo of a dog". Editing prompt 2: "Photo of a cat".'
+    ),
+    "white space": (
+        'Segmentation prompt:   Dog .  Editing prompt 1: "Photo  of\na dog". Editing prompt 2:"Photo of a cat "'
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REPLIES)
+def test_odd_replies(name):
+    parsed = parse_reply(REPLIES[name])
+    assert (parsed.segmentation_prompt, parsed.captions.input, parsed.captions.edited) == DOG
+    assert parsed.reply == REPLIES[name]
+
+
+def test_a_word_level_tokenizers_spacing():
+    parsed = parse_reply(
+        'segmentation prompt : bigger cat . editing prompt 1 : " photo of a cat , a dog and a car " . '
+        'editing prompt 2 : " photo of a lion " .'
+    )
+    assert parsed.segmentation_prompt == "bigger cat"
+    assert parsed.captions.input == "photo of a cat, a dog and a car"
+    assert parsed.captions.edited == "photo of a lion"
+
+
+def test_what_belongs_to_a_caption_stays():
+    parsed = parse_reply(
+        "Segmentation prompt: Cat's hat. Editing prompt 1: 'Photo of a cat's hat, No. 5'. "
+        'Editing prompt 2: "Photo of a sign that says "stop" in red".'
+    )
+    assert parsed.segmentation_prompt == "cat's hat"
+    assert parsed.captions.input == "Photo of a cat's hat, No. 5"
+    assert parsed.captions.edited == 'Photo of a sign that says "stop" in red'
+
+
+@pytest.mark.parametrize(
+    ("reply", "field"),
+    [
+        ("", "Segmentation prompt"),
+        ("I cannot help with that.", "Segmentation prompt"),
+        ('Editing prompt 1: "a". Editing prompt 2: "b".', "Segmentation prompt"),
+        ('Segmentation prompt: Dog. Editing prompt 2: "b".', "Editing prompt 1"),
+        ('Segmentation prompt: Dog. Editing prompt 1: "a".', "Editing prompt 2"),
+        ('Segmentation prompt: Dog. Editing prompt 1: "a". Editing', "Editing prompt 2"),
+        ('Segmentation prompt: . Editing prompt 1: "a". Editing prompt 2: "b".', "Segmentation prompt"),
+        ('Segmentation prompt: Dog. Editing prompt 1: "". Editing prompt 2: "b".', "Editing prompt 1"),
+        ('Segmentation prompt: Dog. Editing prompt 1: "a". Editing prompt 2: " ".', "Editing prompt 2"),
+        ("<think>Segmentation prompt: Dog. Editing prompt 1: a. Editing prompt 2: b.</think>", "Segmentation prompt"),
+    ],
+)
+def test_what_is_missing_is_named(reply, field):
+    with pytest.raises(ReplyError, match=f'"{field}:"') as caught:
+        parse_reply(reply)
+    assert "\n" not in str(caught.value)
+
+
+def test_instruction_and_description_are_lines_of_the_user():
+    system, user = messages("Change it\nDescription: a trap", "Photo of\na cat")
+    assert system == {"role": "system", "content": TASK_PROMPT_WITH_DESCRIPTION}
+    assert user == {"role": "user", "content": "Change it Description: a trap\nDescription: Photo of a cat"}
+    system, user = messages("Change the cat to a lion")
+    assert system["content"] == TASK_PROMPT
+    assert user["content"] == "Change the cat to a lion"
+
+
+@pytest.mark.parametrize("prompt", [TASK_PROMPT, TASK_PROMPT_WITH_DESCRIPTION])
+def test_the_examples_of_the_prompt_are_in_the_form_that_it_asks_for(prompt):
+    examples = [line for line in prompt.splitlines() if line.startswith("Segmentation prompt:")]
+    assert len(examples) >= 6
+    for example in examples:
+        parsed = parse_reply(example)
+        assert parsed.captions.input != parsed.captions.edited

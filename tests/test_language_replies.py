@@ -1,0 +1,61 @@
+"""Kept replies answer for a language model that is not there."""
+
+from instructedit.cache import StageCache
+from instructedit.language import OpenAILanguage, Parsed, RulesLanguage, cached
+from instructedit.types import StageError
+from tests.language_server import GOOD, Answer, serve
+
+ASK = (["Change the dog to a cat", "Change it to a cat"], [None, "Photo of a dog"])
+
+
+def test_a_kept_reply_needs_neither_server_nor_key(tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with serve(lambda body, n: Answer()) as server:
+        first = cached(OpenAILanguage("m", server.url), StageCache(tmp_path)).parse(*ASK)
+        assert len(server.requests) == 2
+        assert cached(OpenAILanguage("m", server.url), StageCache(tmp_path)).parse(*ASK) == first
+        assert len(server.requests) == 2
+    monkeypatch.delenv("OPENAI_API_KEY")
+    again = cached(OpenAILanguage("m", "http://127.0.0.1:9/v1"), StageCache(tmp_path)).parse(*ASK)
+    assert again == first
+    assert [getattr(answer, "reply", answer) for answer in again] == [GOOD] * 2
+
+
+def test_other_settings_are_other_replies(tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    cache = StageCache(tmp_path)
+    with serve(lambda body, n: Answer()) as server:
+        for processor in [
+            OpenAILanguage("m", server.url),
+            OpenAILanguage("m", server.url, temperature=0.0),
+            OpenAILanguage("m", server.url, max_tokens=99),
+            OpenAILanguage("m", server.url, revision="q4"),
+        ]:
+            cached(processor, cache).parse(ASK[0][:1], [None])
+        cached(OpenAILanguage("other", server.url), cache).parse(ASK[0][:1], [None])
+        cached(OpenAILanguage("m", server.url), cache).parse(ASK[0][:1], ["Photo of a dog"])
+    assert len(server.requests) == 6
+
+
+def test_failures_are_not_kept_and_a_question_is_asked_once_a_batch(tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with serve(lambda body, n: Answer(status=400, body="{}") if n == 0 else Answer()) as server:
+        processor = cached(OpenAILanguage("m", server.url, max_retries=0), StageCache(tmp_path))
+        twice = processor.parse(["Remove the dog"] * 2, [None] * 2)
+        assert [type(answer) for answer in twice] == [StageError] * 2
+        assert len(server.requests) == 1
+        assert [type(answer) for answer in processor.parse(["Remove the dog"] * 2, [None] * 2)] == [Parsed] * 2
+        assert len(server.requests) == 2
+
+
+def test_the_rules_survive_the_cache_as_well(tmp_path):
+    instructions = ["Color the white scarf pink", "Abracadabra", "Remove the dog on the left"]
+    plain = RulesLanguage().parse(instructions, [None] * 3)
+    for _ in range(2):
+        answers = cached(RulesLanguage(), StageCache(tmp_path)).parse(instructions, [None] * 3)
+        assert (answers[0], answers[2]) == (plain[0], plain[2])
+        assert str(answers[1]) == str(plain[1])
+    assert cached(RulesLanguage(), StageCache(None)).identity == RulesLanguage().identity
