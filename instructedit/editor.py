@@ -10,6 +10,7 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from jaxtyping import Bool, Float
 from PIL import Image
+from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 from transformers import AutoTokenizer, CLIPTextModel
@@ -79,18 +80,14 @@ class LatentDiffusion:
     def encode(self, images: Sequence[Image.Image]) -> Float[Tensor, "b c h w"]:
         """Images of one working size to latents."""
         resized = [np.asarray(i.resize(self.size(i), Image.Resampling.LANCZOS)) for i in images]
-        pixels = torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2).float() / 127.5 - 1
+        # Contiguous, or the layout would travel on: a cached trajectory comes back contiguous, and other layouts are
+        # summed by other kernels, in another order.
+        pixels = torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2).contiguous().float() / 127.5 - 1
         return diffusion.encode(self.vae, pixels.to(self.context.device, self.vae.dtype))
 
-    def decode(self, latents: Float[Tensor, "b c h w"], sizes: Sequence[tuple[int, int]]) -> list[Image.Image]:
-        """Latents to images, resized to ``sizes`` (width, height)."""
-        pixels = diffusion.decode(self.vae, latents).float().add(1).mul(127.5).round().byte().cpu()
-        arrays = pixels.permute(0, 2, 3, 1).numpy()
-        images = [Image.fromarray(array) for array in arrays]
-        return [
-            i if i.size == size else i.resize(size, Image.Resampling.LANCZOS)
-            for i, size in zip(images, sizes, strict=True)
-        ]
+    def decode(self, latents: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 3 H W"]:
+        """Latents to images in [-1, 1]."""
+        return diffusion.decode(self.vae, latents).float()
 
     def invert(
         self, images: Sequence[Image.Image], captions: Sequence[str], steps: int
@@ -130,8 +127,9 @@ class MaskGuidedEditor:
         ratio: Encoding ratio r in (0, 1]: the share of the T steps that is inverted and sampled again.
         steps: T.
         guidance_scale: Of classifier-free guidance.
-        blend: ``paper`` keeps the inverted latent of the level just reached and so ends on x_0 outside the mask;
-            ``official`` reproduces the released code, which keeps the one a level noisier.
+        blend: ``paper`` keeps the inverted latent of the level just reached and so ends on x_0 outside the mask, and
+            lets no pixel outside it change (see :func:`pixel_weight`); ``official`` reproduces the released code, which
+            keeps the latent a level noisier and decodes the result as it is.
     """
 
     def __init__(
@@ -174,7 +172,7 @@ class MaskGuidedEditor:
         backbone = self.backbone
         trajectory, inversions = backbone.invert(images, [c.input for c in captions], self.steps)
         schedule = diffusion.make_schedule(backbone.scheduler, self.steps)
-        keep_out = torch.stack([latent_mask(m, trajectory.shape[-2:]) for m in masks]).to(trajectory)
+        inside = torch.stack([latent_mask(m, trajectory.shape[-2:]) for m in masks]).to(trajectory)
         predict = diffusion.guided(
             backbone.unet,
             backbone.scheduler,
@@ -183,9 +181,14 @@ class MaskGuidedEditor:
             self.guidance_scale,
         )
         start = int(self.steps * self.ratio)
-        latents = masked_sample(predict, trajectory, keep_out, schedule, start, self.blend)
+        latents = masked_sample(predict, trajectory, inside, schedule, start, self.blend)
+        pixels = backbone.decode(latents)
+        if self.blend == "paper":
+            kept = backbone.decode(trajectory[0])
+            weight = pixel_weight(inside, pixels.shape[-2:])
+            pixels = weight * pixels + (1 - weight) * kept
         costs = [{"inversion": n, "edit": 2 * start} for n in inversions]
-        return backbone.decode(latents, [i.size for i in images]), costs
+        return to_images(pixels, [i.size for i in images]), costs
 
 
 def masked_sample(
@@ -223,3 +226,24 @@ def latent_mask(mask: Bool[np.ndarray, "h w"], size: Sequence[int]) -> Float[Ten
     """
     area = functional.adaptive_avg_pool2d(torch.from_numpy(np.ascontiguousarray(mask)).float()[None, None], tuple(size))[0]
     return (area >= min(0.5, math.nextafter(float(area.max()), 0))).float()
+
+
+def pixel_weight(mask: Float[Tensor, "b 1 h w"], size: Sequence[int]) -> Float[Tensor, "b 1 H W"]:
+    """How much of the edit each pixel takes: none outside the latent mask, all of it half a latent inside its rim.
+
+    Equal latents do not decode to equal pixels: the decoder's group normalisation sees the whole picture, so an edit
+    shifts colours everywhere. The paper maps the outside "back to the original pixels" (§3.4), and so does this.
+    """
+    height, width = size
+    full = functional.interpolate(mask.float(), size=(height, width), mode="nearest")
+    ramp = max(1.0, height / mask.shape[-2] / 2)
+    depth = [ndimage.distance_transform_edt(np.pad(m, 1, mode="edge"))[1:-1, 1:-1] for m in full[:, 0].cpu().numpy()]
+    inside = torch.from_numpy(np.stack(depth)).to(full)[:, None]
+    # A mask without a rim (all of the picture) has no finite distance to one.
+    return (inside / ramp).clamp(0, 1) if bool((full == 0).any()) else full
+
+
+def to_images(pixels: Float[Tensor, "b 3 H W"], sizes: Sequence[tuple[int, int]]) -> list[Image.Image]:
+    """Pixels in [-1, 1] to RGB images, resized to ``sizes`` (width, height)."""
+    arrays = pixels.add(1).mul(127.5).round().byte().cpu().permute(0, 2, 3, 1).numpy()
+    return [Image.fromarray(a).resize(size, Image.Resampling.LANCZOS) for a, size in zip(arrays, sizes, strict=True)]

@@ -10,6 +10,7 @@ from PIL import Image
 from scipy import ndimage
 from torch import Tensor
 from transformers import (
+    GroundingDinoConfig,
     GroundingDinoForObjectDetection,
     GroundingDinoProcessor,
     SamModel,
@@ -93,7 +94,8 @@ class GroundedSam:
         """Boxes above the thresholds in the detector's order; the raw scores are cached, so thresholds cost nothing."""
         text = prompt.strip().strip(".").lower()
         processor = self.context.pool.processor(GroundingDinoProcessor, self.grounding_dino)
-        inputs = processor(images=image, text=[[text]], return_tensors="pt")
+        window = self.context.pool.processor(GroundingDinoConfig, self.grounding_dino).max_text_len
+        inputs = processor(images=image, text=[[text]], truncation=True, max_length=window, return_tensors="pt")
         key = StageCache.key("boxes", 1, image=hash_image(image), text=text, model=self.grounding_dino.fingerprint)
         raw = self.context.cache.get("boxes", key)
         if raw is None:
@@ -101,6 +103,8 @@ class GroundedSam:
             out = model(**inputs.to(self.context.device, model.dtype))
             raw = {"logits": out.logits[0].float().cpu(), "pred_boxes": out.pred_boxes[0].float().cpu()}
             self.context.cache.put("boxes", key, raw)
+        if not bool((raw["logits"].sigmoid() > self.box_threshold).any()):
+            return []  # which the processor cannot decode
         (found,) = processor.post_process_grounded_object_detection(
             _Raw(raw["logits"][None], raw["pred_boxes"][None]),
             inputs.input_ids.cpu(),

@@ -4,34 +4,57 @@
 """
 
 import sys
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from omegaconf import DictConfig
 from rich.console import Console
 
+from eval.benchmark import Benchmark
+from eval.figures import sheet
 from eval.plan import plan
 from eval.runner import RunReport, run
 from eval.show import show
-from instructedit.models import Context
-from scripts.app import OK, SOME_FAILED, is_sweep, launch
+from eval.store import run_id
+from instructedit.images import save_png
+from scripts.app import OK, SOME_FAILED, launch
 
-REPORTS: list[RunReport] = []
 
+@dataclass
+class Sweep:
+    """The runs of this command, as they come in."""
 
-def cell(config: DictConfig) -> int:
-    """One run; a cell of a sweep."""
-    made, context = plan(config)
-    report = run(made, context)
-    REPORTS.append(report)
-    if not is_sweep():
-        show(Console(), [report])
-    return SOME_FAILED if report.failures else OK
+    reports: list[RunReport] = field(default_factory=list)
+    benchmarks: dict[str, Benchmark] = field(default_factory=dict)
+    results: Path = Path("results")
+
+    def cell(self, config: DictConfig) -> int:
+        """One run."""
+        made, context = plan(config)
+        report = run(made, context)
+        self.reports.append(report)
+        self.benchmarks[made.benchmark.revision] = made.benchmark
+        self.results = made.results
+        return SOME_FAILED if report.failures else OK
+
+    def finish(self) -> None:
+        """Print the table of all runs and draw the sheet of their edits."""
+        runs = list({r.run_id: r for r in self.reports}.values())
+        show(Console(), self.reports)
+        # Runs over several benchmarks have no common rows to draw.
+        if len(self.benchmarks) == 1:
+            (benchmark,) = self.benchmarks.values()
+            path = self.results / "sheets" / f"{run_id({'runs': [r.run_id for r in runs]})}.png"
+            save_png(sheet(benchmark, runs, self.results), path)
+            print(f"input, mask and edits side by side: {path}")
 
 
 def main() -> int:
-    """Run, then print the table of everything that was run."""
-    code = launch(cell, "config")
-    if len(REPORTS) > 1 or "-m" in sys.argv or "--multirun" in sys.argv:
-        show(Console(), REPORTS)
+    """Run every cell, then show what came of them."""
+    sweep = Sweep()
+    code = launch(sweep.cell, "config")
+    if sweep.reports:
+        sweep.finish()
     return code
 
 

@@ -1,0 +1,158 @@
+"""Mask-guided editing: what it keeps, what it shares, what it refuses."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.nn import functional
+
+from instructedit import diffusion
+from instructedit.cache import StageCache
+from instructedit.editor import MaskGuidedEditor, latent_mask, masked_sample, pixel_weight
+from instructedit.models import Checkpoint, Context, ModelPool
+from instructedit.types import Captions, ConfigError
+from tests import tiny
+
+CAPTIONS = Captions("photo of a cat", "photo of a lion")
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    return Checkpoint(str(tiny.save_diffusion(tmp_path_factory.mktemp("diffusion"))))
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Context:
+    return Context(ModelPool(), StageCache(tmp_path / "cache"), torch.device("cpu"))
+
+
+def picture(seed: int, size: tuple[int, int] = (64, 64)) -> Image.Image:
+    noise = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    return Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC)
+
+
+def square_mask(size: int = 64) -> np.ndarray:
+    mask = np.zeros((size, size), bool)
+    mask[size // 4 : size // 2, size // 4 : size * 3 // 4] = True
+    return mask
+
+
+def arrays(images: list[Image.Image]) -> np.ndarray:
+    return np.stack([np.asarray(i) for i in images]).astype(int)
+
+
+@pytest.mark.parametrize("ratio", [0.1, 0.5, 1.0])
+def test_the_outside_stays_the_reconstruction(context: Context, checkpoint: Checkpoint, ratio: float) -> None:
+    editor = MaskGuidedEditor(context, checkpoint, ratio, steps=10)
+    image, mask = picture(0), square_mask()
+    (edited,) = editor.edit([image], [CAPTIONS], [mask]).images
+    with torch.no_grad():
+        kept = editor.backbone.decode(editor.backbone.encode([image]))[0]
+    reference = kept.add(1).mul(127.5).permute(1, 2, 0).numpy()
+    outside = ~functional.interpolate(latent_mask(mask, (8, 8))[None], size=(64, 64))[0, 0].bool().numpy()
+    # 8-bit pixels: half a level of rounding is all that may differ.
+    assert np.abs(np.asarray(edited)[outside] - reference[outside]).max() <= 0.5 + 1e-3
+    assert np.abs(np.asarray(edited)[mask] - reference[mask]).max() > 2
+
+
+@torch.no_grad()
+def test_latents_outside_end_on_x0_for_the_paper_and_a_level_later_for_the_released_code() -> None:
+    scheduler, unet = tiny.scheduler(), tiny.unet()
+    schedule = diffusion.make_schedule(scheduler, 10)
+    latents, condition = torch.randn(1, 4, 8, 8), torch.randn(1, 5, 32)
+    predict = diffusion.conditional(unet, scheduler, condition)
+    trajectory = diffusion.invert(predict, latents, schedule)
+    mask = latent_mask(square_mask(), (8, 8))[None]
+    for blend, level in (("paper", 0), ("official", 1)):
+        out = masked_sample(predict, trajectory, mask, schedule, 5, blend)
+        torch.testing.assert_close(out * (1 - mask), trajectory[level] * (1 - mask), rtol=0, atol=0)
+
+
+def test_all_ratios_share_one_inversion(context: Context, checkpoint: Checkpoint) -> None:
+    images, masks = [picture(0), picture(1)], [square_mask()] * 2
+    costs = [
+        MaskGuidedEditor(context, checkpoint, r, steps=10).edit(images, [CAPTIONS] * 2, masks).evaluations
+        for r in (0.5, 0.7, 0.9)
+    ]
+    assert [c["inversion"] for cost in costs for c in cost] == [10, 10, 0, 0, 0, 0]
+    assert [cost[0]["edit"] for cost in costs] == [10, 14, 18]
+    assert context.cache.hits["inversion"] == 4
+
+
+def test_a_cached_inversion_gives_the_same_picture(context: Context, checkpoint: Checkpoint) -> None:
+    editor = MaskGuidedEditor(context, checkpoint, 0.7, steps=10)
+    first, second = (editor.edit([picture(0)], [CAPTIONS], [square_mask()]).images for _ in range(2))
+    assert (arrays(first) == arrays(second)).all()
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_neither_batch_size_nor_order_changes_a_result(tmp_path: Path, checkpoint: Checkpoint, batch: int) -> None:
+    images = [picture(i) for i in range(8)]
+    pool = ModelPool()
+
+    def edit(order: list[int], size: int, folder: str) -> np.ndarray:
+        context = Context(pool, StageCache(tmp_path / folder), torch.device("cpu"))
+        editor = MaskGuidedEditor(context, checkpoint, 0.7, steps=10)
+        found: dict[int, Image.Image] = {}
+        for start in range(0, len(order), size):
+            part = order[start : start + size]
+            edited = editor.edit([images[i] for i in part], [CAPTIONS] * len(part), [square_mask()] * len(part)).images
+            found |= dict(zip(part, edited, strict=True))
+        return arrays([found[i] for i in range(len(images))])
+
+    whole = edit(list(range(8)), 8, "whole")
+    other = edit([5, 2, 7, 0, 3, 6, 1, 4], batch, "other")
+    # Kernels for other batch sizes sum in another order: a pixel on the edge of rounding may fall to the other side.
+    assert np.abs(whole - other).max() <= 1
+    assert (whole != other).mean() < 0.001
+
+
+def test_pictures_of_any_size_come_back_in_their_size(context: Context, checkpoint: Checkpoint) -> None:
+    images = [picture(0, (64, 64)), picture(1, (120, 90)), picture(2, (50, 200))]
+    masks = [np.asarray(i.convert("L")) > 128 for i in images]
+    edited = MaskGuidedEditor(context, checkpoint, 0.5, steps=4).edit(images, [CAPTIONS] * 3, masks).images
+    assert [e.size for e in edited] == [i.size for i in images]
+
+
+def test_the_latent_mask_takes_latents_that_are_half_covered() -> None:
+    mask = np.zeros((64, 64), bool)
+    mask[0:8, 0:4] = True  # half of the first latent
+    mask[8:16, 0:3] = True  # less than half of the one below
+    assert latent_mask(mask, (8, 8)).nonzero().tolist() == [[0, 0, 0]]
+
+
+def test_a_mask_smaller_than_half_a_latent_keeps_the_latent_it_fills_most() -> None:
+    mask = np.zeros((64, 64), bool)
+    mask[20:23, 20:23] = True
+    mask[33, 33] = True
+    assert latent_mask(mask, (8, 8)).nonzero().tolist() == [[0, 2, 2]]
+
+
+def test_the_edit_fades_in_inside_the_mask_alone() -> None:
+    mask = torch.zeros(1, 1, 8, 8)
+    mask[..., 2:5, 2:5] = 1
+    weight = pixel_weight(mask, (64, 64))[0, 0]
+    assert weight[:16].max() == 0
+    assert weight[20:36, 20:36].min() == 1
+    assert pixel_weight(torch.ones(1, 1, 8, 8), (64, 64)).min() == 1
+    assert pixel_weight(torch.zeros(1, 1, 8, 8), (64, 64)).max() == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "accepted"),
+    [
+        ({"ratio": 0}, "above 0 and up to 1"),
+        ({"ratio": 1.5}, "above 0 and up to 1"),
+        ({"ratio": 0.01}, "leaves nothing to do"),
+        ({"ratio": 0.5, "blend": "poisson"}, "paper, official"),
+        ({"ratio": 0.5, "steps": 0}, "1 to 1000"),
+    ],
+)
+def test_impossible_settings_are_refused_before_a_model_loads(
+    context: Context, checkpoint: Checkpoint, options: dict[str, float], accepted: str
+) -> None:
+    with pytest.raises(ConfigError, match=accepted):
+        MaskGuidedEditor(context, checkpoint, **options)  # type: ignore[arg-type]
+    assert len(context.pool) == 0

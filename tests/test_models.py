@@ -1,0 +1,62 @@
+"""Checkpoints by content, and each loaded once."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import UNet2DConditionModel
+
+from instructedit.cache import StageCache
+from instructedit.models import Checkpoint, Context, ModelPool
+from instructedit.types import ConfigError
+from tests import tiny
+
+
+def test_a_checkpoint_is_what_is_in_it_not_where_it_lies(tmp_path: Path) -> None:
+    tiny.unet().save_pretrained(tmp_path / "a" / "unet")
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    (tmp_path / "b" / "README.md").write_text("other words")
+    first, second = Checkpoint(str(tmp_path / "a")), Checkpoint(str(tmp_path / "b"))
+    assert first.fingerprint == second.fingerprint
+    tiny.unet(in_channels=8).save_pretrained(tmp_path / "c" / "unet")
+    assert Checkpoint(str(tmp_path / "c")).fingerprint != first.fingerprint
+    assert Checkpoint(str(tmp_path / "a"), dtype="float16").fingerprint != first.fingerprint
+
+
+def test_a_hub_id_needs_a_pinned_revision() -> None:
+    with pytest.raises(ConfigError, match="pinned revision"):
+        Checkpoint("somebody/model")
+    assert Checkpoint("somebody/model", "abc").fingerprint["revision"] == "abc"
+
+
+def test_an_unknown_dtype_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="float32, float16, bfloat16"):
+        Checkpoint(str(tmp_path), dtype="int4")
+
+
+def test_a_model_loads_once_without_gradients(tmp_path: Path) -> None:
+    tiny.unet().save_pretrained(tmp_path / "unet")
+    pool, checkpoint, cpu = ModelPool(), Checkpoint(str(tmp_path)), torch.device("cpu")
+    first = pool.model(UNet2DConditionModel, checkpoint, cpu, "unet")
+    assert pool.model(UNet2DConditionModel, checkpoint, cpu, "unet") is first
+    assert not first.training
+    assert not any(p.requires_grad for p in first.parameters())
+    pool.clear()
+    assert len(pool) == 0
+
+
+def test_a_folder_without_safetensors_is_one_clear_line(tmp_path: Path) -> None:
+    tiny.unet().save_pretrained(tmp_path / "unet", safe_serialization=False)
+    with pytest.raises(ConfigError, match="UNet2DConditionModel cannot be loaded from .*unet"):
+        ModelPool().model(UNet2DConditionModel, Checkpoint(str(tmp_path)), torch.device("cpu"), "unet")
+
+
+def test_a_device_that_is_not_there_is_refused() -> None:
+    with pytest.raises(ConfigError, match="accepted are auto, cpu, cuda"):
+        Context.create(None, "quantum")
+    if not torch.cuda.is_available():
+        with pytest.raises(ConfigError, match="no CUDA device"):
+            Context.create(None, "cuda")
+    assert Context.create(None, "cpu").cache.root is None
+    assert StageCache(None).root is None

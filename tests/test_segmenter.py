@@ -1,0 +1,138 @@
+"""Grounded SAM on tiny random weights: thresholds, selection, growth, caching, and saying that nothing was found."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import GroundingDinoForObjectDetection, GroundingDinoProcessor
+
+from instructedit.cache import StageCache
+from instructedit.models import Checkpoint, Context, ModelPool
+from instructedit.segmenter import GroundedSam, Segmentation, grow
+from instructedit.types import ConfigError, StageError
+from tests import tiny
+
+PROMPT = "bigger cat"
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Checkpoint]:
+    folder = tmp_path_factory.mktemp("segmenter")
+    return {
+        "grounding_dino": Checkpoint(str(tiny.save_grounding_dino(folder / "dino"))),
+        "sam": Checkpoint(str(tiny.save_sam(folder / "sam"))),
+    }
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Context:
+    return Context(ModelPool(), StageCache(tmp_path / "cache"), torch.device("cpu"))
+
+
+@pytest.fixture
+def image() -> Image.Image:
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (48, 80, 3), dtype=np.uint8))
+
+
+def segment(segmenter: GroundedSam, image: Image.Image, prompt: str = PROMPT) -> Segmentation:
+    (found,) = segmenter.segment([image], [prompt])
+    assert isinstance(found, Segmentation)
+    return found
+
+
+def median_score(context: Context, checkpoints: dict[str, Checkpoint], image: Image.Image) -> float:
+    boxes = segment(GroundedSam(context, **checkpoints, box_threshold=0.0), image).boxes
+    return float(np.median([b.score for b in boxes]))
+
+
+def test_boxes_lie_in_the_picture_and_are_sorted_by_score(
+    context: Context, checkpoints: dict[str, Checkpoint], image: Image.Image
+) -> None:
+    found = segment(GroundedSam(context, **checkpoints, box_threshold=0.0), image)
+    assert len(found.boxes) == 6
+    assert [b.score for b in found.boxes] == sorted((b.score for b in found.boxes), reverse=True)
+    assert all(0 <= b.x1 <= b.x2 <= 80 and 0 <= b.y1 <= b.y2 <= 48 for b in found.boxes)
+    assert found.mask.shape == (48, 80)
+    assert found.mask.dtype == bool
+
+
+def test_boxes_are_those_of_transformers(
+    context: Context, checkpoints: dict[str, Checkpoint], image: Image.Image
+) -> None:
+    ours = segment(GroundedSam(context, **checkpoints, box_threshold=0.0), image, "Bigger cat.").boxes
+    folder = checkpoints["grounding_dino"].id
+    processor = GroundingDinoProcessor.from_pretrained(folder)
+    model = GroundingDinoForObjectDetection.from_pretrained(folder).eval()
+    inputs = processor(images=image, text="bigger cat.", return_tensors="pt")
+    with torch.no_grad():
+        out = model(**inputs)
+    (theirs,) = processor.post_process_grounded_object_detection(out, threshold=0.0, target_sizes=[(48, 80)])
+    order = theirs["scores"].argsort(descending=True)
+    corners = theirs["boxes"][order].clamp(min=0) .minimum(torch.tensor([80.0, 48, 80, 48]))
+    np.testing.assert_allclose([[b.x1, b.y1, b.x2, b.y2] for b in ours], corners, atol=1e-3)
+    np.testing.assert_allclose([b.score for b in ours], theirs["scores"][order], atol=1e-5)
+
+
+def test_no_box_is_a_failure_that_says_so(
+    context: Context, checkpoints: dict[str, Checkpoint], image: Image.Image
+) -> None:
+    (found,) = GroundedSam(context, **checkpoints, box_threshold=1.0).segment([image], [PROMPT])
+    assert isinstance(found, StageError)
+    assert found.stage == "segmenter"
+    assert "no box found for 'bigger cat'" in str(found)
+
+
+def test_thresholds_and_selections_share_one_detection(
+    context: Context, checkpoints: dict[str, Checkpoint], image: Image.Image
+) -> None:
+    middle = median_score(context, checkpoints, image)
+    few = segment(GroundedSam(context, **checkpoints, box_threshold=middle), image)
+    assert len(few.boxes) == 3
+    segment(GroundedSam(context, **checkpoints, box_threshold=0.0, select="best"), image)
+    assert context.cache.misses["boxes"] == 1
+    assert context.cache.hits["boxes"] == 2
+
+
+def test_union_holds_best_and_first(context: Context, checkpoints: dict[str, Checkpoint], image: Image.Image) -> None:
+    masks = {
+        select: segment(GroundedSam(context, **checkpoints, box_threshold=0.0, select=select), image).mask
+        for select in ("union", "best", "first")
+    }
+    assert (masks["union"] >= masks["best"]).all()
+    assert (masks["union"] >= masks["first"]).all()
+
+
+def test_neighbours_change_nothing(tmp_path: Path, checkpoints: dict[str, Checkpoint], image: Image.Image) -> None:
+    other = image.transpose(Image.Transpose.ROTATE_180)
+    fresh = [Context(ModelPool(), StageCache(None), torch.device("cpu")) for _ in range(2)]
+    together = GroundedSam(fresh[0], **checkpoints, box_threshold=0.0).segment(
+        [other, image], ["a long prompt about something else on the left", PROMPT]
+    )[1]
+    alone = segment(GroundedSam(fresh[1], **checkpoints, box_threshold=0.0), image)
+    assert isinstance(together, Segmentation)
+    assert together.boxes == alone.boxes
+    assert (together.mask == alone.mask).all()
+
+
+def test_growing_and_shrinking_by_pixels() -> None:
+    mask = np.zeros((21, 21), bool)
+    mask[10, 10] = True
+    disc = grow(mask, 3)
+    assert disc[10, 13]
+    assert disc[7, 10]
+    assert not disc[13, 13]
+    assert (grow(disc, -3).sum(), grow(mask, 0).sum()) == (1, 1)
+    assert not grow(np.zeros((5, 5), bool), 2).any()
+
+
+@pytest.mark.parametrize(
+    ("options", "accepted"),
+    [({"select": "all"}, "union, best, first"), ({"box_threshold": 3}, "0 to 1"), ({"text_threshold": -1}, "0 to 1")],
+)
+def test_impossible_settings_are_refused(
+    context: Context, checkpoints: dict[str, Checkpoint], options: dict[str, float], accepted: str
+) -> None:
+    with pytest.raises(ConfigError, match=accepted):
+        GroundedSam(context, **checkpoints, **options)  # type: ignore[arg-type]

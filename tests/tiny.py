@@ -1,0 +1,140 @@
+"""Seeded tiny instances of the real classes, saved as a Stable Diffusion folder."""
+
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from transformers import (
+    BertConfig,
+    CLIPTextConfig,
+    CLIPTextModel,
+    GroundingDinoConfig,
+    GroundingDinoForObjectDetection,
+    GroundingDinoImageProcessor,
+    GroundingDinoProcessor,
+    SamConfig,
+    SamImageProcessor,
+    SamMaskDecoderConfig,
+    SamModel,
+    SamProcessor,
+    SamPromptEncoderConfig,
+    SamVisionConfig,
+    SwinConfig,
+)
+
+from data.picturebook.training.text_to_image import make_scheduler
+from data.picturebook.training.tokenizers import TEXT_WINDOW, bert_tokenizer, clip_tokenizer
+
+
+def unet(in_channels: int = 4) -> UNet2DConditionModel:
+    """Two levels, 8 x 8 latents."""
+    torch.manual_seed(1)
+    return UNet2DConditionModel(
+        sample_size=8,
+        in_channels=in_channels,
+        out_channels=4,
+        block_out_channels=(16, 32),
+        layers_per_block=1,
+        cross_attention_dim=32,
+        attention_head_dim=4,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        norm_num_groups=8,
+    ).eval()
+
+
+def vae() -> AutoencoderKL:
+    """f=8, as Stable Diffusion's."""
+    torch.manual_seed(2)
+    return AutoencoderKL(
+        latent_channels=4,
+        block_out_channels=(8, 8, 16, 16),
+        layers_per_block=1,
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        norm_num_groups=4,
+        sample_size=64,
+    ).eval()
+
+
+def text_encoder() -> CLIPTextModel:
+    """One layer, with the tokenizer of picturebook."""
+    torch.manual_seed(3)
+    tokenizer = clip_tokenizer()
+    return CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=32,
+            intermediate_size=64,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            max_position_embeddings=TEXT_WINDOW,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    ).eval()
+
+
+def scheduler() -> DDIMScheduler:
+    """Stable Diffusion v1.5's, as the released code sets it up."""
+    return make_scheduler()
+
+
+def save_diffusion(folder: Path) -> Path:
+    """A whole Stable Diffusion folder; returns it."""
+    unet().save_pretrained(folder / "unet")
+    vae().save_pretrained(folder / "vae")
+    text_encoder().save_pretrained(folder / "text_encoder")
+    clip_tokenizer().save_pretrained(folder / "tokenizer")
+    scheduler().save_pretrained(folder / "scheduler")
+    return folder
+
+
+def save_grounding_dino(folder: Path) -> Path:
+    """A detector of random weights and its processor; returns the folder."""
+    torch.manual_seed(4)
+    tokenizer = bert_tokenizer()
+    model = GroundingDinoForObjectDetection(
+        GroundingDinoConfig(
+            backbone_config=SwinConfig(
+                image_size=64, patch_size=8, embed_dim=16, depths=[1, 1], num_heads=[2, 2], window_size=4,
+                out_features=["stage1", "stage2"],
+            ),
+            text_config=BertConfig(
+                vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=1, num_attention_heads=2,
+                intermediate_size=32, max_position_embeddings=64,
+            ),
+            d_model=32, encoder_layers=1, decoder_layers=2, encoder_ffn_dim=32, decoder_ffn_dim=32,
+            encoder_attention_heads=2, decoder_attention_heads=2, num_queries=6, num_feature_levels=2, max_text_len=32,
+        )
+    )  # fmt: skip
+    model.save_pretrained(folder)
+    size = {"shortest_edge": 64, "longest_edge": 64}
+    GroundingDinoProcessor(GroundingDinoImageProcessor(size=size), tokenizer).save_pretrained(folder)
+    return folder
+
+
+def save_sam(folder: Path) -> Path:
+    """A SAM of random weights and its processor; returns the folder."""
+    torch.manual_seed(5)
+    vision = SamVisionConfig(
+        hidden_size=16, output_channels=16, num_hidden_layers=1, num_attention_heads=2, image_size=64, patch_size=8,
+        window_size=4, global_attn_indexes=[0], mlp_dim=32, num_pos_feats=8,
+    )  # fmt: skip
+    prompt = SamPromptEncoderConfig(hidden_size=16, image_size=64, patch_size=8, mask_input_channels=4)
+    decoder = SamMaskDecoderConfig(
+        hidden_size=16, mlp_dim=32, num_hidden_layers=1, num_attention_heads=2, iou_head_hidden_dim=16
+    )
+    SamModel(
+        SamConfig(vision_config=vision, prompt_encoder_config=prompt, mask_decoder_config=decoder)
+    ).save_pretrained(folder)
+    SamProcessor(
+        SamImageProcessor(
+            size={"longest_edge": 64},
+            mask_size={"longest_edge": 32},
+            pad_size={"height": 64, "width": 64},
+            mask_pad_size={"height": 32, "width": 32},
+        )
+    ).save_pretrained(folder)
+    return folder
