@@ -27,6 +27,7 @@ class Schedule:
 
     @property
     def steps(self) -> int:
+        """T."""
         return len(self.timesteps)
 
 

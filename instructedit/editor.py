@@ -161,7 +161,9 @@ class MaskGuidedEditor:
             groups.setdefault(self.backbone.size(image), []).append(index)
         edited: dict[int, tuple[Image.Image, dict[str, int]]] = {}
         for group in groups.values():
-            found, costs = self._edit([images[i] for i in group], [captions[i] for i in group], [masks[i] for i in group])
+            found, costs = self._edit(
+                [images[i] for i in group], [captions[i] for i in group], [masks[i] for i in group]
+            )
             edited |= dict(zip(group, zip(found, costs, strict=True), strict=True))
         return Edited([edited[i][0] for i in range(len(images))], [edited[i][1] for i in range(len(images))])
 
@@ -224,7 +226,9 @@ def latent_mask(mask: Bool[np.ndarray, "h w"], size: Sequence[int]) -> Float[Ten
     A mask too small to fill half of any latent keeps the one that it fills most: an edit that was asked for is not
     dropped in silence.
     """
-    area = functional.adaptive_avg_pool2d(torch.from_numpy(np.ascontiguousarray(mask)).float()[None, None], tuple(size))[0]
+    area = functional.adaptive_avg_pool2d(
+        torch.from_numpy(np.ascontiguousarray(mask)).float()[None, None], (size[0], size[1])
+    )[0]
     return (area >= min(0.5, math.nextafter(float(area.max()), 0))).float()
 
 

@@ -59,9 +59,7 @@ class InstructEdit:
         self._stage(progress, "segmenter", self._segment)
         results: dict[str, EditResult] = {}
         self._stage(progress, "editor", lambda alive: self._edit(alive, results))
-        return [
-            p.failure() if p.error else replace(results[p.request.id], seconds=p.seconds) for p in progress
-        ]
+        return [p.failure() if p.error else replace(results[p.request.id], seconds=p.seconds) for p in progress]
 
     @staticmethod
     def _stage(progress: list[_Progress], name: str, run: Callable[[list[_Progress]], None]) -> None:

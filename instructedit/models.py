@@ -49,7 +49,9 @@ def folder_hash(folder: Path) -> str:
         # Cards and read-mes may be reworded without making another model.
         if path.is_file() and path.name not in ("README.md", "card.json", "LICENSE") and not path.name.startswith("."):
             with path.open("rb") as file:
-                total.update(f"{path.relative_to(folder)}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+                total.update(
+                    f"{path.relative_to(folder)}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode()
+                )
     return total.hexdigest()[:16]
 
 
@@ -84,9 +86,7 @@ class ModelPool:
 
     def processor(self, kind: type[Pretrained], checkpoint: Checkpoint, subfolder: str | None = None) -> Any:
         """A tokenizer, processor or scheduler."""
-        return self.get(
-            (kind, checkpoint, subfolder), lambda: self._from_pretrained(kind, checkpoint, subfolder, {})
-        )
+        return self.get((kind, checkpoint, subfolder), lambda: self._from_pretrained(kind, checkpoint, subfolder, {}))
 
     def get(self, key: tuple[Any, ...], load: Callable[[], T]) -> T:
         """What is kept under ``key``, loaded if it is not there yet."""

@@ -47,8 +47,8 @@ class GroundedSam:
         sam: Checkpoint of SamModel with its processor.
         box_threshold: A box needs a score above it, in [0, 1].
         text_threshold: A word counts as part of a box's phrase above it, in [0, 1].
-        select: Which boxes make the mask: the ``union`` of all, the ``best`` by score, or the ``first``, in the order of
-            the detector's queries.
+        select: Which boxes make the mask: the ``union`` of all, the ``best`` by score, or the ``first`` in the order
+            of the detector's queries.
         dilate: Pixels by which the mask grows (or shrinks, when negative): the paper's remedy for edits that change a
             shape (appendix E.2).
     """
@@ -69,7 +69,12 @@ class GroundedSam:
             if not 0 <= value <= 1:
                 raise ConfigError(f"segmenter.{name}={value}: accepted are 0 to 1")
         self.context, self.grounding_dino, self.sam = context, grounding_dino, sam
-        self.box_threshold, self.text_threshold, self.select, self.dilate = box_threshold, text_threshold, select, dilate
+        self.box_threshold, self.text_threshold, self.select, self.dilate = (
+            box_threshold,
+            text_threshold,
+            select,
+            dilate,
+        )
 
     def segment(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> list[Segmentation | StageError]:
         """A mask for each image and prompt; where no box is found, a :class:`StageError` that says so.

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hydra
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -72,8 +72,10 @@ def _request_error(error: BaseException) -> str | None:
             group, _, choice = str(cause.missing_cfg_file).rpartition("/")
             accepted = ", ".join(option for option in cause.options if not option.startswith("_"))
             return f"{group}={choice}: accepted are {accepted}"
+    if isinstance(error, OverrideParseException):
+        return f"{error.override!r} cannot be read: {_flat(error.message)}; overrides are key=value"
     if isinstance(error, HydraException | OmegaConfBaseException):
-        return _override_error(" ".join(str(error).split()))
+        return _override_error(_flat(error))
     return None
 
 
@@ -86,6 +88,10 @@ def _override_error(message: str) -> str:
     if unknown := re.search(r"Could not override '([^']+)'|No match in the defaults list\. ?.*'([^']+)'", message):
         return f"unknown choice {unknown.group(1) or unknown.group(2)!r}; see conf/"
     return re.sub(r" (See https?://\S+.*|Set the environment variable.*)$", "", message)
+
+
+def _flat(text: object) -> str:
+    return " ".join(str(text).split())
 
 
 def known_keys() -> list[str]:

@@ -1,6 +1,6 @@
 """Edit one picture, and show how.
 
-    python -m scripts.edit image=cat.png instruction="Change the cat to a lion"
+python -m scripts.edit image=cat.png instruction="Change the cat to a lion"
 """
 
 import json

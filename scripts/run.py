@@ -1,6 +1,6 @@
 """Run a method over a benchmark, or sweep over methods and knobs.
 
-    python -m scripts.run method=instructedit ratio=0.5,0.7,0.9 -m
+python -m scripts.run method=instructedit ratio=0.5,0.7,0.9 -m
 """
 
 import sys

@@ -1,6 +1,6 @@
 """Train one of picturebook's models; stopped at any moment, it goes on from its last checkpoint.
 
-    python -m scripts.train component=autoencoder
+python -m scripts.train component=autoencoder
 """
 
 import sys
@@ -10,7 +10,7 @@ import torch
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
-from data.picturebook.training.loop import TrainConfig, train
+from data.picturebook.training.loop import Component, TrainConfig, train
 from instructedit.types import ConfigError
 from scripts.app import OK, launch
 
@@ -31,7 +31,7 @@ def task(config: DictConfig) -> int:
         resume=config.resume,
         max_minutes=float("inf") if config.max_minutes is None else float(config.max_minutes),
     )
-    kind = get_class(config.component._target_)
+    kind: type[Component] = get_class(config.component._target_)
     work = Path(config.work) / kind.name
     scores = train(kind(made, work, Path(config.models)))
     for name, value in scores.items():

@@ -191,7 +191,8 @@ TEMPLATES: dict[str, tuple[str, ...]] = {
     "change": (
         "Change the {r} to {n}", "Change the {r} into {n}", "Turn the {r} into {n}", "Replace the {r} with {n}",
         "Replace the {r} by {n}", "Make the {r} {n}", "Swap the {r} for {n}", "Transform the {r} into {n}",
-        "Let the {r} become {n}", "What if the {r} were {n}", "What if the {r} was {n}", "I want {n} instead of the {r}",
+        "Let the {r} become {n}", "What if the {r} were {n}", "What if the {r} was {n}",
+        "I want {n} instead of the {r}",
         "Put {n} in place of the {r}", "The {r} should be {n}", "Edit the {r} so that it becomes {n}",
         "Turn the {r} to {n}", "Convert the {r} into {n}", "Draw {n} instead of the {r}", "Make the {r} look like {n}",
         "Where the {r} is there should be {n}", "The {r} should become {n}", "Have the {r} replaced with {n}",
@@ -242,7 +243,8 @@ HELD_OUT_TEMPLATES: dict[str, tuple[str, ...]] = {
         "Edit the picture so that the {r} is removed",
     ),
     "mix": (
-        "Let the {r} be blended with {n}", "What if the {r} was crossed with {n}", "I want the {r} to be mixed with {n}",
+        "Let the {r} be blended with {n}", "What if the {r} was crossed with {n}",
+        "I want the {r} to be mixed with {n}",
         "Turn the {r} into a blend with {n}",
     ),
 }  # fmt: skip

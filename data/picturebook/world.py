@@ -104,7 +104,9 @@ def _paint(image: Image.Image, colour: str) -> Image.Image:
     for y, x in zip(*np.nonzero(pixels[..., 3]), strict=True):
         h, s, v = colorsys.rgb_to_hsv(*(pixels[y, x, :3] / 255.0))
         if s > 0.35 and (h < 0.09 or h > 0.93):
-            rgb = colorsys.hsv_to_rgb(hue / 360, min(1.0, s * saturation), min(1.0, (v * value) ** (0.6 if colour == "white" else 1)))
+            rgb = colorsys.hsv_to_rgb(
+                hue / 360, min(1.0, s * saturation), min(1.0, (v * value) ** (0.6 if colour == "white" else 1))
+            )
             pixels[y, x, :3] = np.round(np.array(rgb) * 255)
     return Image.fromarray(pixels)
 
@@ -207,7 +209,9 @@ def _shadow(picture: Image.Image, thing: Thing) -> None:
         return
     layer = Image.new("L", (SIZE, SIZE), 0)
     half, bottom = 0.42 * thing.size, thing.y + 0.47 * thing.size
-    ImageDraw.Draw(layer).ellipse((thing.x - half, bottom - 0.08 * thing.size, thing.x + half, bottom + 0.1 * thing.size), fill=90)
+    ImageDraw.Draw(layer).ellipse(
+        (thing.x - half, bottom - 0.08 * thing.size, thing.x + half, bottom + 0.1 * thing.size), fill=90
+    )
     picture.paste((20, 24, 40), mask=layer.filter(ImageFilter.GaussianBlur(0.03 * thing.size)))
 
 
@@ -218,7 +222,9 @@ def _stylise(picture: Image.Image, style: str) -> Image.Image:
         return Image.blend(dabs, ImageChops.multiply(dabs, warm), 0.9)
     if style == "drawing":
         grey = picture.convert("L").filter(ImageFilter.GaussianBlur(0.5))
-        lines = ImageChops.invert(grey.filter(ImageFilter.FIND_EDGES)).point(lambda v: max(120, min(255, int(1.4 * v - 85))))
+        lines = ImageChops.invert(grey.filter(ImageFilter.FIND_EDGES)).point(
+            lambda v: max(120, min(255, int(1.4 * v - 85)))
+        )
         # The filter leaves the picture's own rim as it was.
         for rim in ((0, 0, SIZE, 1), (0, SIZE - 1, SIZE, SIZE), (0, 0, 1, SIZE), (SIZE - 1, 0, SIZE, SIZE)):
             lines.paste(255, rim)

@@ -100,9 +100,7 @@ def test_a_failure_is_a_row_and_the_rest_goes_on(context: Context, benchmark_: B
     assert record["decisions"]["segmentation_prompt"] == "cat"
 
 
-def test_failed_samples_are_done_again_only_when_asked(
-    context: Context, benchmark_: Benchmark, tmp_path: Path
-) -> None:
+def test_failed_samples_are_done_again_only_when_asked(context: Context, benchmark_: Benchmark, tmp_path: Path) -> None:
     plan = make_plan(benchmark_, Invert(fails=("s1",)), tmp_path)
     run(plan, context)
     better = replace(plan, method=Invert())
@@ -127,9 +125,10 @@ def test_a_bad_picture_costs_its_own_sample_alone(
 ) -> None:
     path = benchmark_.samples[2].image
     data = path.read_bytes()
-    {"missing": path.unlink, "truncated": lambda: path.write_bytes(data[:40]), "text": lambda: path.write_text("x")}[
-        damage
-    ]()
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(data[:40] if damage == "truncated" else b"not a picture")
     report = run(make_plan(benchmark_, Invert(), tmp_path), context)
     assert report.edited == 6
     (failure,) = report.failures
@@ -187,7 +186,9 @@ KILLED = """
 def test_a_killed_run_finishes_what_is_missing_and_equals_an_undisturbed_one(
     context: Context, benchmark_: Benchmark, tmp_path: Path
 ) -> None:
-    code = textwrap.dedent(KILLED.format(root=str(ROOT), folder=str(tmp_path / "benchmark"), results=str(tmp_path / "a")))
+    code = textwrap.dedent(
+        KILLED.format(root=str(ROOT), folder=str(tmp_path / "benchmark"), results=str(tmp_path / "a"))
+    )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=ROOT, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"

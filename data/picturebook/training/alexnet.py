@@ -32,6 +32,8 @@ def tags(drawn: Scene) -> Tensor:
 
 
 class AlexNet(Component):
+    """Names every tag of a scene at once (binary cross-entropy)."""
+
     name = "alexnet"
 
     def __init__(self, config: TrainConfig, work: Path, models: Path) -> None:
@@ -39,7 +41,9 @@ class AlexNet(Component):
         self.features = alexnet(weights=None).features.to(self.device)
         # Only the features are kept; torchvision's own head would weigh 56 M parameters.
         self.head = nn.Linear(256, len(TAGS)).to(self.device)
-        self.images = {s: pictures(s, n, work.parent) for s, n in (("train", config.scenes), ("held_out", config.held_out))}
+        self.images = {
+            s: pictures(s, n, work.parent) for s, n in (("train", config.scenes), ("held_out", config.held_out))
+        }
         self.tags = {
             s: torch.stack([tags(scene(s, i)) for i in range(n)])
             for s, n in (("train", config.scenes), ("held_out", config.held_out))
@@ -60,7 +64,9 @@ class AlexNet(Component):
 
     def evaluate(self) -> dict[str, float]:
         count = self.config.held_out
-        logits = torch.cat([self._logits("held_out", list(range(i, min(i + 64, count)))) for i in range(0, count, 64)]).cpu()
+        logits = torch.cat(
+            [self._logits("held_out", list(range(i, min(i + 64, count)))) for i in range(0, count, 64)]
+        ).cpu()
         truth, nouns = self.tags["held_out"][:count].bool(), len(NOUNS)
         hits, chosen = truth[:, :nouns], logits[:, :nouns] > 0
         return {
@@ -70,13 +76,19 @@ class AlexNet(Component):
 
     def sheet(self) -> Image.Image:
         kernels = self.features[0].weight.detach().cpu()
-        kernels = (kernels - kernels.amin((1, 2, 3), keepdim=True)) / (kernels.amax((1, 2, 3), keepdim=True) - kernels.amin((1, 2, 3), keepdim=True))
+        kernels = (kernels - kernels.amin((1, 2, 3), keepdim=True)) / (
+            kernels.amax((1, 2, 3), keepdim=True) - kernels.amin((1, 2, 3), keepdim=True)
+        )
         rows = torch.cat([torch.cat(list(kernels[i : i + 16]), 2) for i in range(0, 64, 16)], 1)
-        return Image.fromarray((rows.permute(1, 2, 0).numpy() * 255).astype(np.uint8)).resize((704, 176), Image.Resampling.NEAREST)
+        return Image.fromarray((rows.permute(1, 2, 0).numpy() * 255).astype(np.uint8)).resize(
+            (704, 176), Image.Resampling.NEAREST
+        )
 
     def save(self, scores: dict[str, Any]) -> None:
         folder = self.models / "lpips"
         folder.mkdir(parents=True, exist_ok=True)
         weights = {f"features.{k}": v.half().contiguous().cpu() for k, v in self.features.state_dict().items()}
         save_file(weights, folder / "model.safetensors")
-        write_card(folder, "Picturebook AlexNet", "torchvision's AlexNet features, for LPIPS without calibration.", scores)
+        write_card(
+            folder, "Picturebook AlexNet", "torchvision's AlexNet features, for LPIPS without calibration.", scores
+        )

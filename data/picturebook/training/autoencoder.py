@@ -7,8 +7,8 @@ import torch
 from diffusers import AutoencoderKL
 from PIL import Image
 from torch import Tensor, nn
-from torchvision.utils import make_grid
 from torchvision.transforms.functional import to_pil_image
+from torchvision.utils import make_grid
 
 from data.picturebook.training.cards import write_card
 from data.picturebook.training.loop import Component, TrainConfig
@@ -77,7 +77,9 @@ class Autoencoder(Component):
         return loss, {"psnr": psnr(x, y).item(), "kl": kl.item()}
 
     def reconstruct(self, x: Tensor) -> Tensor:
-        parts = [self.model.decode(self.model.encode(b).latent_dist.mode()).sample.cpu() for b in x.to(self.device).split(32)]
+        parts = [
+            self.model.decode(self.model.encode(b).latent_dist.mode()).sample.cpu() for b in x.to(self.device).split(32)
+        ]
         return torch.cat(parts).clamp(-1, 1)
 
     def evaluate(self) -> dict[str, float]:
@@ -90,13 +92,17 @@ class Autoencoder(Component):
 
     def sheet(self) -> Image.Image:
         x = self.held_out[:16]
-        return to_pil_image(make_grid(torch.cat([x, self.reconstruct(x)]), nrow=16, normalize=True, value_range=(-1, 1)))
+        return to_pil_image(
+            make_grid(torch.cat([x, self.reconstruct(x)]), nrow=16, normalize=True, value_range=(-1, 1))
+        )
 
     def save(self, scores: dict[str, Any]) -> None:
         folder = self.models / "diffusion" / "vae"
         self.model.half().save_pretrained(folder)
         self.model.float()
-        write_card(folder, "Picturebook autoencoder", "AutoencoderKL, f=8, 4 latent channels, 128 x 128 pixels.", scores)
+        write_card(
+            folder, "Picturebook autoencoder", "AutoencoderKL, f=8, 4 latent channels, 128 x 128 pixels.", scores
+        )
 
 
 def psnr(x: Tensor, y: Tensor) -> Tensor:

@@ -68,6 +68,8 @@ def soften(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 class Clip(Component):
+    """Contrastive: scenes and crops of them against captions."""
+
     name = "clip"
 
     def __init__(self, config: TrainConfig, work: Path, models: Path) -> None:
@@ -83,7 +85,9 @@ class Clip(Component):
         self.processor = CLIPImageProcessorPil(
             size={"shortest_edge": IMAGE}, crop_size={"height": IMAGE, "width": IMAGE}
         )
-        self.images = {s: pictures(s, n, work.parent) for s, n in (("train", config.scenes), ("held_out", config.held_out))}
+        self.images = {
+            s: pictures(s, n, work.parent) for s, n in (("train", config.scenes), ("held_out", config.held_out))
+        }
 
     def modules(self) -> dict[str, nn.Module]:
         return {"model": self.model}
@@ -151,4 +155,9 @@ class Clip(Component):
         self.model.float()
         self.tokenizer.save_pretrained(folder)
         self.processor.save_pretrained(folder)
-        write_card(folder, "Picturebook CLIP", "CLIPModel of 64 x 64 pixels; metrics and judge. Trained on drawn scenes alone.", scores)
+        write_card(
+            folder,
+            "Picturebook CLIP",
+            "CLIPModel of 64 x 64 pixels; metrics and judge. Trained on drawn scenes alone.",
+            scores,
+        )

@@ -57,6 +57,8 @@ class _Criterion(GroundingDinoImageLoss):
 
 
 class GroundingDino(Component):
+    """One picture, one phrase, and the boxes of what the phrase names."""
+
     name = "grounding_dino"
 
     def __init__(self, config: TrainConfig, work: Path, models: Path) -> None:
@@ -105,7 +107,9 @@ class GroundingDino(Component):
             )
         ).to(self.device)
         self.model.loss_function = self._criterion
-        self.images = {s: pictures(s, n, work.parent) for s, n in (("train", config.scenes), ("held_out", config.held_out))}
+        self.images = {
+            s: pictures(s, n, work.parent) for s, n in (("train", config.scenes), ("held_out", config.held_out))
+        }
 
     def _criterion(self, logits: Tensor, labels: list[dict[str, Tensor]], device: torch.device, pred_boxes: Tensor,
                    config: GroundingDinoConfig, label_maps: Any, text_mask: Tensor, outputs_class: Tensor,
@@ -116,9 +120,15 @@ class GroundingDino(Component):
         criterion = _Criterion(matcher, config.focal_alpha, ["labels", "boxes"])
         layers = [(logits, pred_boxes), (encoder_logits, encoder_pred_boxes)]
         layers += list(zip(outputs_class[:-1], outputs_coord[:-1], strict=True)) if outputs_class is not None else []
-        total, parts = logits.new_zeros(()), {}
+        total = logits.new_zeros(())
+        parts: dict[str, Tensor] = {}
         for layer_logits, layer_boxes in layers:
-            outputs = {"logits": layer_logits, "pred_boxes": layer_boxes, "label_maps": label_maps, "text_mask": text_mask}
+            outputs = {
+                "logits": layer_logits,
+                "pred_boxes": layer_boxes,
+                "label_maps": label_maps,
+                "text_mask": text_mask,
+            }
             losses = criterion(outputs, labels)
             total = total + 2 * losses["loss_ce"] + config.bbox_loss_coefficient * losses["loss_bbox"]
             total = total + config.giou_loss_coefficient * losses["loss_giou"]
@@ -130,11 +140,15 @@ class GroundingDino(Component):
 
     def _inputs(self, split: str, indices: list[int], phrases: list[str]) -> Any:
         images = [Image.fromarray(self.images[split][i]) for i in indices]
-        return self.processor(images=images, text=[[p] for p in phrases], padding=True, return_tensors="pt").to(self.device)
+        return self.processor(images=images, text=[[p] for p in phrases], padding=True, return_tensors="pt").to(
+            self.device
+        )
 
     def loss(self, step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         rng = np.random.default_rng([self.config.seed, 21, step])
-        indices, phrases, labels = [], [], []
+        indices: list[int] = []
+        phrases: list[str] = []
+        labels: list[dict[str, Tensor]] = []
         while len(indices) < self.config.batch_size:
             index = int(rng.integers(self.config.scenes))
             questions = [q for q in _questions("train", index) if q[1]]
@@ -144,7 +158,12 @@ class GroundingDino(Component):
             target = box_convert(torch.tensor(boxes), "xyxy", "cxcywh") / SIZE
             indices.append(index)
             phrases.append(phrase)
-            labels.append({"class_labels": torch.zeros(len(boxes), dtype=torch.long, device=self.device), "boxes": target.to(self.device)})
+            labels.append(
+                {
+                    "class_labels": torch.zeros(len(boxes), dtype=torch.long, device=self.device),
+                    "boxes": target.to(self.device),
+                }
+            )
         out = self.model(**self._inputs("train", indices, phrases), labels=labels)
         return out.loss, {k: out.loss_dict[k].item() for k in ("loss_ce", "loss_bbox", "loss_giou")}
 
@@ -152,16 +171,29 @@ class GroundingDino(Component):
         """The box of the highest score for each question, and that score."""
         inputs = self._inputs("held_out", indices, phrases)
         found = self.processor.post_process_grounded_object_detection(
-            self.model(**inputs), inputs.input_ids, threshold=0.0, text_threshold=0.25, target_sizes=[(SIZE, SIZE)] * len(indices)
+            self.model(**inputs),
+            inputs.input_ids,
+            threshold=0.0,
+            text_threshold=0.25,
+            target_sizes=[(SIZE, SIZE)] * len(indices),
         )
         return [(f["boxes"][f["scores"].argmax()].cpu(), f["scores"].max().item()) for f in found]
 
     def evaluate(self) -> dict[str, float]:
-        asked = [(i, p, b) for i in range(self.config.held_out) for p, b in _questions("held_out", i) if len(b) == 1][:800]
-        hits: dict[str, list[float]] = {"referred_object_found": [], "parts_found": [], "by_size_or_place_found": [], "score_over_0.3": []}
+        asked = [(i, p, b) for i in range(self.config.held_out) for p, b in _questions("held_out", i) if len(b) == 1][
+            :800
+        ]
+        hits: dict[str, list[float]] = {
+            "referred_object_found": [],
+            "parts_found": [],
+            "by_size_or_place_found": [],
+            "score_over_0.3": [],
+        }
         for start in range(0, len(asked), 50):
             chunk = asked[start : start + 50]
-            for (_, phrase, boxes), (best, score) in zip(chunk, self._best([c[0] for c in chunk], [c[1] for c in chunk]), strict=True):
+            for (_, phrase, boxes), (best, score) in zip(
+                chunk, self._best([c[0] for c in chunk], [c[1] for c in chunk]), strict=True
+            ):
                 hit = float(box_iou(best[None], torch.tensor(boxes)).max() >= 0.5)
                 hits["referred_object_found"].append(hit)
                 hits["score_over_0.3"].append(float(score > 0.3))
@@ -174,7 +206,9 @@ class GroundingDino(Component):
     def sheet(self) -> Image.Image:
         asked = [(i, p) for i in range(24) for p, b in _questions("held_out", i)[-1:] if b][:12]
         shown = []
-        for (i, phrase), (best, score) in zip(asked, self._best([a[0] for a in asked], [a[1] for a in asked]), strict=True):
+        for (i, phrase), (best, score) in zip(
+            asked, self._best([a[0] for a in asked], [a[1] for a in asked]), strict=True
+        ):
             picture = Image.fromarray(self.images["held_out"][i])
             ImageDraw.Draw(picture).rectangle(best.tolist(), outline=(255, 0, 0), width=2)
             shown.append((picture, f"{phrase} {score:.2f}"))

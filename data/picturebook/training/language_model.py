@@ -33,6 +33,8 @@ def sample_exchange(rng: np.random.Generator, *, held_out: bool = False) -> tupl
 
 
 class LanguageModel(Component):
+    """Next-token prediction on answers alone."""
+
     name = "language_model"
 
     def __init__(self, config: TrainConfig, work: Path, models: Path) -> None:
@@ -59,7 +61,11 @@ class LanguageModel(Component):
 
     def _prompts(self, instructions: list[str]) -> list[str]:
         return [
-            str(self.tokenizer.apply_chat_template([{"role": "user", "content": i}], tokenize=False, add_generation_prompt=True))
+            str(
+                self.tokenizer.apply_chat_template(
+                    [{"role": "user", "content": i}], tokenize=False, add_generation_prompt=True
+                )
+            )
             for i in instructions
         ]
 
@@ -111,5 +117,5 @@ class LanguageModel(Component):
         self.model.half().save_pretrained(folder)
         self.model.float()
         self.tokenizer.save_pretrained(folder)
-        text = "A Llama of four layers and a word-level vocabulary that turns an instruction into the paper's three outputs."
+        text = "A Llama of four layers, one token a word: an instruction becomes the paper's three outputs."
         write_card(folder, "Picturebook language model", text, scores)

@@ -90,7 +90,9 @@ def train(component: Component) -> dict[str, float]:
     previous = signal.signal(signal.SIGTERM, lambda number, frame: stopped.append(number))
     began = saved = time.monotonic()
     size = sum(p.numel() for p in parameters) / 1e6
-    bar = tqdm(total=config.steps, initial=step, desc=f"{component.name} ({size:.2f} M)", mininterval=10, maxinterval=30)
+    bar = tqdm(
+        total=config.steps, initial=step, desc=f"{component.name} ({size:.2f} M)", mininterval=10, maxinterval=30
+    )
     for module in modules.values():
         module.train()
     while not stopped:
@@ -110,7 +112,7 @@ def train(component: Component) -> dict[str, float]:
         step += 1
         decay = min(config.ema_decay, (1 + step) / (10 + step))
         with torch.no_grad():
-            torch._foreach_lerp_(averages, parameters, 1 - decay)
+            torch._foreach_lerp_(averages, list[Tensor](parameters), 1 - decay)
         bar.update()
         bar.set_postfix({"loss": f"{loss.item():.4f}"} | {k: f"{v:.3f}" for k, v in shown.items()}, refresh=False)
         if time.monotonic() - saved > 60 * config.checkpoint_minutes:

@@ -48,6 +48,8 @@ def targets(split: str, index: int) -> list[np.ndarray]:
 
 
 class Sam(Component):
+    """Dice and cross-entropy of masks from jittered boxes."""
+
     name = "sam"
 
     def __init__(self, config: TrainConfig, work: Path, models: Path) -> None:
@@ -65,13 +67,13 @@ class Sam(Component):
             mlp_dim=240,
             num_pos_feats=HIDDEN // 2,
         )
-        prompt = SamPromptEncoderConfig(
-            hidden_size=HIDDEN, image_size=SIZE, patch_size=patch, mask_input_channels=8
-        )
+        prompt = SamPromptEncoderConfig(hidden_size=HIDDEN, image_size=SIZE, patch_size=patch, mask_input_channels=8)
         decoder = SamMaskDecoderConfig(
             hidden_size=HIDDEN, mlp_dim=192, num_hidden_layers=2, num_attention_heads=4, iou_head_hidden_dim=64
         )
-        self.model = SamModel(SamConfig(vision_config=vision, prompt_encoder_config=prompt, mask_decoder_config=decoder))
+        self.model = SamModel(
+            SamConfig(vision_config=vision, prompt_encoder_config=prompt, mask_decoder_config=decoder)
+        )
         self.model.to(self.device)
         side = SIZE // 2
         self.processor = SamProcessor(
@@ -82,7 +84,9 @@ class Sam(Component):
                 mask_pad_size={"height": side, "width": side},
             )
         )
-        self.images = {s: pictures(s, n, work.parent) for s, n in (("train", config.scenes), ("held_out", config.held_out))}
+        self.images = {
+            s: pictures(s, n, work.parent) for s, n in (("train", config.scenes), ("held_out", config.held_out))
+        }
 
     def modules(self) -> dict[str, nn.Module]:
         return {"model": self.model}
@@ -136,7 +140,9 @@ class Sam(Component):
         asked, ious, sizes = self._asked(800), [], []
         for start in range(0, len(asked), 50):
             chunk = asked[start : start + 50]
-            for (_, truth), given in zip(chunk, self._masks([i for i, _ in chunk], [box(m) for _, m in chunk]), strict=True):
+            for (_, truth), given in zip(
+                chunk, self._masks([i for i, _ in chunk], [box(m) for _, m in chunk]), strict=True
+            ):
                 ious.append((truth & given).sum() / (truth | given).sum())
                 sizes.append(truth.sum())
         small = np.array(sizes) < 400
@@ -149,7 +155,9 @@ class Sam(Component):
     def sheet(self) -> Image.Image:
         asked = self._asked(14)
         masks = self._masks([i for i, _ in asked], [box(m) for _, m in asked])
-        pictures_ = [overlay(Image.fromarray(self.images["held_out"][i]), m) for (i, _), m in zip(asked, masks, strict=True)]
+        pictures_ = [
+            overlay(Image.fromarray(self.images["held_out"][i]), m) for (i, _), m in zip(asked, masks, strict=True)
+        ]
         ious = [(t & m).sum() / (t | m).sum() for (_, t), m in zip(asked, masks, strict=True)]
         return panel(pictures_, [f"IoU {v:.2f}" for v in ious], side=128)
 
@@ -158,4 +166,6 @@ class Sam(Component):
         self.model.half().save_pretrained(folder)
         self.model.float()
         self.processor.save_pretrained(folder)
-        write_card(folder, "Picturebook SAM", "SamModel with a small ViT: a box becomes the mask of what fills it.", scores)
+        write_card(
+            folder, "Picturebook SAM", "SamModel with a small ViT: a box becomes the mask of what fills it.", scores
+        )

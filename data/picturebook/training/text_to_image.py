@@ -45,6 +45,8 @@ def make_scheduler() -> DDIMScheduler:
 
 
 class TextToImage(Component):
+    """Noise prediction on latents (paper Eq. 1)."""
+
     name = "text_to_image"
 
     def __init__(self, config: TrainConfig, work: Path, models: Path) -> None:
@@ -76,7 +78,9 @@ class TextToImage(Component):
             norm_num_groups=16,
         ).to(self.device)
         self.scheduler = make_scheduler()
-        self.vae = AutoencoderKL.from_pretrained(models / "diffusion" / "vae", torch_dtype=torch.float32).to(self.device)
+        self.vae = AutoencoderKL.from_pretrained(models / "diffusion" / "vae", torch_dtype=torch.float32).to(
+            self.device
+        )
         self.vae.requires_grad_(False).eval()
         self.latents = self._latents("train", config.scenes)
         self.held_out = self._latents("held_out", config.held_out)

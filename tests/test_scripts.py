@@ -1,0 +1,163 @@
+"""The commands as people type them, on the shipped models: wrong requests, one picture, a small sweep twice."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+from PIL import Image
+
+from eval.store import RunStore
+from scripts import edit as edit_script
+from scripts import run as run_script
+from scripts import train as train_script
+
+ROOT = Path(__file__).resolve().parents[1]
+BENCHMARK = ROOT / "data" / "picturebook" / "benchmark"
+Script = Callable[..., int]
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Script:
+    """Run a script's main with arguments, its results under tmp_path; returns the exit code."""
+    monkeypatch.chdir(ROOT)
+
+    def call(main: Callable[[], int], *arguments: str, results: bool = True) -> int:
+        GlobalHydra.instance().clear()
+        extra = [f"results={tmp_path}"] if results else []
+        monkeypatch.setattr(sys, "argv", ["script", *arguments, *extra])
+        return main()
+
+    return call
+
+
+def edit_main() -> int:
+    return edit_script.launch(edit_script.task, "edit")
+
+
+def train_main() -> int:
+    return train_script.launch(train_script.task, "train")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["ratio=0"], "ratio=0: accepted are numbers above 0 and up to 1"),
+        (["ratio=1.5"], "ratio=1.5: accepted are numbers above 0 and up to 1"),
+        (["method=photoshop"], "method=photoshop: accepted are"),
+        (["benchmark=imagenet"], "benchmark=imagenet: accepted are"),
+        (["ratoi=0.5"], "unknown key 'ratoi'; did you mean ratio?"),
+        (["batch_size=0"], "batch_size=0: accepted are whole numbers from 1 on"),
+        (["benchmark=folder"], "benchmark=folder needs benchmark.folder="),
+        (["segmenter.select=all"], "segmenter.select='all': accepted are union, best, first"),
+        (["method.editor.blend=poisson"], "blend='poisson': accepted are paper, official"),
+        (["device=quantum"], "accepted are auto, cpu, cuda"),
+        (["models.sam.id=no/such"], "no such folder, and a hub id needs a pinned revision"),
+        (["ratio=["], "ratio=["),
+    ],
+)
+def test_a_wrong_request_is_one_line_and_exit_code_2(
+    script: Script, capsys: pytest.CaptureFixture[str], arguments: list[str], line: str
+) -> None:
+    assert script(run_script.main, *arguments) == 2
+    error = capsys.readouterr().err.strip().splitlines()
+    assert len(error) == 1
+    assert line in error[0]
+
+
+def test_a_folder_without_a_manifest_is_one_line(
+    script: Script, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert script(run_script.main, "benchmark=folder", f"benchmark.folder={tmp_path}") == 2
+    assert "manifest.jsonl" in capsys.readouterr().err
+
+
+def test_a_wrong_cell_does_not_end_a_sweep(script: Script, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert script(run_script.main, "-m", "ratio=1.5,0.5", "limit=1", "metric=none") == 2
+    assert "ratio=1.5" in capsys.readouterr().err
+    (run,) = (tmp_path / "runs").iterdir()
+    assert len(RunStore(tmp_path, run.name).finished()) == 1
+
+
+def test_one_picture_leaves_image_mask_panel_and_trace(script: Script, tmp_path: Path) -> None:
+    image = next((BENCHMARK / "images").glob("same_01*.png"))
+    code = script(
+        edit_main, f"image={image}", "instruction='Change the bigger cat to a lion'", "segmenter.box_threshold=0.1",
+        f"out={tmp_path / 'out'}",
+    )  # fmt: skip
+    trace = json.loads((tmp_path / "out" / "trace.json").read_text())
+    assert trace["decisions"]["segmentation_prompt"] == "bigger cat"
+    assert trace["decisions"]["captions"] == {"input": "photo of a cat", "edited": "photo of a lion"}
+    assert code == 0
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"edited.png", "mask.png", "panel.png", "trace.json"}
+    assert Image.open(tmp_path / "out" / "edited.png").size == Image.open(image).size
+
+
+@pytest.mark.parametrize(
+    ("instruction", "message"),
+    [
+        ("Change the cat to a giraffe", ["giraffe", "models=sd15", "language=openai"]),
+        ("Change the giraffe to a cat", ["giraffe"]),
+    ],
+)
+def test_a_word_never_seen_is_named_with_what_helps(
+    script: Script, capsys: pytest.CaptureFixture[str], instruction: str, message: list[str]
+) -> None:
+    image = next((BENCHMARK / "images").glob("same_01*.png"))
+    assert script(edit_main, f"image={image}", f"instruction='{instruction}'") == 1
+    error = capsys.readouterr().err
+    assert all(part in error for part in message)
+
+
+def test_an_instruction_that_names_nothing_in_the_picture_fails_at_the_segmenter(
+    script: Script, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = next((BENCHMARK / "images").glob("same_01*.png"))
+    code = script(
+        edit_main, f"image={image}", "instruction='Change the zebra to a pizza'", "segmenter.box_threshold=0.99"
+    )
+    assert code == 1
+    assert "no box found for 'zebra'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("missing", ["image", "instruction"])
+def test_what_is_missing_is_asked_for(script: Script, capsys: pytest.CaptureFixture[str], missing: str) -> None:
+    given = {"image": "image=a.png", "instruction": "instruction=x"}
+    del given[missing]
+    assert script(edit_main, *given.values()) == 2
+    assert f"{missing}=... is needed" in capsys.readouterr().err
+
+
+def test_a_picture_that_is_not_there_is_exit_code_2(script: Script, capsys: pytest.CaptureFixture[str]) -> None:
+    assert script(edit_main, "image=nowhere.png", "instruction=x") == 2
+    assert "nowhere.png: no such file" in capsys.readouterr().err
+
+
+def test_a_sweep_inverts_once_loads_once_and_does_nothing_twice(
+    script: Script, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    arguments = ["-m", "ratio=0.5,0.9", "limit=3", "segmenter.box_threshold=0.05"]
+    assert script(run_script.main, *arguments) == 0
+    table = capsys.readouterr().out
+    assert "ratio=0.5" in table
+    assert "ratio=0.9" in table
+    stores = [RunStore(tmp_path, p.name) for p in (tmp_path / "runs").iterdir()]
+    inversions = [[r["evaluations"]["inversion"] for r in s.finished().values()] for s in stores]
+    assert sorted(sum(costs) for costs in inversions) == [0, 150]
+    lines = {s.run_id: (s.folder / "samples.jsonl").read_bytes() for s in stores}
+    assert script(run_script.main, *arguments) == 0
+    assert {s.run_id: (s.folder / "samples.jsonl").read_bytes() for s in stores} == lines
+    frame = stores[0].read_metrics()
+    assert frame is not None
+    assert set(frame["metric"]) >= {"brisque", "lpips", "clip_score"}
+
+
+@pytest.mark.parametrize("component", [None, "stable_diffusion"])
+def test_training_names_its_components(
+    script: Script, capsys: pytest.CaptureFixture[str], component: str | None
+) -> None:
+    arguments = [f"component={component}"] if component else []
+    assert script(train_main, *arguments, results=False) == 2
+    assert "autoencoder" in capsys.readouterr().err
