@@ -79,7 +79,7 @@ def test_inversion_then_sampling_comes_back_closer_with_more_steps(
         back = diffusion.sample(predict, diffusion.invert(predict, latents, schedule)[-1], schedule)
         errors.append(((back - latents).norm() / latents.norm()).item())
     assert errors[0] > errors[1] > errors[2]
-    # An untrained network is a rough field to follow; with picturebook's own the error is in docs/measurements.md.
+    # An untrained network is a rough field to follow; scripts.inversion measures picturebook's own.
     assert errors[2] < errors[0] / 2
 
 

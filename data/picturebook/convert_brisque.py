@@ -59,7 +59,7 @@ def from_package() -> tuple[dict[str, Tensor], dict[str, Any]]:
     }
     about = {
         "id": "brisque-package",
-        "source": f"https://pypi.org/project/brisque/{distribution('brisque').version}",
+        "source": f"package brisque {distribution('brisque').version} (github.com/rehanguha/brisque)",
         "version": distribution("brisque").version,
         "licence": "Apache-2.0",
         "svm_txt_sha256": hashlib.sha256(svm.read_binary()).hexdigest(),

@@ -1,5 +1,6 @@
 """Picturebook's autoencoder: AutoencoderKL, f=8, 4 channels, as Stable Diffusion's."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -70,11 +71,15 @@ class Autoencoder(Component):
         posterior = self.model.encode(x).latent_dist
         noise = torch.randn(posterior.mean.shape, generator=generator).to(self.device)
         y = self.model.decode(posterior.mean + posterior.std * noise).sample
-        slopes = sum((d(x) - d(y)).abs().mean() for d in (_dx, _dy))
-        error = x - y
         kl = posterior.kl().mean() / posterior.mean[0].numel()
-        loss = error.abs().mean() + 2 * error.pow(2).mean() + 0.5 * slopes + self.kl_weight * kl
-        return loss, {"psnr": psnr(x, y).item(), "kl": kl.item()}
+        distance, shown = self._distance(x, y)
+        return distance + self.kl_weight * kl, shown | {"kl": kl.item()}
+
+    @staticmethod
+    def _distance(x: Tensor, y: Tensor) -> tuple[Tensor, dict[str, float]]:
+        slopes = (_dx(x) - _dx(y)).abs().mean() + (_dy(x) - _dy(y)).abs().mean()
+        error = x - y
+        return error.abs().mean() + 2 * error.pow(2).mean() + 0.5 * slopes, {"psnr": psnr(x, y).item()}
 
     def reconstruct(self, x: Tensor) -> Tensor:
         parts = [
@@ -103,6 +108,31 @@ class Autoencoder(Component):
         write_card(
             folder, "Picturebook autoencoder", "AutoencoderKL, f=8, 4 latent channels, 128 x 128 pixels.", scores
         )
+
+
+class Decoder(Autoencoder):
+    """The decoder alone, on frozen latents: sharper pictures while the UNet that knows these latents stays valid."""
+
+    name = "decoder"
+
+    def __init__(self, config: TrainConfig, work: Path, models: Path) -> None:
+        super().__init__(config, work, models)
+        folder = models / "diffusion" / "vae"
+        self.model = AutoencoderKL.from_pretrained(folder, torch_dtype=torch.float32).to(self.device)
+        self.model.encoder.requires_grad_(False)
+        self.model.quant_conv.requires_grad_(False)
+        self.scaling_factor = self.model.config["scaling_factor"]
+        self.before = json.loads((folder / "card.json").read_text())
+
+    def loss(self, step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+        x = self._batch(step, generator).to(self.device)
+        with torch.no_grad():
+            z = self.model.encode(x).latent_dist.mode()
+        return self._distance(x, self.model.decode(z).sample)
+
+    def save(self, scores: dict[str, Any]) -> None:
+        self.model.register_to_config(scaling_factor=self.scaling_factor)
+        super().save(scores | {"before_decoder_phase": self.before})
 
 
 def psnr(x: Tensor, y: Tensor) -> Tensor:

@@ -72,7 +72,11 @@ class Component(ABC):
 
 
 def train(component: Component) -> dict[str, float]:
-    """Train, then evaluate, draw the sheet and save; returns the held-out scores."""
+    """Train, then evaluate, draw the sheet and save; returns the held-out scores.
+
+    Raises:
+        KeyboardInterrupt: SIGTERM or SIGINT came; the checkpoint is written, nothing is evaluated.
+    """
     config, work = component.config, component.work
     work.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(config.threads)
@@ -85,9 +89,10 @@ def train(component: Component) -> dict[str, float]:
     )
     state = _resume(work / "checkpoint.pt", modules, averages, optimiser) if config.resume else None
     step, spent = state or (0, 0.0)
-    # A termination request becomes a checkpoint, as a cluster that preempts expects.
+    # A termination request or Ctrl-C becomes a checkpoint, as a cluster that preempts expects.
     stopped: list[int] = []
-    previous = signal.signal(signal.SIGTERM, lambda number, frame: stopped.append(number))
+    stops = (signal.SIGTERM, signal.SIGINT)
+    previous = [signal.signal(s, lambda number, frame: stopped.append(number)) for s in stops]
     began = saved = time.monotonic()
     size = sum(p.numel() for p in parameters) / 1e6
     bar = tqdm(
@@ -119,9 +124,12 @@ def train(component: Component) -> dict[str, float]:
             _checkpoint(work / "checkpoint.pt", modules, averages, optimiser, step, spent + time.monotonic() - began)
             saved = time.monotonic()
     bar.close()
-    signal.signal(signal.SIGTERM, previous)
+    for number, handler in zip(stops, previous, strict=True):
+        signal.signal(number, handler)
     minutes = (spent + time.monotonic() - began) / 60
     _checkpoint(work / "checkpoint.pt", modules, averages, optimiser, step, minutes * 60)
+    if stopped:
+        raise KeyboardInterrupt
     with torch.no_grad():
         for parameter, average in zip(parameters, averages, strict=True):
             parameter.copy_(average)
