@@ -25,7 +25,7 @@ from data.picturebook.world import SIZE, box, mask
 from instructedit.images import overlay, panel
 
 HIDDEN = 64
-JITTER = 0.08
+JITTER = 0.18
 """A detector's box is never exact: corners move by up to this share of the box's sides while training."""
 
 BOXES = 3
