@@ -145,9 +145,11 @@ def _guarded(method: Method, requests: list[EditRequest]) -> list[EditResult | F
     except Exception as error:
         if len(requests) > 1:
             return [outcome for request in requests for outcome in _guarded(method, [request])]
-        log.exception("sample %s", requests[0].id)
+        if not isinstance(error, StageError):
+            log.exception("sample %s", requests[0].id)
         message = str(error).strip().splitlines()[0] if str(error).strip() else "no message"
-        return [Failure(requests[0].id, "method", type(error).__name__, message)]
+        stage = error.stage if isinstance(error, StageError) else "method"
+        return [Failure(requests[0].id, stage, type(error).__name__, message)]
     return outcomes
 
 

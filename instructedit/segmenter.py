@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from jaxtyping import Bool
 from PIL import Image
-from scipy import ndimage
 from torch import Tensor
 from transformers import (
     GroundingDinoConfig,
@@ -37,7 +36,7 @@ class Segmentation:
 class GroundedSam:
     """Grounded Segment Anything on transformers.
 
-    Defaults are those of the released code (box threshold 0.3, text threshold 0.25, no dilation), but for ``select``:
+    Defaults are those of the released code (box threshold 0.3, text threshold 0.25), but for ``select``:
     its command line takes the first box in the detector's order; ``union`` is what a plural ("the oranges") needs, and
     equals the others where one box is found.
 
@@ -49,8 +48,6 @@ class GroundedSam:
         text_threshold: A word counts as part of a box's phrase above it, in [0, 1].
         select: Which boxes make the mask: the ``union`` of all, the ``best`` by score, or the ``first`` in the order
             of the detector's queries.
-        dilate: Pixels by which the mask grows (or shrinks, when negative): the paper's remedy for edits that change a
-            shape (appendix E.2).
     """
 
     def __init__(
@@ -61,7 +58,6 @@ class GroundedSam:
         box_threshold: float = 0.3,
         text_threshold: float = 0.25,
         select: str = "union",
-        dilate: int = 0,
     ) -> None:
         if select not in SELECT:
             raise ConfigError(f"segmenter.select={select!r}: accepted are {', '.join(SELECT)}")
@@ -69,12 +65,7 @@ class GroundedSam:
             if not 0 <= value <= 1:
                 raise ConfigError(f"segmenter.{name}={value}: accepted are 0 to 1")
         self.context, self.grounding_dino, self.sam = context, grounding_dino, sam
-        self.box_threshold, self.text_threshold, self.select, self.dilate = (
-            box_threshold,
-            text_threshold,
-            select,
-            dilate,
-        )
+        self.box_threshold, self.text_threshold, self.select = box_threshold, text_threshold, select
 
     def segment(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> list[Segmentation | StageError]:
         """A mask for each image and prompt; where no box is found, a :class:`StageError` that says so.
@@ -89,9 +80,9 @@ class GroundedSam:
             return StageError(STAGE, f"no box found for {prompt!r} above box_threshold={self.box_threshold}")
         ranked = tuple(sorted(in_query_order, key=lambda box: -box.score))
         chosen = {"union": ranked, "best": ranked[:1], "first": tuple(in_query_order[:1])}[self.select]
-        mask = grow(np.any(self._masks(image, chosen), axis=0), self.dilate)
+        mask = np.any(self._masks(image, chosen), axis=0)
         if not mask.any():
-            return StageError(STAGE, f"the mask for {prompt!r} is empty after dilate={self.dilate}")
+            return StageError(STAGE, f"the mask for {prompt!r} is empty")
         return Segmentation(mask, ranked)
 
     @torch.no_grad()
@@ -155,12 +146,3 @@ class _Raw:
 
     logits: Tensor
     pred_boxes: Tensor
-
-
-def grow(mask: Bool[np.ndarray, "h w"], pixels: int) -> Bool[np.ndarray, "h w"]:
-    """Dilate (or, for negative ``pixels``, erode) a mask by a Euclidean distance in pixels."""
-    if pixels == 0:
-        return mask
-    if pixels > 0:
-        return np.asarray(ndimage.distance_transform_edt(~mask) <= pixels) if mask.any() else mask
-    return np.asarray(ndimage.distance_transform_edt(mask) > -pixels)

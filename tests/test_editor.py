@@ -10,9 +10,9 @@ from torch.nn import functional
 
 from instructedit import diffusion
 from instructedit.cache import StageCache
-from instructedit.editor import MaskGuidedEditor, latent_mask, masked_sample, pixel_weight
+from instructedit.editor import MaskGuidedEditor, grow, latent_mask, masked_sample, pixel_weight
 from instructedit.models import Checkpoint, Context, ModelPool
-from instructedit.types import Captions, ConfigError
+from instructedit.types import Captions, ConfigError, StageError
 from tests import tiny
 
 CAPTIONS = Captions("photo of a cat", "photo of a lion")
@@ -138,6 +138,23 @@ def test_the_edit_fades_in_inside_the_mask_alone() -> None:
     assert weight[20:36, 20:36].min() == 1
     assert pixel_weight(torch.ones(1, 1, 8, 8), (64, 64)).min() == 1
     assert pixel_weight(torch.zeros(1, 1, 8, 8), (64, 64)).max() == 0
+
+
+def test_a_mask_that_vanishes_is_said_and_not_edited(context: Context, checkpoint: Checkpoint) -> None:
+    editor = MaskGuidedEditor(context, checkpoint, 0.5, steps=4, dilate=-40)
+    with pytest.raises(StageError, match=r"empty \(dilate=-40\)"):
+        editor.edit([picture(0)], [CAPTIONS], [square_mask()])
+
+
+def test_growing_and_shrinking_by_pixels() -> None:
+    mask = np.zeros((21, 21), bool)
+    mask[10, 10] = True
+    disc = grow(mask, 3)
+    assert disc[10, 13]
+    assert disc[7, 10]
+    assert not disc[13, 13]
+    assert (grow(disc, -3).sum(), grow(mask, 0).sum()) == (1, 1)
+    assert not grow(np.zeros((5, 5), bool), 2).any()
 
 
 @pytest.mark.parametrize(

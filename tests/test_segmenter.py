@@ -1,4 +1,4 @@
-"""Grounded SAM on tiny random weights: thresholds, selection, growth, caching, and saying that nothing was found."""
+"""Grounded SAM on tiny random weights: thresholds, selection, caching, and saying that nothing was found."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from transformers import GroundingDinoForObjectDetection, GroundingDinoProcessor
 
 from instructedit.cache import StageCache
 from instructedit.models import Checkpoint, Context, ModelPool
-from instructedit.segmenter import GroundedSam, Segmentation, grow
+from instructedit.segmenter import GroundedSam, Segmentation
 from instructedit.types import ConfigError, StageError
 from tests import tiny
 
@@ -109,17 +109,6 @@ def test_neighbours_change_nothing(tmp_path: Path, checkpoints: Any, image: Imag
     assert isinstance(together, Segmentation)
     assert together.boxes == alone.boxes
     assert (together.mask == alone.mask).all()
-
-
-def test_growing_and_shrinking_by_pixels() -> None:
-    mask = np.zeros((21, 21), bool)
-    mask[10, 10] = True
-    disc = grow(mask, 3)
-    assert disc[10, 13]
-    assert disc[7, 10]
-    assert not disc[13, 13]
-    assert (grow(disc, -3).sum(), grow(mask, 0).sum()) == (1, 1)
-    assert not grow(np.zeros((5, 5), bool), 2).any()
 
 
 @pytest.mark.parametrize(

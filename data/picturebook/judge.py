@@ -27,8 +27,10 @@ from instructedit.models import Checkpoint, Context
 from instructedit.types import Captions
 
 MODELS = Path(__file__).with_name("models")
-RATIOS = (0.5, 0.7, 0.9, 1.0)
+RATIOS = (0.5, 0.7, 0.9)
 COUNT = 60
+DILATE = 4
+"""As conf/method/instructedit.yaml."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def success(context: Context, models: Path, count: int = COUNT, ratios: Sequence
     asked = trials(count)
     rates = {}
     for ratio in ratios:
-        editor = MaskGuidedEditor(context, Checkpoint(str(models / "diffusion")), ratio)
+        editor = MaskGuidedEditor(context, Checkpoint(str(models / "diffusion")), ratio, dilate=DILATE)
         right = 0
         for start in tqdm(range(0, count, 12), desc=f"ratio {ratio}", leave=False):
             part = asked[start : start + 12]
