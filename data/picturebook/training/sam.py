@@ -75,7 +75,7 @@ class Sam(Component):
             SamConfig(vision_config=vision, prompt_encoder_config=prompt, mask_decoder_config=decoder)
         )
         # Frequencies of the positional encoding: of scale 1 in the original code. transformers draws them at half the
-        # hidden size, 40 here, so neighbouring pixels share nothing and the decoder learns to ignore its boxes: IoU 0.45.
+        # hidden size, 40 here, so neighbouring pixels share nothing and the decoder ignores its boxes: IoU 0.45.
         with torch.no_grad():
             self.model.shared_image_embedding.positional_embedding /= vision.scale
         self.model.to(self.device)
