@@ -76,27 +76,27 @@ def run(plan: RunPlan, context: Context) -> RunReport:
     store = RunStore(plan.results, plan.run_id)
     with store.lock():
         known = store.finished(plan.retry_failed)
-        todo = [s for s in plan.benchmark.samples if s.id not in known]
-        if todo:
+        missing = [s for s in plan.benchmark.samples if s.id not in known]
+        if missing:
             store.begin(plan.config, str(context.device), plan.checkpoints or {})
-        stopped = _edit_all(plan, store, todo, len(plan.benchmark.samples))
-        if todo:
+        stopped = _edit_all(plan, store, missing, len(plan.benchmark.samples))
+        if missing:
             store.finish()
         samples = {s.id: s for s in plan.benchmark.samples}
         records = {k: v for k, v in store.finished().items() if k in samples}
         frame, directions = _score_all(plan, store, records, samples)
     failures = tuple(store.read_failure(k) for k, v in records.items() if v["status"] != EDITED)
     return RunReport(
-        plan.run_id, plan.label, len(records) - len(failures), failures, len(todo), stopped, frame, directions
+        plan.run_id, plan.label, len(records) - len(failures), failures, len(missing), stopped, frame, directions
     )
 
 
-def _edit_all(plan: RunPlan, store: RunStore, todo: list[Sample], total: int) -> bool:
+def _edit_all(plan: RunPlan, store: RunStore, missing: list[Sample], total: int) -> bool:
     """Edit what is missing; True if ``fail_on_error`` stopped it."""
     failed = 0
-    with tqdm(total=total, initial=total - len(todo), desc=plan.label, unit="edit", disable=not todo) as bar:
-        for start in range(0, len(todo), plan.batch_size):
-            batch = todo[start : start + plan.batch_size]
+    with tqdm(total=total, initial=total - len(missing), desc=plan.label, unit="edit", disable=not missing) as bar:
+        for start in range(0, len(missing), plan.batch_size):
+            batch = missing[start : start + plan.batch_size]
             for sample, outcome in _outcomes(plan, batch):
                 store.write(outcome, sample)
                 bar.update()
