@@ -33,7 +33,7 @@ def task(config: DictConfig) -> int:
     )
     kind: type[Component] = get_class(config.component._target_)
     work = Path(config.work) / kind.name
-    scores = train(kind(made, work, Path(config.models)))
+    scores = train(kind(made, work, Path(config.into)))
     for name, value in scores.items():
         print(f"{name}: {value:.4g}")
     print(f"samples: {work / 'sheet.png'}")

@@ -22,7 +22,7 @@ from transformers import (
     SwinConfig,
 )
 
-from data.picturebook.training.text_to_image import make_scheduler
+from data.picturebook.training.denoising import make_scheduler
 from data.picturebook.training.tokenizers import TEXT_WINDOW, bert_tokenizer, clip_tokenizer
 
 

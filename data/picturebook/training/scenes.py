@@ -4,7 +4,9 @@ Scene ``i`` of a split is drawn from a generator seeded by ``(split, i)``, so a 
 undisturbed one would have seen. Pictures are drawn once and kept in a memory-mapped file.
 """
 
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,25 +30,32 @@ def scene(split: str, index: int) -> Scene:
     return sample_mix(rng, drawn) if rng.random() < MIXED else drawn
 
 
-def _draw(split: str, start: int, stop: int) -> UInt8[np.ndarray, "n 128 128 3"]:
-    return np.stack([pixels(scene(split, i)) for i in range(start, stop)])
+def _draw(drawn: Callable[[int], Scene], start: int, stop: int) -> UInt8[np.ndarray, "n 128 128 3"]:
+    return np.stack([pixels(drawn(i)) for i in range(start, stop)])
 
 
-def pictures(split: str, count: int, folder: Path, workers: int = 2) -> UInt8[np.ndarray, "n 128 128 3"]:
-    """The first ``count`` pictures of a split, drawn in parallel the first time and read from ``folder`` after."""
-    path = folder / f"{split}_{count}.npy"
+def drawings(
+    name: str, count: int, folder: Path, drawn: Callable[[int], Scene], workers: int = 2
+) -> UInt8[np.ndarray, "n 128 128 3"]:
+    """The first ``count`` pictures of a series, drawn in parallel the first time and read from ``folder`` after."""
+    path = folder / f"{name}_{count}.npy"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         aside = path.with_suffix(".part.npy")
-        drawn = np.lib.format.open_memmap(aside, "w+", np.uint8, (count, SIZE, SIZE, 3))
+        kept = np.lib.format.open_memmap(aside, "w+", np.uint8, (count, SIZE, SIZE, 3))
         chunks = [(i, min(i + 200, count)) for i in range(0, count, 200)]
         with ProcessPoolExecutor(workers) as pool:
-            jobs = [(a, b, pool.submit(_draw, split, a, b)) for a, b in chunks]
-            for a, b, job in tqdm(jobs, desc=f"drawing {split}", unit="x200"):
-                drawn[a:b] = job.result()
-        drawn.flush()
+            jobs = [(a, b, pool.submit(_draw, drawn, a, b)) for a, b in chunks]
+            for a, b, job in tqdm(jobs, desc=f"drawing {name}", unit="x200"):
+                kept[a:b] = job.result()
+        kept.flush()
         aside.rename(path)
     return np.load(path, mmap_mode="r")
+
+
+def pictures(split: str, count: int, folder: Path, workers: int = 2) -> UInt8[np.ndarray, "n 128 128 3"]:
+    """The first ``count`` scenes of a split as :func:`drawings`."""
+    return drawings(split, count, folder, partial(scene, split), workers)
 
 
 def to_tensor(images: UInt8[np.ndarray, "n h w 3"]) -> Float[Tensor, "n 3 h w"]:

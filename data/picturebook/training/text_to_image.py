@@ -1,7 +1,6 @@
 """Picturebook's text encoder and UNet, trained together: Stable Diffusion v1.5's classes and noise schedule.
 
-Latents are encoded once; captions are sampled anew each time. Loss weights are min-SNR (Hang et al. 2023, gamma 5);
-one caption in ten is dropped, for classifier-free guidance.
+Latents are encoded once; captions are sampled anew each time; one in ten is dropped, for classifier-free guidance.
 """
 
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from diffusers import UNet2DConditionModel
 from PIL import Image
 from torch import Tensor, nn
 from torchvision.transforms.functional import to_pil_image
@@ -18,10 +17,11 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from data.picturebook.phrases import sample_caption
 from data.picturebook.training.cards import write_card
-from data.picturebook.training.loop import Component, TrainConfig
-from data.picturebook.training.scenes import pictures, scene, to_tensor
+from data.picturebook.training.denoising import Denoising
+from data.picturebook.training.loop import TrainConfig
+from data.picturebook.training.scenes import scene
 from data.picturebook.training.tokenizers import TEXT_WINDOW, clip_tokenizer
-from instructedit.diffusion import decode, encode, encode_text, guided, make_schedule, sample
+from instructedit.diffusion import decode, encode_text, guided, make_schedule, sample
 
 SHOWN = (
     "photo of a cat", "photo of a lion on sand", "photo of a dog with sunglasses", "photo of an apple and a lemon",
@@ -32,19 +32,7 @@ SHOWN = (
 )  # fmt: skip
 
 
-def make_scheduler() -> DDIMScheduler:
-    """Stable Diffusion v1.5's noise schedule, as the released InstructEdit code sets it up."""
-    return DDIMScheduler(
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="scaled_linear",
-        clip_sample=False,
-        set_alpha_to_one=False,
-        steps_offset=1,
-    )
-
-
-class TextToImage(Component):
+class TextToImage(Denoising):
     """Noise prediction on latents (paper Eq. 1)."""
 
     name = "text_to_image"
@@ -77,39 +65,18 @@ class TextToImage(Component):
             up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
             norm_num_groups=16,
         ).to(self.device)
-        self.scheduler = make_scheduler()
-        self.vae = AutoencoderKL.from_pretrained(models / "diffusion" / "vae", torch_dtype=torch.float32).to(
-            self.device
-        )
-        self.vae.requires_grad_(False).eval()
-        self.latents = self._latents("train", config.scenes)
-        self.held_out = self._latents("held_out", config.held_out)
+        self.latents = self.split_latents("train", config.scenes)
+        self.held_out = self.split_latents("held_out", config.held_out)
         self.scenes = [scene("train", i) for i in range(config.scenes)]
-        snr = self.scheduler.alphas_cumprod / (1 - self.scheduler.alphas_cumprod)
-        self.weights = (snr.clamp(max=5) / snr).clamp(min=0.05)
 
     def modules(self) -> dict[str, nn.Module]:
         return {"unet": self.unet, "text_encoder": self.text_encoder}
 
-    @torch.no_grad()
-    def _latents(self, split: str, count: int) -> Tensor:
-        path = self.work / f"latents_{split}_{count}.pt"
-        if not path.exists():
-            images = pictures(split, count, self.work.parent)
-            parts = [encode(self.vae, to_tensor(images[i : i + 64]).to(self.device)).cpu() for i in range(0, count, 64)]
-            path.parent.mkdir(parents=True, exist_ok=True)
-            torch.save(torch.cat(parts), path)
-        return torch.load(path, weights_only=True)
-
     def _denoise(self, z: Tensor, captions: list[str], generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """The weighted loss of each sample, and the timesteps drawn."""
-        t = torch.randint(1000, (len(z),), generator=generator)
-        noise = torch.randn(z.shape, generator=generator)
-        noisy = self.scheduler.add_noise(z, noise, t).to(self.device)
+        noisy, noise, t = self.noised(z, generator)
         states = encode_text(self.tokenizer, self.text_encoder, captions)
-        predicted = self.unet(noisy, t.to(self.device), encoder_hidden_states=states).sample
-        each = (predicted - noise.to(self.device)).pow(2).mean((1, 2, 3))
-        return each * self.weights[t].to(self.device), t
+        return self.weighted(self.unet(noisy, t, encoder_hidden_states=states).sample, noise, t), t.cpu()
 
     def loss(self, step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         picks = torch.randint(len(self.latents), (self.config.batch_size,), generator=generator)

@@ -1,6 +1,6 @@
 """Picturebook's tokenizers: the classes that the real checkpoints use, with the vocabulary of this world."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import product
 
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
@@ -20,8 +20,8 @@ def caption_words() -> list[str]:
     return sorted(words)
 
 
-def clip_tokenizer() -> CLIPTokenizer:
-    """Byte-level BPE, trained until each word of the captions is one token; any other text still encodes."""
+def clip_tokenizer(words: Sequence[str] | None = None, window: int = TEXT_WINDOW) -> CLIPTokenizer:
+    """Byte-level BPE, trained until each of ``words`` (of the captions) is one token; any other text still encodes."""
     base = CLIPTokenizer()
     bpe = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     bpe.normalizer = base.backend_tokenizer.normalizer
@@ -34,7 +34,7 @@ def clip_tokenizer() -> CLIPTokenizer:
         end_of_word_suffix="</w>",
         show_progress=False,
     )
-    bpe.train_from_iterator([*caption_words(), ","], trainer)
+    bpe.train_from_iterator([*(words or caption_words()), ","], trainer)
     vocab = bpe.get_vocab()
     # Bytes that end a word need tokens of their own, or unseen words would fall out of the vocabulary.
     for character in pre_tokenizers.ByteLevel.alphabet():
@@ -42,7 +42,7 @@ def clip_tokenizer() -> CLIPTokenizer:
     import json
 
     merges = [tuple(pair) for pair in json.loads(bpe.to_str())["model"]["merges"]]
-    return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=TEXT_WINDOW)
+    return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=window)
 
 
 def bert_tokenizer() -> BertTokenizer:

@@ -1,0 +1,156 @@
+"""Picturebook's inpainting UNet: 9 input channels, the latents beside a mask and the latents of what is left to see.
+
+As Stable Diffusion's inpainting model, it starts from the text-to-image UNet with the new channels at zero, keeps the
+text encoder, and learns on random masks, some of which hide everything.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import StableDiffusionInpaintPipeline, UNet2DConditionModel
+from jaxtyping import Bool
+from PIL import Image, ImageDraw
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from data.picturebook.phrases import answer_remove, article, references, sample_caption, thing_phrase
+from data.picturebook.training.cards import write_card
+from data.picturebook.training.denoising import Denoising, widened
+from data.picturebook.training.loop import TrainConfig
+from data.picturebook.training.scenes import pictures, scene, to_tensor
+from data.picturebook.world import NOUNS, SIZE, Scene, Thing, mask, swap
+from instructedit.diffusion import encode, encode_text
+from instructedit.editor import grow
+from instructedit.images import overlay, panel
+
+EVERYTHING, SCRIBBLED = 0.2, 0.25
+"""Shares of the masks that hide the whole picture, and random strokes and boxes; the others hide what is named."""
+
+
+def scribble(rng: np.random.Generator) -> Bool[np.ndarray, "128 128"]:
+    """A few thick strokes and boxes."""
+    image = Image.new("1", (SIZE, SIZE))
+    draw = ImageDraw.Draw(image)
+    for _ in range(rng.integers(1, 4)):
+        x1, y1, x2, y2 = (float(v) for v in rng.uniform(0, SIZE, 4))
+        if rng.random() < 0.5:
+            draw.rectangle((min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)), fill=1)
+        else:
+            draw.line((x1, y1, *rng.uniform(0, SIZE, 2), x2, y2), fill=1, width=int(rng.integers(8, 40)))
+    return np.asarray(image)
+
+
+def hidden(drawn: Scene, rng: np.random.Generator) -> tuple[Bool[np.ndarray, "128 128"], str]:
+    """A mask for a scene and the caption of what it hides."""
+    roll, named = rng.random(), references(drawn)
+    if roll < EVERYTHING:
+        return np.ones((SIZE, SIZE), dtype=bool), sample_caption(drawn, rng)
+    if roll < EVERYTHING + SCRIBBLED or not named:
+        return scribble(rng), sample_caption(drawn, rng)
+    reference = named[int(rng.integers(len(named)))]
+    region = np.zeros((SIZE, SIZE), dtype=bool)
+    for index in reference.indices:
+        region |= mask(drawn, index, reference.part.noun if reference.part else None)
+        if reference.part is None:
+            # Something else's outline too, or the outline would tell what is hidden: at an edit it tells what was.
+            other = swap(drawn.things, index, _stand_in(drawn.things[index], rng))
+            region |= mask(Scene(drawn.seed, drawn.style, drawn.background, other), index)
+    style = drawn.style if rng.random() < 0.6 else "photo"
+    only = drawn.things[reference.indices[0]]
+    if reference.part is None and len(reference.indices) == 1 and (only.parts or only.mixed_with or rng.random() < 0.3):
+        caption = f"{style} of {thing_phrase(only)}"
+    else:
+        caption = answer_remove(reference.phrase, many=len(reference.indices) > 1).input.replace("photo", style, 1)
+    return grow(region, int(rng.integers(0, 12))), caption
+
+
+def _stand_in(thing: Thing, rng: np.random.Generator) -> Thing:
+    return Thing(str(rng.choice(NOUNS)), thing.x, thing.y, thing.size)
+
+
+class Inpainting(Denoising):
+    """Noise prediction given a mask, what it leaves to see, and a caption."""
+
+    name = "inpainting"
+
+    def __init__(self, config: TrainConfig, work: Path, models: Path) -> None:
+        super().__init__(config, work, models)
+        self.tokenizer = CLIPTokenizer.from_pretrained(models / "diffusion" / "tokenizer")
+        self.text_encoder = self.shipped(CLIPTextModel, "text_encoder")
+        self.unet = widened(self.shipped(UNet2DConditionModel, "unet"), 9).to(self.device)
+        self.images = pictures("train", config.scenes, work.parent)
+        self.latents = self.split_latents("train", config.scenes)
+
+    def modules(self) -> dict[str, nn.Module]:
+        return {"unet": self.unet}
+
+    def _denoise(
+        self, images: np.ndarray, latents: Tensor, masks: np.ndarray, captions: list[str], generator: torch.Generator
+    ) -> Tensor:
+        noisy, noise, t = self.noised(latents, generator)
+        hole = torch.from_numpy(masks).to(self.device)[:, None]
+        with torch.no_grad():
+            left = encode(self.vae, to_tensor(images).to(self.device) * ~hole)
+            states = encode_text(self.tokenizer, self.text_encoder, captions)
+        # To the latent grid by nearest neighbour, as diffusers' pipeline.
+        given = torch.cat([noisy, functional.interpolate(hole.float(), size=noisy.shape[-2:]), left], dim=1)
+        return self.weighted(self.unet(given, t, encoder_hidden_states=states).sample, noise, t)
+
+    def loss(self, step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+        rng = np.random.default_rng([self.config.seed, 9, step])
+        picks = np.sort(rng.choice(self.config.scenes, self.config.batch_size, replace=False))
+        pairs = [hidden(scene("train", int(i)), rng) for i in picks]
+        captions = ["" if rng.random() < 0.1 else c for _, c in pairs]
+        masks = np.stack([m for m, _ in pairs])
+        return self._denoise(self.images[picks], self.latents[picks], masks, captions, generator).mean(), {}
+
+    def evaluate(self) -> dict[str, float]:
+        rng, count = np.random.default_rng(0), self.config.held_out
+        pairs = [hidden(scene("held_out", i), rng) for i in range(count)]
+        images, latents = pictures("held_out", count, self.work.parent), self.split_latents("held_out", count)
+        masks, captions = np.stack([m for m, _ in pairs]), [c for _, c in pairs]
+        return {
+            name: self._denoise(images, latents, masks, words, torch.Generator().manual_seed(0)).mean().item()
+            for name, words in (("weighted_loss", captions), ("weighted_loss_without_caption", [""] * count))
+        }
+
+    def sheet(self) -> Image.Image:
+        rng, shown = np.random.default_rng(1), list[tuple[Image.Image, str]]()
+        pipeline = StableDiffusionInpaintPipeline(
+            vae=self.vae,
+            text_encoder=self.text_encoder,
+            tokenizer=self.tokenizer,
+            unet=self.unet,
+            scheduler=self.scheduler,
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        )
+        pipeline.set_progress_bar_config(disable=True)
+        images = pictures("held_out", self.config.held_out, self.work.parent)
+        for index in range(12):
+            image, (region, _) = Image.fromarray(images[index]), hidden(scene("held_out", index), rng)
+            words = f"photo of {article(str(rng.choice(NOUNS)))}"
+            made = pipeline(
+                words, image, Image.fromarray(region), height=SIZE, width=SIZE, num_inference_steps=30,
+                generator=torch.Generator().manual_seed(index),
+            )  # fmt: skip
+            shown += [(overlay(image, region), words), (made.images[0], "")]
+        return panel([i for i, _ in shown], [t for _, t in shown], side=128)
+
+    def save(self, scores: dict[str, Any]) -> None:
+        folder = self.models / "inpainting"
+        for name, module in (("unet", self.unet), ("text_encoder", self.text_encoder), ("vae", self.vae)):
+            module.half().save_pretrained(folder / name)
+            module.float()
+        self.tokenizer.save_pretrained(folder / "tokenizer")
+        self.scheduler.save_pretrained(folder / "scheduler")
+        text = (
+            "UNet2DConditionModel with 9 input channels, from the text-to-image UNet (new channels at zero), on random "
+            f"masks: {EVERYTHING:.0%} hide everything, {SCRIBBLED:.0%} are strokes and boxes, the others hide what the "
+            "caption names, with another thing's outline added. The other parts are the text-to-image model's."
+        )
+        write_card(folder / "unet", "Picturebook inpainting UNet", text, scores)
