@@ -8,10 +8,10 @@ from typing import Any
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from eval.benchmark import load_benchmark
+from eval.benchmark import Benchmark, load_benchmark
 from eval.runner import RunPlan
 from instructedit.models import Checkpoint, Context
-from instructedit.types import ConfigError
+from instructedit.types import ConfigError, Method
 
 CHECKPOINT = f"{Checkpoint.__module__}.{Checkpoint.__qualname__}"
 
@@ -32,11 +32,14 @@ def plan(config: DictConfig) -> tuple[RunPlan, Context]:
     benchmark = load_benchmark(Path(config.benchmark.folder), limit)
     results = Path(config.results)
     context = Context.create(results / "cache", str(config.device))
+    method = instantiate(config.method, _convert_="all")(context=context)
+    require_captions(str(config.name), method, benchmark)
     described = OmegaConf.to_container(config.method, resolve=True)
     assert isinstance(described, dict)
     made = RunPlan(
+        name=str(config.name),
         label=str(config.label),
-        method=instantiate(config.method, _convert_="all")(context=context),
+        method=method,
         decides=fingerprinted(described),
         benchmark=benchmark,
         metrics=partial(instantiate(config.metrics, _convert_="all"), context) if config.metrics else list,
@@ -49,6 +52,22 @@ def plan(config: DictConfig) -> tuple[RunPlan, Context]:
         fail_on_error=config.fail_on_error,
     )
     return made, context
+
+
+def require_captions(name: str, method: Method, benchmark: Benchmark) -> None:
+    """Refuse a method that captions drive (its ``needs_captions`` is true) where a sample has none.
+
+    Raises:
+        ConfigError: names the benchmark and its first sample without captions.
+    """
+    if not getattr(method, "needs_captions", False):
+        return
+    for sample in benchmark.samples:
+        if sample.captions is None:
+            raise ConfigError(
+                f"method={name} is driven by captions, and sample {sample.id} of benchmark {benchmark.name} has none; "
+                'accepted are manifests with "captions": {"input": ..., "edited": ...} for each sample'
+            )
 
 
 def _check_integer(config: DictConfig, key: str, low: int) -> None:

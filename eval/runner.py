@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 class RunPlan:
     """Everything a run needs, checked before any model loads."""
 
+    name: str
+    """Of the method, such as ``diffedit``."""
     label: str
     """How tables call the run, such as ``instructedit ratio=0.5``."""
     method: Method
@@ -55,6 +57,7 @@ class RunReport:
     """What a run came to."""
 
     run_id: str
+    name: str
     label: str
     edited: int
     failures: tuple[Failure, ...]
@@ -87,7 +90,15 @@ def run(plan: RunPlan, context: Context) -> RunReport:
         frame, directions = _score_all(plan, store, records, samples)
     failures = tuple(store.read_failure(k) for k, v in records.items() if v["status"] != EDITED)
     return RunReport(
-        plan.run_id, plan.label, len(records) - len(failures), failures, len(missing), stopped, frame, directions
+        plan.run_id,
+        plan.name,
+        plan.label,
+        len(records) - len(failures),
+        failures,
+        len(missing),
+        stopped,
+        frame,
+        directions,
     )
 
 

@@ -6,14 +6,19 @@ import pandas as pd
 from rich.console import Console
 from rich.text import Text
 
+from eval.compare import differences, render_differences, render_published
 from eval.runner import RunReport
 from eval.tables import ROWS, render, summary
 
 SHOWN_FAILURES = 8
 
 
-def show(console: Console, reports: Sequence[RunReport]) -> None:
-    """Print one row a run; a run that two cells share is printed once."""
+def show(console: Console, reports: Sequence[RunReport], reference: str = "instructedit") -> None:
+    """Print one row a run; a run that two cells share is printed once.
+
+    Where several methods ran, the others are compared with the first run of the method ``reference``, and all stand
+    beside the paper's numbers.
+    """
     runs = list({r.run_id: r for r in reports}.values())
     if not runs:
         return
@@ -24,7 +29,15 @@ def show(console: Console, reports: Sequence[RunReport]) -> None:
     )
     directions = {name: higher for r in runs for name, higher in r.higher_is_better.items()}
     console.print()
-    render(console, summary(frame, counts), counts, directions)
+    table = summary(frame, counts)
+    render(console, table, counts, directions)
+    names = {r.run_id: r.name for r in runs}
+    if len(set(names.values())) > 1:
+        if base := next((r for r in runs if r.name == reference), None):
+            console.print()
+            render_differences(console, differences(frame, counts, base.run_id), base.label)
+        console.print()
+        render_published(console, table, names)
     failures = [(r.label, f) for r in runs for f in r.failures]
     for label, failure in failures[:SHOWN_FAILURES]:
         console.print(Text(f"failed: {label}: {failure.id}: {failure.stage}: {failure.message}"))

@@ -4,7 +4,7 @@ The long frame has one row per run, sample and metric: ``run_id, label, sample_i
 ``value`` null where the metric is undefined. The counts have one row per run: ``run_id, label, edited, failed``.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 from rich import box
@@ -87,9 +87,13 @@ def render(
         title: printed above.
     """
     metrics = list(dict.fromkeys(table["metric"]))
-    parts = [_build(console, table, counts, metrics, higher_is_better, stacked=False)]
+
+    def build(metrics: Sequence[str], stacked: bool = True) -> Table:
+        return _build(console, table, counts, metrics, higher_is_better, stacked)
+
+    parts = [build(metrics, stacked=False)]
     if not _fits(console, parts[0]):
-        parts = _split(console, table, counts, metrics, higher_is_better)
+        parts = split(console, metrics, build)
     if title:
         console.print(Text(title, style="bold"))
     for part in parts:
@@ -99,18 +103,12 @@ def render(
         console.print(Text(legend, style="dim"))
 
 
-def _split(
-    console: Console,
-    table: pd.DataFrame,
-    counts: pd.DataFrame,
-    metrics: list[str],
-    higher_is_better: Mapping[str, bool],
-) -> list[Table]:
-    """As many metrics a table as fit, at least one."""
+def split(console: Console, metrics: Sequence[str], build: Callable[[Sequence[str]], Table]) -> list[Table]:
+    """Tables of as many metrics each as the console is wide for, at least one."""
     parts: list[Table] = []
     while metrics:
         for size in range(len(metrics), 0, -1):
-            part = _build(console, table, counts, metrics[:size], higher_is_better, stacked=True)
+            part = build(metrics[:size])
             if size == 1 or _fits(console, part):
                 parts.append(part)
                 metrics = metrics[size:]
@@ -151,7 +149,7 @@ def _build(
             for metric in metrics
         ]
         failed = Text(str(run.failed), style="bold red" if run.failed else "dim")
-        label = _two_lines(str(run.label)) if stacked else str(run.label)
+        label = two_lines(str(run.label)) if stacked else str(run.label)
         built.add_row(Text(label), str(run.edited), failed, *cells)
     return built
 
@@ -180,7 +178,7 @@ def _legend(table: pd.DataFrame, counts: pd.DataFrame) -> str:
     return " ".join(lines)
 
 
-def _two_lines(label: str) -> str:
+def two_lines(label: str) -> str:
     """Break a label between words so that it is as narrow as two lines allow."""
     words = label.split()
     breaks = [(" ".join(words[:at]), " ".join(words[at:])) for at in range(1, len(words))]

@@ -3,24 +3,23 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from jaxtyping import Bool, Float
 from PIL import Image
 from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
-from transformers import AutoTokenizer, CLIPTextModel
 
 from instructedit import diffusion
-from instructedit.cache import StageCache, hash_image
+from instructedit.latent_diffusion import LatentDiffusion, to_images
 from instructedit.models import Checkpoint, Context
-from instructedit.types import Captions, ConfigError, StageError
+from instructedit.types import Captions, ConfigError, EditRequest, StageError
 
 BLENDS = ("paper", "official")
+INVERSION_PROMPTS = ("input", "empty")
 
 
 @dataclass(frozen=True)
@@ -32,94 +31,24 @@ class Edited:
     """Evaluations of the noise predictor by stage; guidance counts twice, a cached inversion not at all."""
 
 
-class LatentDiffusion:
-    """A Stable Diffusion checkpoint, loaded when first needed, and the stages that all its users share."""
+class Editor(Protocol):
+    """What edits inside a mask."""
 
-    def __init__(self, context: Context, checkpoint: Checkpoint) -> None:
-        self.context, self.checkpoint = context, checkpoint
-
-    def _part(self, kind: Any, name: str) -> Any:
-        return self.context.pool.model(kind, self.checkpoint, self.context.device, subfolder=name)
-
-    @property
-    def unet(self) -> UNet2DConditionModel:
-        """The noise predictor."""
-        return self._part(UNet2DConditionModel, "unet")
-
-    @property
-    def vae(self) -> AutoencoderKL:
-        """The autoencoder."""
-        return self._part(AutoencoderKL, "vae")
-
-    @property
-    def scheduler(self) -> DDIMScheduler:
-        """The noise schedule."""
-        return self.context.pool.processor(DDIMScheduler, self.checkpoint, "scheduler")
-
-    @property
-    def factor(self) -> int:
-        """Pixels a latent, 8 for Stable Diffusion."""
-        return int(2 ** (len(self.vae.config["block_out_channels"]) - 1))
-
-    @property
-    def native(self) -> int:
-        """The side in pixels that the noise predictor was trained at."""
-        return int(self.unet.config["sample_size"]) * self.factor
-
-    def size(self, image: Image.Image) -> tuple[int, int]:
-        """The size (width, height) to work at: the longest side native, both multiples of ``factor``."""
-        scale = self.native / max(image.size)
-        width, height = (max(self.factor, round(side * scale / self.factor) * self.factor) for side in image.size)
-        return width, height
-
-    def embed(self, prompts: Sequence[str]) -> Float[Tensor, "b n d"]:
-        """Captions as the noise predictor's condition."""
-        tokenizer = self.context.pool.processor(AutoTokenizer, self.checkpoint, "tokenizer")
-        return diffusion.encode_text(tokenizer, self._part(CLIPTextModel, "text_encoder"), prompts)
-
-    def encode(self, images: Sequence[Image.Image]) -> Float[Tensor, "b c h w"]:
-        """Images of one working size to latents."""
-        resized = [np.asarray(i.resize(self.size(i), Image.Resampling.LANCZOS)) for i in images]
-        # Contiguous, or the layout would travel on: a cached trajectory comes back contiguous, and other layouts are
-        # summed by other kernels, in another order.
-        pixels = torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2).contiguous().float() / 127.5 - 1
-        return diffusion.encode(self.vae, pixels.to(self.context.device, self.vae.dtype))
-
-    def decode(self, latents: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 3 H W"]:
-        """Latents to images in [-1, 1]."""
-        return diffusion.decode(self.vae, latents).float()
-
-    def invert(
-        self, images: Sequence[Image.Image], captions: Sequence[str], steps: int
-    ) -> tuple[Float[Tensor, "levels b c h w"], list[int]]:
-        """The whole DDIM trajectory of each image under its caption, and the evaluations that each cost.
-
-        Cached by image, caption, steps and checkpoint, so all ratios of a sweep share one inversion.
-        """
-        keys = [
-            StageCache.key(
-                "inversion", 1, image=hash_image(i), caption=c, steps=steps, model=self.checkpoint.fingerprint
-            )
-            for i, c in zip(images, captions, strict=True)
-        ]
-        kept = [self.context.cache.get("inversion", key) for key in keys]
-        missing = [k for k, found in enumerate(kept) if found is None]
-        if missing:
-            schedule = diffusion.make_schedule(self.scheduler, steps)
-            predict = diffusion.conditional(self.unet, self.scheduler, self.embed([captions[k] for k in missing]))
-            computed = diffusion.invert(predict, self.encode([images[k] for k in missing]), schedule)
-            for column, k in enumerate(missing):
-                kept[k] = {"trajectory": computed[:, column]}
-                self.context.cache.put("inversion", keys[k], {"trajectory": computed[:, column]})
-        trajectories = [found["trajectory"].to(self.context.device) for found in kept if found is not None]
-        return torch.stack(trajectories, dim=1), [steps if k in missing else 0 for k in range(len(images))]
+    def edit(
+        self,
+        requests: Sequence[EditRequest],
+        captions: Sequence[Captions],
+        masks: Sequence[Bool[np.ndarray, "h w"]],
+    ) -> Edited:
+        """Edit each request's image inside its mask, towards its edited caption."""
+        ...
 
 
 class MaskGuidedEditor:
     """Mask-guided DDIM editing, shared by InstructEdit and DiffEdit.
 
-    Inverts under the input caption without guidance, starts at encoding ratio r, predicts with guidance under the
-    edited caption, and keeps the inverted latents outside the mask (Eq. 4).
+    Inverts (unless told otherwise under the input caption and without guidance), starts at encoding ratio r, predicts
+    with guidance under the edited caption, and keeps the inverted latents outside the mask (Eq. 4).
 
     Args:
         context: Models, cache and device.
@@ -132,6 +61,8 @@ class MaskGuidedEditor:
             keeps the latent a level noisier and decodes the result as it is.
         dilate: Pixels by which the mask grows (or shrinks, when negative) before the edit: the paper's remedy for edits
             that change a shape (appendix E.2). The released code does not.
+        inversion_prompt: ``input`` inverts under the input caption, ``empty`` under none.
+        inversion_guidance_scale: Of classifier-free guidance while inverting; 1 is none.
     """
 
     def __init__(
@@ -143,28 +74,34 @@ class MaskGuidedEditor:
         guidance_scale: float = 7.5,
         blend: str = "paper",
         dilate: int = 0,
+        inversion_prompt: str = "input",
+        inversion_guidance_scale: float = 1.0,
     ) -> None:
         if not 0 < ratio <= 1:
             raise ConfigError(f"ratio={ratio}: accepted are numbers above 0 and up to 1, such as 0.7")
         if blend not in BLENDS:
             raise ConfigError(f"blend={blend!r}: accepted are {', '.join(BLENDS)}")
+        if inversion_prompt not in INVERSION_PROMPTS:
+            raise ConfigError(f"inversion_prompt={inversion_prompt!r}: accepted are {', '.join(INVERSION_PROMPTS)}")
         if not 1 <= steps <= 1000:
             raise ConfigError(f"steps={steps}: accepted are 1 to 1000")
         if int(steps * ratio) < 1:
             raise ConfigError(f"ratio={ratio} of steps={steps} leaves nothing to do; raise one of them")
         self.ratio, self.steps, self.guidance_scale, self.blend = ratio, steps, guidance_scale, blend
         self.dilate = dilate
+        self.inversion_prompt, self.inversion_guidance_scale = inversion_prompt, inversion_guidance_scale
         self.backbone = LatentDiffusion(context, diffusion)
 
     def edit(
-        self, images: Sequence[Image.Image], captions: Sequence[Captions], masks: Sequence[Bool[np.ndarray, "h w"]]
+        self,
+        requests: Sequence[EditRequest],
+        captions: Sequence[Captions],
+        masks: Sequence[Bool[np.ndarray, "h w"]],
     ) -> Edited:
         """Edit each image inside its mask; images of one working size go through the network together."""
-        groups: dict[tuple[int, int], list[int]] = {}
-        for index, image in enumerate(images):
-            groups.setdefault(self.backbone.size(image), []).append(index)
+        images = [r.image for r in requests]
         edited: dict[int, tuple[Image.Image, dict[str, int]]] = {}
-        for group in groups.values():
+        for group in self.backbone.groups(images):
             found, costs = self._edit(
                 [images[i] for i in group], [captions[i] for i in group], [masks[i] for i in group]
             )
@@ -176,19 +113,14 @@ class MaskGuidedEditor:
         self, images: list[Image.Image], captions: list[Captions], masks: list[Bool[np.ndarray, "h w"]]
     ) -> tuple[list[Image.Image], list[dict[str, int]]]:
         backbone = self.backbone
-        trajectory, inversions = backbone.invert(images, [c.input for c in captions], self.steps)
-        schedule = diffusion.make_schedule(backbone.scheduler, self.steps)
         grown = [grow(m, self.dilate) for m in masks]
         if not all(m.any() for m in grown):
             raise StageError("editor", f"the mask is empty (dilate={self.dilate})")
+        prompts = [c.input if self.inversion_prompt == "input" else "" for c in captions]
+        trajectory, inversions = backbone.invert(images, prompts, self.steps, self.inversion_guidance_scale)
+        schedule = diffusion.make_schedule(backbone.scheduler, self.steps)
         inside = torch.stack([latent_mask(m, trajectory.shape[-2:]) for m in grown]).to(trajectory)
-        predict = diffusion.guided(
-            backbone.unet,
-            backbone.scheduler,
-            backbone.embed([c.edited for c in captions]),
-            backbone.embed([""] * len(captions)),
-            self.guidance_scale,
-        )
+        predict = backbone.guided([c.edited for c in captions], self.guidance_scale)
         start = int(self.steps * self.ratio)
         latents = masked_sample(predict, trajectory, inside, schedule, start, self.blend)
         pixels = backbone.decode(latents)
@@ -196,7 +128,8 @@ class MaskGuidedEditor:
             kept = backbone.decode(trajectory[0])
             weight = pixel_weight(inside, pixels.shape[-2:])
             pixels = weight * pixels + (1 - weight) * kept
-        costs = [{"inversion": n, "edit": 2 * start} for n in inversions]
+        cost = start if self.guidance_scale == 1 else 2 * start
+        costs = [{"inversion": n, "edit": cost} for n in inversions]
         return to_images(pixels, [i.size for i in images]), costs
 
 
@@ -252,12 +185,6 @@ def pixel_weight(mask: Float[Tensor, "b 1 h w"], size: Sequence[int]) -> Float[T
     inside = torch.from_numpy(np.stack(depth)).to(full)[:, None]
     # A mask without a rim (all of the picture) has no finite distance to one.
     return (inside / ramp).clamp(0, 1) if bool((full == 0).any()) else full
-
-
-def to_images(pixels: Float[Tensor, "b 3 H W"], sizes: Sequence[tuple[int, int]]) -> list[Image.Image]:
-    """Pixels in [-1, 1] to RGB images, resized to ``sizes`` (width, height)."""
-    arrays = pixels.add(1).mul(127.5).round().byte().cpu().permute(0, 2, 3, 1).numpy()
-    return [Image.fromarray(a).resize(size, Image.Resampling.LANCZOS) for a, size in zip(arrays, sizes, strict=True)]
 
 
 def grow(mask: Bool[np.ndarray, "h w"], pixels: int) -> Bool[np.ndarray, "h w"]:

@@ -27,8 +27,11 @@ def task(config: DictConfig) -> int:
     path, instruction = Path(str(config.image)), str(config.instruction)
     context = Context.create(Path(config.results) / "cache", str(config.device))
     method = instantiate(config.method, _convert_="all")(context=context)
+    given = [config.captions.input, config.captions.edited]
+    if not all(given) and (any(given) or getattr(method, "needs_captions", False)):
+        raise ConfigError(f"method={config.name} takes captions.input=... and captions.edited=..., both")
+    captions = Captions(*map(str, given)) if all(given) else None
     image = load_image(path)
-    captions = Captions(config.captions.input, config.captions.edited) if config.captions.input else None
     (outcome,) = method.edit([EditRequest(path.stem, image, instruction, captions, int(config.seed))])
     slug = re.sub(r"[^a-z0-9]+", "_", f"{path.stem} {instruction}".lower()).strip("_")[:80]
     folder = Path(config.out or Path(config.results) / "edits" / slug)

@@ -15,8 +15,8 @@ from rich.table import Table
 
 from eval.benchmark import load_benchmark
 from instructedit import diffusion
-from instructedit.editor import LatentDiffusion
 from instructedit.images import load_image
+from instructedit.latent_diffusion import LatentDiffusion
 from instructedit.models import Context
 from scripts.app import CONF, OK
 

@@ -12,8 +12,9 @@ from instructedit import diffusion
 from instructedit.cache import StageCache
 from instructedit.editor import MaskGuidedEditor, grow, latent_mask, masked_sample, pixel_weight
 from instructedit.models import Checkpoint, Context, ModelPool
-from instructedit.types import Captions, ConfigError, StageError
+from instructedit.types import Captions, ConfigError, EditRequest, StageError
 from tests import tiny
+from tests.tiny import picture, square_mask
 
 CAPTIONS = Captions("photo of a cat", "photo of a lion")
 
@@ -28,15 +29,8 @@ def context(tmp_path: Path) -> Context:
     return Context(ModelPool(), StageCache(tmp_path / "cache"), torch.device("cpu"))
 
 
-def picture(seed: int, size: tuple[int, int] = (64, 64)) -> Image.Image:
-    noise = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
-    return Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC)
-
-
-def square_mask(size: int = 64) -> np.ndarray:
-    mask = np.zeros((size, size), bool)
-    mask[size // 4 : size // 2, size // 4 : size * 3 // 4] = True
-    return mask
+def requests(images: list[Image.Image]) -> list[EditRequest]:
+    return [EditRequest(str(i), image, "Change the cat to a lion") for i, image in enumerate(images)]
 
 
 def arrays(images: list[Image.Image]) -> np.ndarray:
@@ -47,7 +41,7 @@ def arrays(images: list[Image.Image]) -> np.ndarray:
 def test_the_outside_stays_the_reconstruction(context: Context, checkpoint: Checkpoint, ratio: float) -> None:
     editor = MaskGuidedEditor(context, checkpoint, ratio, steps=10)
     image, mask = picture(0), square_mask()
-    (edited,) = editor.edit([image], [CAPTIONS], [mask]).images
+    (edited,) = editor.edit(requests([image]), [CAPTIONS], [mask]).images
     with torch.no_grad():
         kept = editor.backbone.decode(editor.backbone.encode([image]))[0]
     reference = kept.add(1).mul(127.5).permute(1, 2, 0).numpy()
@@ -73,7 +67,7 @@ def test_latents_outside_end_on_x0_for_the_paper_and_a_level_later_for_the_relea
 def test_all_ratios_share_one_inversion(context: Context, checkpoint: Checkpoint) -> None:
     images, masks = [picture(0), picture(1)], [square_mask()] * 2
     costs = [
-        MaskGuidedEditor(context, checkpoint, r, steps=10).edit(images, [CAPTIONS] * 2, masks).evaluations
+        MaskGuidedEditor(context, checkpoint, r, steps=10).edit(requests(images), [CAPTIONS] * 2, masks).evaluations
         for r in (0.5, 0.7, 0.9)
     ]
     assert [c["inversion"] for cost in costs for c in cost] == [10, 10, 0, 0, 0, 0]
@@ -83,7 +77,7 @@ def test_all_ratios_share_one_inversion(context: Context, checkpoint: Checkpoint
 
 def test_a_cached_inversion_gives_the_same_picture(context: Context, checkpoint: Checkpoint) -> None:
     editor = MaskGuidedEditor(context, checkpoint, 0.7, steps=10)
-    first, second = (editor.edit([picture(0)], [CAPTIONS], [square_mask()]).images for _ in range(2))
+    first, second = (editor.edit(requests([picture(0)]), [CAPTIONS], [square_mask()]).images for _ in range(2))
     assert (arrays(first) == arrays(second)).all()
 
 
@@ -98,7 +92,9 @@ def test_neither_batch_size_nor_order_changes_a_result(tmp_path: Path, checkpoin
         found: dict[int, Image.Image] = {}
         for start in range(0, len(order), size):
             part = order[start : start + size]
-            edited = editor.edit([images[i] for i in part], [CAPTIONS] * len(part), [square_mask()] * len(part)).images
+            edited = editor.edit(
+                requests([images[i] for i in part]), [CAPTIONS] * len(part), [square_mask()] * len(part)
+            ).images
             found |= dict(zip(part, edited, strict=True))
         return arrays([found[i] for i in range(len(images))])
 
@@ -112,7 +108,7 @@ def test_neither_batch_size_nor_order_changes_a_result(tmp_path: Path, checkpoin
 def test_pictures_of_any_size_come_back_in_their_size(context: Context, checkpoint: Checkpoint) -> None:
     images = [picture(0, (64, 64)), picture(1, (120, 90)), picture(2, (50, 200))]
     masks = [np.asarray(i.convert("L")) > 128 for i in images]
-    edited = MaskGuidedEditor(context, checkpoint, 0.5, steps=4).edit(images, [CAPTIONS] * 3, masks).images
+    edited = MaskGuidedEditor(context, checkpoint, 0.5, steps=4).edit(requests(images), [CAPTIONS] * 3, masks).images
     assert [e.size for e in edited] == [i.size for i in images]
 
 
@@ -143,7 +139,7 @@ def test_the_edit_fades_in_inside_the_mask_alone() -> None:
 def test_a_mask_that_vanishes_is_said_and_not_edited(context: Context, checkpoint: Checkpoint) -> None:
     editor = MaskGuidedEditor(context, checkpoint, 0.5, steps=4, dilate=-40)
     with pytest.raises(StageError, match=r"empty \(dilate=-40\)"):
-        editor.edit([picture(0)], [CAPTIONS], [square_mask()])
+        editor.edit(requests([picture(0)]), [CAPTIONS], [square_mask()])
 
 
 def test_growing_and_shrinking_by_pixels() -> None:

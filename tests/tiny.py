@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from PIL import Image
 from transformers import (
     BertConfig,
     CLIPTextConfig,
@@ -81,9 +83,9 @@ def scheduler() -> DDIMScheduler:
     return make_scheduler()
 
 
-def save_diffusion(folder: Path) -> Path:
+def save_diffusion(folder: Path, in_channels: int = 4) -> Path:
     """A whole Stable Diffusion folder; returns it."""
-    unet().save_pretrained(folder / "unet")
+    unet(in_channels).save_pretrained(folder / "unet")
     vae().save_pretrained(folder / "vae")
     text_encoder().save_pretrained(folder / "text_encoder")
     clip_tokenizer().save_pretrained(folder / "tokenizer")
@@ -138,3 +140,16 @@ def save_sam(folder: Path) -> Path:
         )
     ).save_pretrained(folder)
     return folder
+
+
+def picture(seed: int, size: tuple[int, int] = (64, 64)) -> Image.Image:
+    """Soft coloured blobs."""
+    noise = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    return Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC)
+
+
+def square_mask(size: int = 64) -> np.ndarray:
+    """True in a box of an eighth of the picture."""
+    mask = np.zeros((size, size), bool)
+    mask[size // 4 : size // 2, size // 4 : size * 3 // 4] = True
+    return mask

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from data.picturebook.phrases import Answer, answer_change, article, references
+from data.picturebook.phrases import TEMPLATES, Answer, Wish, article, references
 from data.picturebook.training.cards import write_card
 from data.picturebook.training.clip import square
 from data.picturebook.training.scenes import scene
@@ -24,7 +24,7 @@ from data.picturebook.world import NOUNS, box, mask, render
 from eval.metrics.clip import ClipScorer
 from instructedit.editor import MaskGuidedEditor
 from instructedit.models import Checkpoint, Context
-from instructedit.types import Captions
+from instructedit.types import Captions, EditRequest
 
 MODELS = Path(__file__).with_name("models")
 RATIOS = (0.5, 0.7, 0.9)
@@ -37,7 +37,7 @@ DILATE = 4
 class Trial:
     """One thing of a held-out scene that shall become another."""
 
-    image: Image.Image
+    request: EditRequest
     mask: np.ndarray
     answer: Answer
     target: str
@@ -56,7 +56,9 @@ def trials(count: int, seed: int = 5) -> list[Trial]:
         present = {t.noun for t in drawn.things}
         target = str(rng.choice([n for n in NOUNS if n not in present]))
         region = mask(drawn, reference.indices[0])
-        found.append(Trial(render(drawn), region, answer_change(reference.phrase, target), target))
+        wish = Wish("change", reference.phrase, target)
+        request = EditRequest(str(index), render(drawn), wish.words(TEMPLATES["change"][0]))
+        found.append(Trial(request, region, wish.answer(), target))
     return found
 
 
@@ -78,7 +80,7 @@ def success(context: Context, models: Path, count: int = COUNT, ratios: Sequence
         for start in tqdm(range(0, count, 12), desc=f"ratio {ratio}", leave=False):
             part = asked[start : start + 12]
             captions = [Captions(t.answer.input, t.answer.edited) for t in part]
-            edited = editor.edit([t.image for t in part], captions, [t.mask for t in part]).images
+            edited = editor.edit([t.request for t in part], captions, [t.mask for t in part]).images
             right += sum(choose(scorer, e, t.mask) == t.target for e, t in zip(edited, part, strict=True))
         rates[f"edit_shows_target_at_{ratio}"] = right / count
     return rates

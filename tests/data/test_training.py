@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from data.picturebook.training.loop import Component, TrainConfig, train
+from data.picturebook.training.tokenizers import clip_tokenizer, instruction_words
 
 MODELS = Path(__file__).resolve().parents[2] / "data" / "picturebook" / "models"
 
@@ -93,3 +94,10 @@ def test_the_whole_pack_fits_in_100_megabytes() -> None:
     assert sum(p.stat().st_size for p in MODELS.rglob("*") if p.is_file()) <= 100_000_000
     names = ("diffusion", "grounding_dino", "sam", "language_model", "clip", "lpips", "brisque")
     assert {n for n in names if (MODELS / n).is_dir()} == set(names)
+
+
+def test_tokenizers_number_their_words_alike_each_time() -> None:
+    assert clip_tokenizer().get_vocab() == clip_tokenizer().get_vocab()
+    words = instruction_words()
+    tokenizer = clip_tokenizer(words)
+    assert [w for w in words if len(tokenizer.tokenize(w)) > 1] == []

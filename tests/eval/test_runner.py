@@ -76,7 +76,7 @@ def metrics() -> list[Metric]:
 
 
 def make_plan(benchmark: Benchmark, method: Method, results: Path) -> RunPlan:
-    return RunPlan("invert", method, {"name": "invert"}, benchmark, metrics, results, batch_size=3)
+    return RunPlan("invert", "invert", method, {"name": "invert"}, benchmark, metrics, results, batch_size=3)
 
 
 def test_a_run_is_done_once(context: Context, benchmark_: Benchmark, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import StableDiffusionInstructPix2PixPipeline, UNet2DConditionModel
+from diffusers import EulerAncestralDiscreteScheduler, StableDiffusionInstructPix2PixPipeline, UNet2DConditionModel
 from PIL import Image
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
@@ -167,7 +167,10 @@ class InstructPix2Pix(Denoising):
             module.half().save_pretrained(folder / name)
             module.float()
         self.tokenizer.save_pretrained(folder / "tokenizer")
-        self.scheduler.save_pretrained(folder / "scheduler")
+        # Its official sampler, with that sampler's own spacing of timesteps.
+        EulerAncestralDiscreteScheduler(
+            beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear"
+        ).save_pretrained(folder / "scheduler")
         text = (
             "UNet2DConditionModel with 8 input channels and its CLIPTextModel, from the text-to-image model's weights "
             "(new channels at zero), on paired edits that the world draws; instructions, images and both are dropped "

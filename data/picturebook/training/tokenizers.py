@@ -1,5 +1,6 @@
 """Picturebook's tokenizers: the classes that the real checkpoints use, with the vocabulary of this world."""
 
+import json
 from collections.abc import Iterable, Sequence
 from itertools import product
 
@@ -23,24 +24,23 @@ def caption_words() -> list[str]:
 def clip_tokenizer(words: Sequence[str] | None = None, window: int = TEXT_WINDOW) -> CLIPTokenizer:
     """Byte-level BPE, trained until each of ``words`` (of the captions) is one token; any other text still encodes."""
     base = CLIPTokenizer()
+    # In a fixed order, and bytes that end a word among the tokens known beforehand: the trainer would number them as
+    # its hash maps come, and ids would differ between two trainings. (Unseen words need those tokens anyway.)
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    endings = [f"{character}</w>" for character in alphabet]
     bpe = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     bpe.normalizer = base.backend_tokenizer.normalizer
     bpe.pre_tokenizer = base.backend_tokenizer.pre_tokenizer
     trainer = trainers.BpeTrainer(
         vocab_size=4096,
         min_frequency=1,
-        special_tokens=["<|startoftext|>", "<|endoftext|>"],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        special_tokens=["<|startoftext|>", "<|endoftext|>", *endings],
+        initial_alphabet=alphabet,
         end_of_word_suffix="</w>",
         show_progress=False,
     )
     bpe.train_from_iterator([*(words or caption_words()), ","], trainer)
     vocab = bpe.get_vocab()
-    # Bytes that end a word need tokens of their own, or unseen words would fall out of the vocabulary.
-    for character in pre_tokenizers.ByteLevel.alphabet():
-        vocab.setdefault(f"{character}</w>", len(vocab))
-    import json
-
     merges = [tuple(pair) for pair in json.loads(bpe.to_str())["model"]["merges"]]
     return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=window)
 

@@ -1,0 +1,168 @@
+"""DiffEdit (Couairon et al. 2022): a mask from how two captions disagree about the noise, then mask-guided DDIM."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from PIL import Image
+from torch import Tensor
+
+from instructedit import diffusion
+from instructedit.cache import StageCache, hash_image
+from instructedit.editor import MaskGuidedEditor
+from instructedit.latent_diffusion import generator, noise
+from instructedit.models import Checkpoint, Context
+from instructedit.stages import Progress, run_stages
+from instructedit.types import Captions, ConfigError, Decisions, EditRequest, EditResult, Failure, StageError
+
+STAGE = "mask"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Where descriptions and codes of DiffEdit differ."""
+
+    inversion_prompt: str
+    """See :class:`MaskGuidedEditor`."""
+    is_inversion_guided: bool
+    """Whether inversion uses the edit's guidance scale, or none."""
+    is_rescaled: bool
+    """Whether the clamped map's minimum becomes 0 as its maximum becomes 1, or the map is only divided by the clamp."""
+    blend: str
+
+
+VARIANTS = {
+    # Unconditional inversion, as the paper's §3.2 says.
+    "paper": Variant("empty", False, True, "paper"),
+    # StableDiffusionDiffEditPipeline of diffusers.
+    "diffusers": Variant("input", True, False, "official"),
+    # As InstructEdit's appendix B describes its baseline: the generation of InstructEdit itself, with another mask.
+    "instructedit": Variant("input", False, True, "paper"),
+}
+
+
+class DiffEdit:
+    """Caption-driven: needs each request's input and edited captions.
+
+    Latents are the autoencoder's posterior mean in all variants (diffusers samples them).
+
+    Args:
+        context: Models, cache and device.
+        diffusion: Checkpoint of a Stable Diffusion folder.
+        ratio: Encoding ratio r in (0, 1].
+        theta: Threshold on the scaled noise difference, in (0, 1).
+        variant: A key of :data:`VARIANTS`.
+        steps: T.
+        guidance_scale: Of classifier-free guidance.
+        noises: n, the noises that the difference is a mean of.
+        strength: Share of the T steps to which the image is noised for the difference.
+        clamp: The difference is cut off at so many times its mean, against outliers.
+    """
+
+    needs_captions = True
+
+    def __init__(
+        self,
+        context: Context,
+        diffusion: Checkpoint,
+        ratio: float,
+        theta: float = 0.5,
+        variant: str = "instructedit",
+        steps: int = 50,
+        guidance_scale: float = 7.5,
+        noises: int = 10,
+        strength: float = 0.5,
+        clamp: float = 3.0,
+    ) -> None:
+        if variant not in VARIANTS:
+            raise ConfigError(f"variant={variant!r}: accepted are {', '.join(VARIANTS)}")
+        if not 0 < theta < 1:
+            raise ConfigError(f"theta={theta}: accepted are numbers between 0 and 1, such as 0.5")
+        if noises < 1 or clamp <= 0 or not 1 / steps <= strength <= 1:
+            raise ConfigError(
+                f"noises={noises}, clamp={clamp}, strength={strength}: accepted are noises from 1 on, clamp above 0, "
+                f"strength from 1/steps to 1"
+            )
+        self.variant = VARIANTS[variant]
+        self.theta, self.noises, self.strength, self.clamp = theta, noises, strength, clamp
+        self.editor = MaskGuidedEditor(
+            context, diffusion, ratio, steps, guidance_scale, self.variant.blend,
+            inversion_prompt=self.variant.inversion_prompt,
+            inversion_guidance_scale=guidance_scale if self.variant.is_inversion_guided else 1.0,
+        )  # fmt: skip
+
+    def edit(self, requests: Sequence[EditRequest]) -> list[EditResult | Failure]:
+        """Edit a batch; a request without captions, or without a pixel above theta, is a failure of its own."""
+        return run_stages(requests, (STAGE, self._mask), ("editor", self._edit))
+
+    def _mask(self, alive: list[Progress]) -> None:
+        for p in alive:
+            if p.request.captions is None:
+                p.error = StageError(STAGE, "DiffEdit is driven by captions, and this sample has none")
+                continue
+            p.decisions = Decisions(captions=p.request.captions)
+            difference, cost = self.difference(p.request, p.request.captions)
+            p.evaluations = {STAGE: cost}
+            inside = binarise(difference, self.theta, self.clamp, self.variant.is_rescaled)
+            if not inside.any():
+                p.error = StageError(STAGE, f"no pixel's noise difference is above theta={self.theta}")
+            p.mask = np.array(Image.fromarray(inside).resize(p.request.image.size, Image.Resampling.NEAREST))
+
+    @torch.no_grad()
+    def difference(self, request: EditRequest, captions: Captions) -> tuple[Float[Tensor, "h w"], int]:
+        """The mean absolute difference of the two captions' noises, and the evaluations it cost.
+
+        Without guidance: the unconditional halves cancel, and what is left differs by the guidance scale, which the
+        scaling in :func:`binarise` takes out again. Cached before theta and clamp.
+        """
+        backbone = self.editor.backbone
+        key = StageCache.key(
+            "noise_difference", 1, image=hash_image(request.image), input=captions.input, edited=captions.edited,
+            noises=self.noises, strength=float(self.strength), steps=self.editor.steps, sample=request.id,
+            seed=request.seed, model=backbone.checkpoint.fingerprint,
+        )  # fmt: skip
+        if kept := backbone.context.cache.get("noise_difference", key):
+            return kept["difference"], 0
+        schedule = diffusion.make_schedule(backbone.scheduler, self.editor.steps)
+        level = int(self.editor.steps * self.strength)
+        latents = backbone.encode([request.image]).expand(self.noises, -1, -1, -1)
+        drawn = noise(latents.shape, [generator(request, STAGE)], latents)[0]
+        alpha, timestep = schedule.alphas[level], schedule.timesteps[level - 1]
+        noisy = alpha**0.5 * latents + (1 - alpha) ** 0.5 * drawn
+        found = difference_map(
+            diffusion.conditional(backbone.unet, backbone.scheduler, backbone.embed([captions.input] * self.noises)),
+            diffusion.conditional(backbone.unet, backbone.scheduler, backbone.embed([captions.edited] * self.noises)),
+            noisy,
+            timestep,
+        )
+        backbone.context.cache.put("noise_difference", key, {"difference": found})
+        return found.cpu(), 2 * self.noises
+
+    def _edit(self, alive: list[Progress]) -> None:
+        captions = [p.decisions.captions for p in alive]
+        masks = [p.mask for p in alive]
+        edited = self.editor.edit([p.request for p in alive], captions, masks)  # type: ignore[arg-type]
+        for p, image, evaluations in zip(alive, edited.images, edited.evaluations, strict=True):
+            p.image, p.evaluations = image, p.evaluations | evaluations
+
+
+def difference_map(
+    source: diffusion.NoisePredictor, target: diffusion.NoisePredictor, noisy: Float[Tensor, "n c h w"], timestep: int
+) -> Float[Tensor, "h w"]:
+    """|eps(x, edited caption) - eps(x, input caption)|, averaged over channels and noises (DiffEdit §3.2, step 1)."""
+    return (target(noisy, timestep) - source(noisy, timestep)).abs().mean((0, 1)).float()
+
+
+def binarise(
+    difference: Float[Tensor, "h w"], theta: float, clamp: float, is_rescaled: bool
+) -> Bool[np.ndarray, "h w"]:
+    """Cut the map off at ``clamp`` times its mean, scale it to [0, 1], and keep what is above ``theta``."""
+    top = difference.mean() * clamp
+    cut = difference.clamp(max=top)
+    low, high = (cut.min(), cut.max()) if is_rescaled else (cut.new_zeros(()), top)
+    if not high > low:
+        return np.zeros(difference.shape, dtype=bool)
+    inside: np.ndarray = ((cut - low) / (high - low) > theta).cpu().numpy()
+    return inside

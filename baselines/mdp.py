@@ -1,0 +1,194 @@
+"""MDP-eps_t (Wang et al. 2023b): the predicted noises of two captions, mixed over a window of the sampling steps."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional
+
+from instructedit import diffusion
+from instructedit.latent_diffusion import LatentDiffusion, to_images
+from instructedit.models import Checkpoint, Context
+from instructedit.stages import Progress, run_stages
+from instructedit.types import ConfigError, Decisions, EditRequest, EditResult, Failure, StageError
+
+STAGE = "editor"
+# From 1 at the window's start; as the official code's.
+SCHEDULES: dict[str, Callable[[int], np.ndarray]] = {
+    "constant": np.ones,
+    "linear": lambda count: np.linspace(1, 0, count),
+    "cosine": lambda count: np.cos(np.linspace(0, np.pi / 2, count)),
+    "exponential": lambda count: np.exp(np.linspace(0, -5, count)),
+}
+
+
+def mixing_weights(steps: int, start: int, end: int, factor: float, schedule: str) -> Float[np.ndarray, " steps"]:
+    """The weight of the input caption's noise at each step, counted from the noisy end; 0 outside [start, end).
+
+    The official code's window of ``tmax`` and ``tmin`` is ``start = 50 - tmax``, ``end = 50 - tmin``. It applies
+    ``factor`` to the constant schedule alone; so does this.
+    """
+    weights = np.zeros(steps)
+    weights[start:end] = SCHEDULES[schedule](end - start)
+    return weights * factor if schedule == "constant" else weights
+
+
+class MDP:
+    """Caption-driven: inverts under the input caption, then samples from x_T with the two captions' noises mixed.
+
+    The input caption's noises are those of the reconstruction. With ``null_text`` they are guided, and null-text
+    optimisation holds the reconstruction on the inverted path, as in the official code; without, they are not guided,
+    so that the reconstruction stays near that path by itself. An empty window is plain sampling under the edited
+    caption, a full one (constant, factor 1) the reconstruction.
+
+    Args:
+        context: Models, cache and device.
+        diffusion: Checkpoint of a Stable Diffusion folder.
+        start: First step of the window in which the input caption's noise is mixed in; the noisiest is 0.
+        end: The step after its last.
+        factor: Weight of the input caption's noise in the window, in [0, 1].
+        schedule: How that weight runs over the window: a key of :data:`SCHEDULES`.
+        steps: T.
+        guidance_scale: Of classifier-free guidance.
+        null_text: Optimise the empty caption at each step (Mokady et al. 2022); some ten times slower.
+    """
+
+    needs_captions = True
+
+    def __init__(
+        self,
+        context: Context,
+        diffusion: Checkpoint,
+        start: int,
+        end: int,
+        factor: float = 1.0,
+        schedule: str = "constant",
+        steps: int = 50,
+        guidance_scale: float = 7.5,
+        null_text: bool = False,
+    ) -> None:
+        if schedule not in SCHEDULES:
+            raise ConfigError(f"schedule={schedule!r}: accepted are {', '.join(SCHEDULES)}")
+        if not 1 <= steps <= 1000:
+            raise ConfigError(f"steps={steps}: accepted are 1 to 1000")
+        if not 0 <= start <= end <= steps:
+            raise ConfigError(f"start={start}, end={end}: accepted are steps 0 <= start <= end <= {steps}")
+        if not 0 <= factor <= 1:
+            raise ConfigError(f"factor={factor}: accepted are 0 to 1")
+        self.backbone = LatentDiffusion(context, diffusion)
+        self.weights = mixing_weights(steps, start, end, factor, schedule)
+        self.steps, self.guidance_scale, self.null_text = steps, guidance_scale, null_text
+
+    def edit(self, requests: Sequence[EditRequest]) -> list[EditResult | Failure]:
+        """Edit a batch; a request without captions is a failure of its own."""
+        return run_stages(requests, (STAGE, self._edit))
+
+    def _edit(self, alive: list[Progress]) -> None:
+        for p in alive:
+            if p.request.captions is None:
+                p.error = StageError(STAGE, "MDP is driven by captions, and this sample has none")
+            p.decisions = Decisions(captions=p.request.captions)
+        alive = [p for p in alive if p.error is None]
+        # Null-text optimisation stops when its error is small: alone, so that no neighbour decides when.
+        groups = [[i] for i in range(len(alive))] if self.null_text else self.backbone.groups(_images(alive))
+        for group in groups:
+            self._edit_group([alive[i] for i in group])
+
+    @torch.no_grad()
+    def _edit_group(self, group: list[Progress]) -> None:
+        backbone, images = self.backbone, _images(group)
+        captions = [p.request.captions for p in group if p.request.captions]
+        trajectory, inversions = backbone.invert(images, [c.input for c in captions], self.steps)
+        schedule = diffusion.make_schedule(backbone.scheduler, self.steps)
+        edited = backbone.guided([c.edited for c in captions], self.guidance_scale)
+        kept, cost = self._reconstruct(trajectory, [c.input for c in captions], schedule)
+        latents = mixed_sample(edited, kept, self.weights, trajectory[-1], schedule)
+        evaluated = int((self.weights != 1).sum()) * (1 if self.guidance_scale == 1 else 2)
+        for p, image, inversion in zip(
+            group, to_images(backbone.decode(latents), [i.size for i in images]), inversions, strict=True
+        ):
+            p.image = image
+            p.evaluations = {"inversion": inversion, "reconstruction": cost, "edit": evaluated}
+
+    def _reconstruct(
+        self, trajectory: Float[Tensor, "levels b c h w"], captions: list[str], schedule: diffusion.Schedule
+    ) -> tuple[list[Tensor], int]:
+        """The input caption's noises on the way down from x_T, as far as the weights ask for them."""
+        backbone = self.backbone
+        last = int(np.flatnonzero(self.weights).max(initial=-1)) + 1
+        if self.null_text:
+            return null_text_noises(backbone, trajectory, backbone.embed(captions), schedule, self.guidance_scale, last)
+        predict, x, noises = backbone.guided(captions, 1.0), trajectory[-1], list[Tensor]()
+        for level in range(schedule.steps, schedule.steps - last, -1):
+            noises.append(predict(x, schedule.timesteps[level - 1]))
+            x = diffusion.move(x, noises[-1], schedule.alphas[level], schedule.alphas[level - 1])
+        return noises, last
+
+
+def _images(progress: list[Progress]) -> list[Image.Image]:
+    return [p.request.image for p in progress]
+
+
+def mixed_sample(
+    edited: diffusion.NoisePredictor,
+    kept: Sequence[Float[Tensor, "b c h w"]],
+    weights: Sequence[float] | np.ndarray,
+    x: Float[Tensor, "b c h w"],
+    schedule: diffusion.Schedule,
+) -> Float[Tensor, "b c h w"]:
+    """Sample from x_T with eps = w eps_input + (1 - w) eps_edited, w of each step (MDP §4.1)."""
+    for step, weight in enumerate(weights):
+        level = schedule.steps - step
+        # A caption of no weight is not asked.
+        parts = [weight * kept[step]] if weight > 0 else []
+        parts += [(1 - weight) * edited(x, schedule.timesteps[level - 1])] if weight < 1 else []
+        x = diffusion.move(x, torch.stack(parts).sum(0), schedule.alphas[level], schedule.alphas[level - 1])
+    return x
+
+
+def null_text_noises(
+    backbone: LatentDiffusion,
+    trajectory: Float[Tensor, "levels b c h w"],
+    condition: Float[Tensor, "b n d"],
+    schedule: diffusion.Schedule,
+    guidance_scale: float,
+    count: int,
+    inner_steps: int = 10,
+) -> tuple[list[Tensor], int]:
+    """Guided noises, the empty caption's embedding optimised at each step until the step lands on the inverted path.
+
+    Null-text inversion (Mokady et al. 2022, Alg. 1) with the released code's numbers: Adam at 1e-2 (1 - i / 2T), up to
+    ``inner_steps`` steps, until the error is below 1e-5 + 2e-5 i.
+
+    Returns:
+        The noises of the first ``count`` steps and the evaluations that they cost.
+    """
+    null = backbone.embed([""] * len(condition))
+    x, noises, evaluations = trajectory[-1], list[Tensor](), 0
+    for step in range(count):
+        level = schedule.steps - step
+        timestep, alphas = schedule.timesteps[level - 1], (schedule.alphas[level], schedule.alphas[level - 1])
+        with_caption = diffusion.predict_noise(backbone.unet, backbone.scheduler, x, timestep, condition)
+        evaluations += 1
+        with torch.enable_grad():
+            null = null.detach().clone().requires_grad_(True)
+            optimiser = torch.optim.Adam([null], lr=1e-2 * (1 - step / (2 * schedule.steps)))
+            for _ in range(inner_steps):
+                without = diffusion.predict_noise(backbone.unet, backbone.scheduler, x, timestep, null)
+                evaluations += 1
+                guided = without + guidance_scale * (with_caption - without)
+                error = functional.mse_loss(diffusion.move(x, guided, *alphas), trajectory[level - 1])
+                optimiser.zero_grad()
+                error.backward()
+                optimiser.step()
+                if error < 1e-5 + 2e-5 * step:
+                    break
+        null = null.detach()
+        without = diffusion.predict_noise(backbone.unet, backbone.scheduler, x, timestep, null)
+        evaluations += 1
+        noises.append(without + guidance_scale * (with_caption - without))
+        x = diffusion.move(x, noises[-1], *alphas)
+    return noises, evaluations

@@ -1,0 +1,298 @@
+"""What every baseline promises: batches change nothing, a bad sample is a failure of its own, work is cached."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from baselines.diffedit import VARIANTS, DiffEdit, binarise
+from baselines.instruct_pix2pix import InstructPix2Pix, fit
+from baselines.mdp import MDP, mixing_weights
+from baselines.sd_inpainting import InpaintingEditor
+from instructedit import diffusion
+from instructedit.cache import StageCache
+from instructedit.editor import MaskGuidedEditor
+from instructedit.latent_diffusion import generator
+from instructedit.models import Checkpoint, Context, ModelPool
+from instructedit.types import Captions, ConfigError, EditRequest, EditResult, Failure, Method
+from tests import tiny
+
+CAPTIONS = Captions("photo of a cat", "photo of a lion")
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Checkpoint]:
+    return {
+        channels: Checkpoint(str(tiny.save_diffusion(tmp_path_factory.mktemp(f"unet{channels}"), channels)))
+        for channels in (4, 8, 9)
+    }
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Context:
+    return Context(ModelPool(), StageCache(tmp_path / "cache"), torch.device("cpu"))
+
+
+def requests(count: int, captions: Captions | None = CAPTIONS) -> list[EditRequest]:
+    return [EditRequest(f"s{i}", tiny.picture(i), "Change the cat to a lion", captions) for i in range(count)]
+
+
+def pixels(outcomes: list[EditResult | Failure]) -> np.ndarray:
+    assert all(isinstance(o, EditResult) for o in outcomes), outcomes
+    return np.stack([np.asarray(o.image) for o in outcomes if isinstance(o, EditResult)]).astype(int)
+
+
+METHODS: dict[str, Callable[[Context, dict[int, Checkpoint]], Method]] = {
+    "diffedit": lambda c, p: DiffEdit(c, p[4], 0.5, theta=0.4, steps=8),
+    "mdp": lambda c, p: MDP(c, p[4], 1, 4, steps=8),
+    "mdp null-text": lambda c, p: MDP(c, p[4], 0, 2, steps=3, null_text=True),
+    "instruct_pix2pix": lambda c, p: InstructPix2Pix(c, p[8], steps=6),
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_neighbours_in_a_batch_change_nothing(name: str, context: Context, checkpoints: dict[int, Checkpoint]) -> None:
+    method = METHODS[name](context, checkpoints)
+    together = pixels(method.edit(requests(3)))
+    context.cache.root = None
+    alone = np.concatenate([pixels(method.edit([r])) for r in reversed(requests(3))])[::-1]
+    # A batch of one is summed by other kernels: a level of 8-bit rounding, in few places.
+    assert np.abs(together - alone).max() <= 1
+    assert (together != alone).mean() < 0.005
+    assert np.abs(together[0] - together[1]).max() > 1
+
+
+def test_inpainting_neighbours_change_nothing(context: Context, checkpoints: dict[int, Checkpoint]) -> None:
+    editor, asked = InpaintingEditor(context, checkpoints[9], steps=6), requests(3)
+    masks = [tiny.square_mask()] * 3
+    together = np.stack([np.asarray(i) for i in editor.edit(asked, [CAPTIONS] * 3, masks).images]).astype(int)
+    alone = [editor.edit([r], [CAPTIONS], masks[:1]).images[0] for r in asked]
+    assert np.abs(together - np.stack([np.asarray(i) for i in alone]).astype(int)).max() <= 1
+
+
+@pytest.mark.parametrize("name", ["diffedit", "mdp"])
+def test_a_sample_without_captions_fails_alone(name: str, context: Context, checkpoints: dict[int, Checkpoint]) -> None:
+    method = METHODS[name](context, checkpoints)
+    (bad, good) = method.edit([*requests(1, captions=None), *requests(2)[1:]])
+    assert isinstance(bad, Failure)
+    assert "captions" in bad.message
+    assert isinstance(good, EditResult)
+    assert getattr(method, "needs_captions", False)
+
+
+def test_an_image_of_another_size_comes_back_in_its_size(context: Context, checkpoints: dict[int, Checkpoint]) -> None:
+    asked = [
+        EditRequest("wide", tiny.picture(1, (100, 60)), "x", CAPTIONS),
+        EditRequest("tall", tiny.picture(2, (48, 96)), "x", CAPTIONS),
+    ]
+    for make in METHODS.values():
+        for request, outcome in zip(asked, make(context, checkpoints).edit(asked), strict=True):
+            assert isinstance(outcome, EditResult)
+            assert outcome.image.size == request.image.size
+            if outcome.mask is not None:
+                assert outcome.mask.shape == request.image.size[::-1]
+
+
+# --- DiffEdit ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_theta_sweep_costs_one_map_and_one_inversion(context: Context, checkpoints: dict[int, Checkpoint]) -> None:
+    costs, areas = [], []
+    for theta in (0.3, 0.5, 0.7):
+        (edited,) = DiffEdit(context, checkpoints[4], 0.5, theta=theta, steps=8).edit(requests(1))
+        assert isinstance(edited, EditResult)
+        assert edited.mask is not None
+        costs.append(dict(edited.evaluations))
+        areas.append(int(edited.mask.sum()))
+    assert costs[0] == {"mask": 20, "inversion": 8, "edit": 8}
+    assert costs[1] == costs[2] == {"mask": 0, "inversion": 0, "edit": 8}
+    assert areas[0] > areas[1] > areas[2] > 0
+
+
+def test_the_inversion_is_shared_with_instructedit(context: Context, checkpoints: dict[int, Checkpoint]) -> None:
+    editor = MaskGuidedEditor(context, checkpoints[4], 0.5, steps=8)
+    editor.edit(requests(1), [CAPTIONS], [tiny.square_mask()])
+    for make in (METHODS["diffedit"], METHODS["mdp"]):
+        (edited,) = make(context, checkpoints).edit(requests(1))
+        assert isinstance(edited, EditResult)
+        assert edited.evaluations["inversion"] == 0
+
+
+def test_with_the_same_mask_diffedit_is_instructedit(context: Context, checkpoints: dict[int, Checkpoint]) -> None:
+    (ours,) = DiffEdit(context, checkpoints[4], 0.5, theta=0.4, steps=8).edit(requests(1))
+    assert isinstance(ours, EditResult)
+    assert ours.mask is not None
+    editor = MaskGuidedEditor(context, checkpoints[4], 0.5, steps=8)
+    (same,) = editor.edit(requests(1), [CAPTIONS], [ours.mask]).images
+    np.testing.assert_array_equal(np.asarray(same), np.asarray(ours.image))
+
+
+def test_variants_differ_and_each_is_repeatable(context: Context, checkpoints: dict[int, Checkpoint]) -> None:
+    found = {}
+    for variant in VARIANTS:
+        method = DiffEdit(context, checkpoints[4], 0.5, theta=0.4, variant=variant, steps=8)
+        first, second = (pixels(method.edit(requests(1))) for _ in range(2))
+        np.testing.assert_array_equal(first, second)
+        found[variant] = first
+    assert np.abs(found["paper"] - found["instructedit"]).max() > 0
+    assert np.abs(found["diffusers"] - found["instructedit"]).max() > 0
+
+
+def test_the_run_seed_changes_the_noises(context: Context, checkpoints: dict[int, Checkpoint]) -> None:
+    method = DiffEdit(context, checkpoints[4], 0.5, steps=8)
+    image = tiny.picture(0)
+    maps = [method.difference(EditRequest("s", image, "x", CAPTIONS, seed), CAPTIONS)[0] for seed in (0, 1, 0)]
+    torch.testing.assert_close(maps[0], maps[2], rtol=0, atol=0)
+    assert (maps[0] - maps[1]).abs().max() > 1e-6
+
+
+def test_binarise_by_hand() -> None:
+    # The mean is 2, so 3 x the mean is 6: the outlier of 12 counts as 6.
+    difference = torch.tensor([[0.0, 0.0], [2.0, 12.0], [0.0, 1.0], [1.0, 0.0]])
+    by_clamp = binarise(difference, 0.3, 3.0, is_rescaled=False)
+    np.testing.assert_array_equal(by_clamp, [[0, 0], [1, 1], [0, 0], [0, 0]])
+    raised = binarise(difference + 4, 0.3, 3.0, is_rescaled=True)  # 4 to 16, mean 6, clamp 18: nothing is cut
+    np.testing.assert_array_equal(raised, [[0, 0], [0, 1], [0, 0], [0, 0]])
+    assert not binarise(torch.ones(2, 2), 0.5, 3.0, is_rescaled=True).any()
+
+
+def test_an_empty_mask_is_a_failure(context: Context, checkpoints: dict[int, Checkpoint]) -> None:
+    same = Captions("photo of a cat", "photo of a cat")
+    (outcome,) = DiffEdit(context, checkpoints[4], 0.5, steps=8).edit(requests(1, same))
+    assert isinstance(outcome, Failure)
+    assert outcome.stage == "mask"
+    assert "theta=0.5" in outcome.message
+
+
+# --- MDP --------------------------------------------------------------------------------------------------------------
+
+
+def test_mdp_windows_are_the_official_codes() -> None:
+    np.testing.assert_array_equal(np.flatnonzero(mixing_weights(50, 2, 27, 1.0, "constant")), np.arange(2, 27))
+    assert mixing_weights(50, 2, 27, 0.8, "constant")[2] == 0.8
+    np.testing.assert_allclose(mixing_weights(5, 1, 4, 1.0, "linear"), [0, 1, 0.5, 0, 0])
+    np.testing.assert_allclose(mixing_weights(5, 1, 4, 1.0, "cosine"), [0, 1, np.sqrt(0.5), 0, 0], atol=1e-12)
+    np.testing.assert_allclose(mixing_weights(5, 1, 4, 1.0, "exponential"), [0, 1, np.exp(-2.5), np.exp(-5), 0])
+
+
+@torch.no_grad()
+def test_mdps_limits_hold_exactly(
+    context: Context, checkpoints: dict[int, Checkpoint], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone = MDP(context, checkpoints[4], 0, 0, steps=8).backbone
+    (request,) = requests(1)
+    trajectory, _ = backbone.invert([request.image], [CAPTIONS.input], 8)
+    schedule = diffusion.make_schedule(backbone.scheduler, 8)
+    plain = diffusion.sample(backbone.guided([CAPTIONS.edited], 7.5), trajectory[-1], schedule)
+    reconstruction = diffusion.sample(backbone.guided([CAPTIONS.input], 1.0), trajectory[-1], schedule)
+    for window, expected in (((3, 3), plain), ((0, 8), reconstruction)):
+        method, decoded = MDP(context, checkpoints[4], *window, steps=8), list[torch.Tensor]()
+        monkeypatch.setattr(method.backbone, "decode", partial(_keep_and_decode, decoded, method.backbone.decode))
+        method.edit([request])
+        torch.testing.assert_close(decoded[0], expected, rtol=0, atol=0)
+
+
+def _keep_and_decode(
+    kept: list[torch.Tensor], decode: Callable[[torch.Tensor], torch.Tensor], latents: torch.Tensor
+) -> torch.Tensor:
+    kept.append(latents)
+    return decode(latents)
+
+
+@torch.no_grad()
+def test_null_text_optimisation_holds_the_guided_reconstruction(
+    context: Context, checkpoints: dict[int, Checkpoint]
+) -> None:
+    method = MDP(context, checkpoints[4], 0, 6, steps=6, null_text=True)
+    backbone, (request,) = method.backbone, requests(1)
+    trajectory, _ = backbone.invert([request.image], [CAPTIONS.input], 6)
+    schedule = diffusion.make_schedule(backbone.scheduler, 6)
+    guided = diffusion.sample(backbone.guided([CAPTIONS.input], 7.5), trajectory[-1], schedule)
+    noises, evaluations = method._reconstruct(trajectory, [CAPTIONS.input], schedule)
+    held = trajectory[-1]
+    for step, noise in enumerate(noises):
+        level = 6 - step
+        held = diffusion.move(held, noise, schedule.alphas[level], schedule.alphas[level - 1])
+    assert (held - trajectory[0]).pow(2).mean() < 0.8 * (guided - trajectory[0]).pow(2).mean()
+    assert evaluations > 2 * 6
+
+
+# --- InstructPix2Pix and inpainting -----------------------------------------------------------------------------------
+
+
+def test_official_sizing() -> None:
+    sizes = {(640, 480): (512, 384), (800, 533): (576, 384), (512, 512): (512, 512), (300, 900): (192, 576)}
+    for size, expected in sizes.items():
+        assert fit(tiny.picture(0, size), 512).size == expected
+
+
+def test_image_guidance_holds_the_image(context: Context, checkpoints: dict[int, Checkpoint]) -> None:
+    weak, strong = (
+        pixels(InstructPix2Pix(context, checkpoints[8], 7.5, scale, 6).edit(requests(1))) for scale in (1.0, 3.0)
+    )
+    assert np.abs(weak - strong).max() > 0
+
+
+def test_inpainting_never_sees_what_the_mask_hides(context: Context, checkpoints: dict[int, Checkpoint]) -> None:
+    editor, (request,), mask = InpaintingEditor(context, checkpoints[9], steps=6), requests(1), tiny.square_mask()
+    other = np.array(request.image)
+    other[mask] = 255 - other[mask]
+    changed = EditRequest(request.id, tiny.Image.fromarray(other), request.instruction, CAPTIONS)
+    first, second = (editor.edit([r], [CAPTIONS], [mask]).images[0] for r in (request, changed))
+    np.testing.assert_array_equal(np.asarray(first), np.asarray(second))
+    seen = InpaintingEditor(context, checkpoints[9], strength=0.5, steps=6)
+    third, fourth = (seen.edit([r], [CAPTIONS], [mask]).images[0] for r in (request, changed))
+    assert np.abs(np.asarray(third).astype(int) - np.asarray(fourth)).max() > 0
+
+
+def test_the_inpainting_prompt_is_the_caption_without_its_medium(
+    context: Context, checkpoints: dict[int, Checkpoint]
+) -> None:
+    (request,), mask = requests(1), tiny.square_mask()
+    as_object = InpaintingEditor(context, checkpoints[9], "object", steps=4)
+    as_caption = InpaintingEditor(context, checkpoints[9], "caption", steps=4)
+    (first,) = as_object.edit([request], [Captions("x", "A photo of a lion")], [mask]).images
+    (second,) = as_caption.edit([request], [Captions("x", "a lion")], [mask]).images
+    np.testing.assert_array_equal(np.asarray(first), np.asarray(second))
+
+
+def test_noise_belongs_to_the_sample_the_stage_and_the_seed() -> None:
+    one = EditRequest("a", tiny.picture(0), "x", seed=1)
+    draws = [
+        torch.randn(3, generator=generator(r, stage)).tolist()
+        for r, stage in (
+            (one, "mask"),
+            (one, "mask"),
+            (one, "editor"),
+            (EditRequest("b", one.image, "x", seed=1), "mask"),
+            (EditRequest("a", one.image, "x", seed=2), "mask"),
+        )
+    ]
+    assert draws[0] == draws[1]
+    assert len({tuple(d) for d in draws}) == 4
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda c, p: DiffEdit(c, p[4], 0.5, theta=1.2), "theta=1.2"),
+        (lambda c, p: DiffEdit(c, p[4], 0.5, variant="best"), "accepted are paper, diffusers, instructedit"),
+        (lambda c, p: DiffEdit(c, p[4], 0.5, noises=0), "noises=0"),
+        (lambda c, p: MDP(c, p[4], 5, 3), "start=5, end=3"),
+        (lambda c, p: MDP(c, p[4], 0, 51), "end=51"),
+        (lambda c, p: MDP(c, p[4], 0, 5, schedule="step"), "accepted are constant, linear, cosine, exponential"),
+        (lambda c, p: MDP(c, p[4], 0, 5, factor=2), "factor=2"),
+        (lambda c, p: InstructPix2Pix(c, p[8], sampler="heun"), "accepted are ddim, euler_ancestral"),
+        (lambda c, p: InstructPix2Pix(c, p[8], steps=0), "steps=0"),
+        (lambda c, p: InpaintingEditor(c, p[9], strength=0), "strength=0"),
+        (lambda c, p: InpaintingEditor(c, p[9], prompt="words"), "accepted are caption, object"),
+    ],
+)
+def test_wrong_knobs_are_refused_before_a_model_loads(
+    make: Callable[..., object], said: str, context: Context, checkpoints: dict[int, Checkpoint]
+) -> None:
+    with pytest.raises(ConfigError, match=said):
+        make(context, checkpoints)
