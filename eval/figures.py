@@ -78,8 +78,8 @@ def sheet(benchmark: Benchmark, reports: Sequence[RunReport], results: Path, blo
     """
     columns = _columns(reports, results)
     heads = ["input", *(c.head for c in columns), "true edit"]
-    # Wider than a screen, nobody reads it.
-    blocks = max(1, min(blocks, 16 // len(heads)))
+    # Few columns, so that many runs are not wider than a screen can show.
+    blocks = max(1, min(blocks, 24 // len(heads)))
     width = len(heads) * (CELL + GAP) + 3 * GAP
     row = CELL + LINE + 2 * GAP
     rows = -(-len(benchmark.samples) // blocks)
