@@ -6,16 +6,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from PIL import Image
 
+from eval.plan import plan
 from eval.store import RunStore
+from instructedit.models import POOL
 from scripts import edit as edit_script
 from scripts import run as run_script
 from scripts import train as train_script
 
 ROOT = Path(__file__).resolve().parents[1]
 BENCHMARK = ROOT / "data" / "picturebook" / "benchmark"
+METHODS = ("instructedit", "diffedit", "mdp", "instruct_pix2pix", "sd_inpainting")
 Script = Callable[..., int]
 
 
@@ -56,6 +60,10 @@ def train_main() -> int:
         (["device=quantum"], "accepted are auto, cpu, cuda"),
         (["models.sam.id=no/such"], "no such folder, and a hub id needs a pinned revision"),
         (["ratio=["], "ratio=["),
+        (["method=diffedit", "theta=1"], "theta=1: accepted are numbers between 0 and 1"),
+        (["method=diffedit", "method.variant=best"], "accepted are paper, diffusers, instructedit"),
+        (["method=mdp", "start=30", "end=20"], "start=30, end=20: accepted are steps 0 <= start <= end <= 50"),
+        (["method=instruct_pix2pix", "method.sampler=heun"], "accepted are ddim, euler_ancestral"),
     ],
 )
 def test_a_wrong_request_is_one_line_and_exit_code_2(
@@ -72,6 +80,54 @@ def test_a_folder_without_a_manifest_is_one_line(
 ) -> None:
     assert script(run_script.main, "benchmark=folder", f"benchmark.folder={tmp_path}") == 2
     assert "manifest.jsonl" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("method", ["diffedit", "mdp"])
+def test_a_caption_driven_method_needs_a_benchmark_with_captions(
+    script: Script, capsys: pytest.CaptureFixture[str], tmp_path: Path, method: str
+) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    Image.new("RGB", (64, 64)).save(folder / "cat.png")
+    (folder / "manifest.jsonl").write_text('{"id": "cat", "image": "cat.png", "instruction": "Change the cat"}\n')
+    loaded = len(POOL)
+    arguments = (f"method={method}", "benchmark=folder", f"benchmark.folder={folder}")
+    assert script(run_script.main, *arguments) == 2
+    assert (
+        f"method={method} is driven by captions, and sample cat of benchmark mine has none" in capsys.readouterr().err
+    )
+    assert len(POOL) == loaded
+    picture = f"image={folder / 'cat.png'}"
+    assert script(edit_main, f"method={method}", picture, 'instruction="Change the cat"') == 2
+    assert f"method={method} takes captions.input=... and captions.edited=..., both" in capsys.readouterr().err
+
+
+def test_knobs_that_a_method_lacks_leave_its_runs_alone() -> None:
+    def run_id(*overrides: str) -> str:
+        with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+            return plan(compose("config", list(overrides)))[0].run_id
+
+    assert run_id("method=mdp", "ratio=0.5") == run_id("method=mdp", "theta=0.3", "image_guidance_scale=2")
+    assert run_id("method=diffedit", "start=5") == run_id("method=diffedit")
+    assert run_id("method=sd_inpainting", "ratio=0.9") == run_id("method=sd_inpainting")
+    assert run_id("method=instruct_pix2pix", "theta=0.3") == run_id("method=instruct_pix2pix")
+    ids = {run_id(f"method={m}", "guidance_scale=5") for m in METHODS} | {run_id(f"method={m}") for m in METHODS}
+    assert len(ids) == 2 * len(METHODS)
+
+
+def test_diffedits_theta_sweep_beside_instructedit(
+    script: Script, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert script(run_script.main, "experiment=theta", "theta=0.4,0.6", "limit=1", "metric=none") == 0
+    out = capsys.readouterr().out
+    assert "1 cells share a run with another: they differ in no knob it has" in out
+    for label in ("instructedit", "theta=0.4", "theta=0.6"):
+        assert label in out
+    records = [RunStore(tmp_path, folder.name).finished() for folder in (tmp_path / "runs").iterdir()]
+    assert len(records) == 3
+    costs = [r["evaluations"] for run in records for r in run.values() if "mask" in r["evaluations"]]
+    assert sorted(c["mask"] for c in costs) == [0, 20]
+    assert len(list((tmp_path / "sheets").glob("*.png"))) == 1
 
 
 def test_a_wrong_cell_does_not_end_a_sweep(script: Script, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -1,0 +1,89 @@
+"""Component accuracy (paper §5, Fig. 10): how often each component is right, and how one's failure reaches the others.
+
+The verdicts are a frame with a row a case and the columns ``case`` (what shares an image, for the intervals),
+``language``, ``segmenter`` and ``editor``: True, False, or null where nobody judged.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+
+from eval.stats import Interval, mean_interval
+from instructedit.types import ConfigError
+
+COMPONENTS = ("language", "segmenter", "editor")
+_WORDS = {
+    "true": True, "1": True, "1.0": True, "yes": True, "right": True, "correct": True,
+    "false": False, "0": False, "0.0": False, "no": False, "wrong": False, "incorrect": False,
+}  # fmt: skip
+
+
+def rates(verdicts: pd.DataFrame) -> dict[str, Interval]:
+    """Share of cases in which each component is right, with a 95 % interval that draws whole images."""
+    found = {}
+    for component in COMPONENTS:
+        judged = verdicts.dropna(subset=[component])
+        if len(judged):
+            found[component] = mean_interval(judged[component].astype(float).tolist(), judged["case"].tolist())
+    return found
+
+
+def conditional(verdicts: pd.DataFrame, given: bool) -> pd.DataFrame:
+    """Fig. 10: of the cases in which one component is right (``given``) or wrong, the share in which another is right.
+
+    Args:
+        verdicts: see the module.
+        given: True for the left matrix, False for the right one.
+
+    Returns:
+        A row for each ordered pair of different components: ``condition, component, rate, right, n``; the rate is null
+        where the condition never holds.
+    """
+    rows = []
+    for condition in COMPONENTS:
+        held = verdicts[verdicts[condition].astype("boolean").fillna(not given) == given]
+        for component in COMPONENTS:
+            if component != condition:
+                judged = held[component].dropna().astype(bool)
+                rate = float(judged.mean()) if len(judged) else None
+                rows.append((condition, component, rate, int(judged.sum()), len(judged)))
+    return pd.DataFrame(rows, columns=["condition", "component", "rate", "right", "n"])
+
+
+def read_labels(path: Path) -> pd.DataFrame:
+    """People's verdicts from a CSV or Parquet table.
+
+    Args:
+        path: With the columns ``id`` (of the sample), ``language``, ``segmenter`` and ``editor``, and perhaps
+            ``run_id`` (else a verdict counts for every run) and ``case`` (else the id). Verdicts are true/false, 1/0,
+            yes/no, right/wrong; an empty cell is none.
+
+    Raises:
+        ConfigError: names the file and the column, or the row and the value, and what is accepted.
+    """
+    try:
+        table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype=str)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: cannot be read as a table of labels ({str(error).splitlines()[0]})") from None
+    if missing := [name for name in ("id", *COMPONENTS) if name not in table.columns]:
+        raise ConfigError(f"{path}: lacks the columns {', '.join(missing)}; needed are id, {', '.join(COMPONENTS)}")
+    for component in COMPONENTS:
+        table[component] = [_verdict(value, path, row, component) for row, value in enumerate(table[component], 2)]
+        table[component] = table[component].astype("boolean")
+    keys = ["id", "run_id"] if "run_id" in table else ["id"]
+    if len(twice := table[table.duplicated(keys)]):
+        raise ConfigError(f"{path}: sample {twice['id'].iloc[0]} is labelled more than once")
+    return table if "case" in table else table.assign(case=table["id"])
+
+
+def _verdict(value: object, path: Path, row: int, column: str) -> bool | None:
+    if pd.isna(value):
+        return None
+    word = str(value).strip().lower()
+    if not word:
+        return None
+    if word not in _WORDS:
+        raise ConfigError(
+            f"{path}: row {row}, column {column}: {value!r}; accepted are {', '.join(_WORDS)} and nothing"
+        )
+    return _WORDS[word]
