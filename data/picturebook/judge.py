@@ -2,12 +2,12 @@
 
     python -m data.picturebook.judge
 
-edits held-out scenes with the true mask and the true captions, so that the editor alone is on trial, and writes the
-share of right edits to the text-to-image model's card.
+edits held-out scenes with the true mask and the true captions, so that the editor alone is on trial (InstructPix2Pix
+gets the instruction instead), and writes the share of right edits to the models' cards.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,19 +16,22 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
+from baselines.instruct_pix2pix import InstructPix2Pix
+from baselines.sd_inpainting import InpaintingEditor
 from data.picturebook.phrases import TEMPLATES, Answer, Wish, article, references
 from data.picturebook.training.cards import write_card
 from data.picturebook.training.clip import square
 from data.picturebook.training.scenes import scene
 from data.picturebook.world import NOUNS, box, mask, render
 from eval.metrics.clip import ClipScorer
-from instructedit.editor import MaskGuidedEditor
+from instructedit.editor import Editor, MaskGuidedEditor
 from instructedit.models import Checkpoint, Context
-from instructedit.types import Captions, EditRequest
+from instructedit.types import Captions, EditRequest, EditResult
 
 MODELS = Path(__file__).with_name("models")
 RATIOS = (0.5, 0.7, 0.9)
 COUNT = 60
+BATCH = 12
 DILATE = 4
 """As conf/method/instructedit.yaml."""
 
@@ -41,6 +44,10 @@ class Trial:
     mask: np.ndarray
     answer: Answer
     target: str
+
+
+Edit = Callable[[Sequence[Trial]], Sequence[Image.Image]]
+"""Edits a few trials."""
 
 
 def trials(count: int, seed: int = 5) -> list[Trial]:
@@ -69,33 +76,54 @@ def choose(scorer: ClipScorer, image: Image.Image, region: np.ndarray, nouns: Se
     return nouns[int((texts @ crop).argmax())]
 
 
-def success(context: Context, models: Path, count: int = COUNT, ratios: Sequence[float] = RATIOS) -> dict[str, float]:
-    """Share of right edits by ratio, and of drawn truths that the judge recognises (its own ceiling)."""
-    scorer = ClipScorer.from_folder(models / "clip", "clip", "")
-    asked = trials(count)
-    rates = {}
-    for ratio in ratios:
-        editor = MaskGuidedEditor(context, Checkpoint(str(models / "diffusion")), ratio, dilate=DILATE)
-        right = 0
-        for start in tqdm(range(0, count, 12), desc=f"ratio {ratio}", leave=False):
-            part = asked[start : start + 12]
+def success(scorer: ClipScorer, asked: Sequence[Trial], edit: Edit) -> float:
+    """Share of trials after which the judge sees the target where the old thing was."""
+    right = 0
+    for start in tqdm(range(0, len(asked), BATCH), leave=False):
+        part = asked[start : start + BATCH]
+        right += sum(choose(scorer, e, t.mask) == t.target for e, t in zip(edit(part), part, strict=True))
+    return right / len(asked)
+
+
+def editors(context: Context, models: Path) -> dict[str, dict[str, Edit]]:
+    """What is on trial: by model folder and name of the score, how it edits with the true mask (if it takes one)."""
+
+    def masked(editor: Editor) -> Edit:
+        def edit(part: Sequence[Trial]) -> list[Image.Image]:
             captions = [Captions(t.answer.input, t.answer.edited) for t in part]
-            edited = editor.edit([t.request for t in part], captions, [t.mask for t in part]).images
-            right += sum(choose(scorer, e, t.mask) == t.target for e, t in zip(edited, part, strict=True))
-        rates[f"edit_shows_target_at_{ratio}"] = right / count
-    return rates
+            return editor.edit([t.request for t in part], captions, [t.mask for t in part]).images
+
+        return edit
+
+    def instructed(part: Sequence[Trial]) -> list[Image.Image]:
+        outcomes = InstructPix2Pix(context, Checkpoint(str(models / "instruct_pix2pix"))).edit(
+            [t.request for t in part]
+        )
+        return [o.image for o in outcomes if isinstance(o, EditResult)]
+
+    follower = InstructPix2Pix(context, Checkpoint(str(models / "instruct_pix2pix")))
+    diffusion, inpainting = (Checkpoint(str(models / name)) for name in ("diffusion", "inpainting"))
+    return {
+        "diffusion": {
+            f"edit_shows_target_at_{ratio}": masked(MaskGuidedEditor(context, diffusion, ratio, dilate=DILATE))
+            for ratio in RATIOS
+        },
+        "instruct_pix2pix": {"instruction_followed": instructed},
+        "inpainting": {"shows_requested_object": masked(InpaintingEditor(context, inpainting, dilate=DILATE))},
+    }
 
 
 def main() -> None:
-    """Judge, print, and write the card."""
-    rates = success(Context.create(Path("results/cache")), MODELS)
-    folder = MODELS / "diffusion" / "unet"
-    facts = json.loads((folder / "card.json").read_text())
-    facts["held_out"] |= rates
-    text = "CLIPTextModel + UNet2DConditionModel, epsilon prediction, Stable Diffusion v1.5's noise schedule."
-    write_card(folder, "Picturebook text-to-image UNet", text, facts)
-    for name, rate in rates.items():
-        print(f"{name}: {rate:.1%} of {COUNT}")
+    """Judge, print, and write the cards."""
+    asked, scorer = trials(COUNT), ClipScorer.from_folder(MODELS / "clip", "clip", "")
+    for name, scores in editors(Context.create(Path("results/cache")), MODELS).items():
+        folder = MODELS / name / "unet"
+        title, _, text = (part.strip() for part in (folder / "README.md").read_text().split("\n", 2))
+        facts = json.loads((folder / "card.json").read_text())
+        for score, edit in scores.items():
+            facts["held_out"][score] = success(scorer, asked, edit)
+            print(f"{name}: {score} {facts['held_out'][score]:.1%} of {COUNT}")
+        write_card(folder, title.removeprefix("# "), text.split("\n\n| fact")[0], facts)
 
 
 if __name__ == "__main__":
