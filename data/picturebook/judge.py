@@ -96,9 +96,7 @@ def editors(context: Context, models: Path) -> dict[str, dict[str, Edit]]:
         return edit
 
     def instructed(part: Sequence[Trial]) -> list[Image.Image]:
-        outcomes = InstructPix2Pix(context, Checkpoint(str(models / "instruct_pix2pix"))).edit(
-            [t.request for t in part]
-        )
+        outcomes = follower.edit([t.request for t in part])
         return [o.image for o in outcomes if isinstance(o, EditResult)]
 
     follower = InstructPix2Pix(context, Checkpoint(str(models / "instruct_pix2pix")))
