@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,25 @@ class Benchmark:
     """SHA-256, in hex, over the manifest and the content of every file that it names; the whole benchmark's, whatever
     the limit, so that a run over a few samples can be continued over all of them."""
     samples: tuple[Sample, ...]
+    variation: int = 0
+    """Which wording of the instructions: 0 is the instruction itself, k its k-th variation."""
+
+    def worded(self, variation: int) -> "Benchmark":
+        """The same samples, each asked for in its ``variation``-th other words; 0 leaves them as they are.
+
+        Raises:
+            ConfigError: names the first sample that has no such variation.
+        """
+        if variation == 0:
+            return self
+        for sample in self.samples:
+            if not 0 < variation <= len(sample.variations):
+                raise ConfigError(
+                    f"variation={variation}: sample {sample.id} of benchmark {self.name} has {len(sample.variations)}; "
+                    f"accepted are 0 (the instruction itself) to {len(sample.variations)}"
+                )
+        worded = (replace(s, instruction=s.variations[variation - 1]) for s in self.samples)
+        return replace(self, samples=tuple(worded), variation=variation)
 
 
 def load_benchmark(folder: Path, limit: int | None = None) -> Benchmark:

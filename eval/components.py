@@ -4,13 +4,19 @@ The verdicts are a frame with a row a case and the columns ``case`` (what shares
 ``language``, ``segmenter`` and ``editor``: True, False, or null where nobody judged.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
+from eval.benchmark import Benchmark
+from eval.metrics.base import MetricUndefined
+from eval.metrics.component import EditorRight, LanguageRight, SegmenterRight, language_is_right
+from eval.runner import RunReport
 from eval.stats import Interval, mean_interval
-from instructedit.types import ConfigError
+from instructedit.types import ConfigError, Failure, Sample
 
+METRICS = (LanguageRight.name, SegmenterRight.name, EditorRight.name)
 COMPONENTS = ("language", "segmenter", "editor")
 _WORDS = {
     "true": True, "1": True, "1.0": True, "yes": True, "right": True, "correct": True,
@@ -48,6 +54,45 @@ def conditional(verdicts: pd.DataFrame, given: bool) -> pd.DataFrame:
                 rate = float(judged.mean()) if len(judged) else None
                 rows.append((condition, component, rate, int(judged.sum()), len(judged)))
     return pd.DataFrame(rows, columns=["condition", "component", "rate", "right", "n"])
+
+
+def verdicts(reports: Sequence[RunReport], benchmarks: Sequence[Benchmark]) -> pd.DataFrame:
+    """Verdicts of runs whose metrics are those of :mod:`eval.metrics.component`.
+
+    A sample that failed was not edited, so its editor is wrong; so is the component at which it failed, and those after
+    it. What came before is judged by what it decided.
+
+    Returns:
+        ``run_id, label, case, edit`` (of the paper's four kinds) and a column a component; no rows where the runs have
+        no such metrics.
+    """
+    samples = {s.id: s for benchmark in benchmarks for s in benchmark.samples}
+    rows = []
+    for report in reports:
+        own = report.metrics[report.metrics["metric"].isin(METRICS)]
+        if not len(own):
+            continue
+        wide = own.pivot(index="sample_id", columns="metric", values="value")
+        found = {str(k): [_bool(v.get(m)) for m in METRICS] for k, v in wide.to_dict("index").items()}
+        found |= {f.id: _failed(f, samples[f.id]) for f in report.failures if f.id in samples}
+        rows += [(report.run_id, report.label, k, samples[k].edit, *values) for k, values in found.items()]
+    table = pd.DataFrame(rows, columns=["run_id", "label", "case", "edit", *COMPONENTS])
+    return table.astype(dict.fromkeys(COMPONENTS, "boolean"))
+
+
+def _bool(value: object) -> bool | None:
+    return None if pd.isna(value) else bool(value)
+
+
+def _failed(failure: Failure, sample: Sample) -> list[bool | None]:
+    if failure.stage not in ("segmenter", "editor"):
+        return [False, False, False]
+    try:
+        language: bool | None = language_is_right(sample, failure.decisions)
+    except MetricUndefined:
+        language = None
+    # Where the editor gave up there was a mask, which the failure does not keep.
+    return [language, False if failure.stage == "segmenter" else None, False]
 
 
 def read_labels(path: Path) -> pd.DataFrame:

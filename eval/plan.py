@@ -24,12 +24,13 @@ def plan(config: DictConfig) -> tuple[RunPlan, Context]:
     """
     _check_integer(config, "batch_size", 1)
     _check_integer(config, "seed", 0)
+    _check_integer(config, "variation", 0)
     if config.limit is not None:
         _check_integer(config, "limit", 1)
     if OmegaConf.is_missing(config.benchmark, "folder"):
         raise ConfigError("benchmark=folder needs benchmark.folder=<a folder with a manifest.jsonl>")
     limit = None if config.limit is None else int(config.limit)
-    benchmark = load_benchmark(Path(config.benchmark.folder), limit)
+    benchmark = load_benchmark(Path(config.benchmark.folder), limit).worded(int(config.variation))
     results = Path(config.results)
     context = Context.create(results / "cache", str(config.device))
     method = instantiate(config.method, _convert_="all")(context=context)
@@ -38,7 +39,7 @@ def plan(config: DictConfig) -> tuple[RunPlan, Context]:
     assert isinstance(described, dict)
     made = RunPlan(
         name=str(config.name),
-        label=str(config.label),
+        label=f"{config.label} variation={benchmark.variation}" if benchmark.variation else str(config.label),
         method=method,
         decides=fingerprinted(described),
         benchmark=benchmark,

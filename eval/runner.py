@@ -48,7 +48,9 @@ class RunPlan:
     @property
     def run_id(self) -> str:
         """Address of the run's results."""
-        benchmark = {"name": self.benchmark.name, "revision": self.benchmark.revision}
+        benchmark: dict[str, Any] = {"name": self.benchmark.name, "revision": self.benchmark.revision}
+        if self.benchmark.variation:
+            benchmark["variation"] = self.benchmark.variation
         return run_id({"method": self.decides, "benchmark": benchmark, "seed": self.seed})
 
 

@@ -5,8 +5,10 @@ from pathlib import Path
 from eval.metrics.base import Metric
 from eval.metrics.brisque import Brisque
 from eval.metrics.clip import ClipDirectional, ClipScore, ClipScorer
+from eval.metrics.component import EditorRight, LanguageRight, SegmenterRight
 from eval.metrics.lpips import Lpips
 from eval.metrics.mask_iou import MaskIoU
+from eval.metrics.region import ClipInside, LpipsOutside, MseOutside, PsnrOutside, SsimOutside
 from instructedit.models import DTYPES, Checkpoint, Context
 
 
@@ -28,6 +30,26 @@ def paper_metrics(
         ]
 
     return context.pool.get(("metrics", brisque, lpips, lpips_calibration, clip, str(context.device)), make)
+
+
+def full_metrics(
+    context: Context, brisque: Checkpoint, lpips: Checkpoint, lpips_calibration: str, clip: Checkpoint
+) -> list[Metric]:
+    """The paper's metrics, and those of the regions outside and inside the true mask, on the same networks."""
+    paper = paper_metrics(context, brisque, lpips, lpips_calibration, clip)
+    whole = next(m for m in paper if isinstance(m, Lpips))
+    score = next(m for m in paper if isinstance(m, ClipScore))
+    outside = [PsnrOutside(), SsimOutside(), MseOutside(), LpipsOutside(whole)]
+    return [*paper, *outside, ClipInside(score.scorer)]
+
+
+def component_metrics(
+    context: Context, brisque: Checkpoint, lpips: Checkpoint, lpips_calibration: str, clip: Checkpoint
+) -> list[Metric]:
+    """The paper's metrics, and which component was right, judged by the benchmark's truth."""
+    paper = paper_metrics(context, brisque, lpips, lpips_calibration, clip)
+    scorer = next(m for m in paper if isinstance(m, ClipScore)).scorer
+    return [*paper, LanguageRight(), SegmenterRight(), EditorRight(scorer)]
 
 
 def revision(checkpoint: Checkpoint) -> str:

@@ -45,6 +45,14 @@ def directional_similarity(
     return cosine(images, texts)
 
 
+def truncate(tokens: list[int], window: int, end: int) -> list[int]:
+    """Cut a caption to the model's window as OpenAI's and open_clip's tokenizers do: the last place is the end token's.
+
+    By hand, because not every tokenizer keeps the end token when it truncates, and the features sit on it.
+    """
+    return tokens if len(tokens) <= window else [*tokens[: window - 1], end]
+
+
 def text_config(model: CLIPModel) -> CLIPTextConfig:
     """The text tower's half of a configuration."""
     config = model.config.text_config
@@ -146,13 +154,10 @@ class ClipScorer:
     def text(self, caption: str) -> Text:
         """Unit-length features of a caption, float64 on the CPU, cut to the model's window."""
         if caption not in self._texts:
-            # Cut by hand: not every tokenizer keeps the end token when it truncates, and the features sit on it.
             tokens = self.tokenizer(caption, verbose=False).input_ids
-            cut = len(tokens) > self.window
-            note = f"caption cut from {len(tokens)} to {self.window} tokens" if cut else ""
-            if cut:
-                tokens = [*tokens[: self.window - 1], self.tokenizer.eos_token_id]
-            output = self.model.get_text_features(torch.tensor([tokens], device=self.model.device))
+            cut = truncate(tokens, self.window, self.tokenizer.eos_token_id)
+            note = f"caption truncated to {self.window} tokens, it has {len(tokens)}" if cut != tokens else ""
+            output = self.model.get_text_features(torch.tensor([cut], device=self.model.device))
             self._texts[caption] = Text(_unit(output), note)
         return self._texts[caption]
 

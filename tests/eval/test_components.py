@@ -1,12 +1,19 @@
 """Component accuracy: the paper's own numbers come out of counts that give them."""
 
+import io
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from rich.console import Console
 
-from eval.components import COMPONENTS, conditional, rates, read_labels
-from instructedit.types import ConfigError
+from eval.benchmark import Benchmark
+from eval.component_tables import render_components
+from eval.components import COMPONENTS, METRICS, conditional, rates, read_labels, verdicts
+from eval.metrics.component import language_is_right
+from eval.runner import RunReport
+from instructedit.types import Captions, ConfigError, Decisions, Failure, Sample, Truth
 
 
 def table(*groups: tuple[int, bool | None, bool | None, bool | None]) -> pd.DataFrame:
@@ -90,3 +97,61 @@ def test_wrong_labels_are_named(tmp_path: Path, text: str, said: str) -> None:
         read_labels(path)
     with pytest.raises(ConfigError, match="no_such"):
         read_labels(tmp_path / "no_such.csv")
+
+
+def sample(instruction: str = "Change the bigger cat to a lion", target: str | None = "lion") -> Sample:
+    captions = Captions("photo of two cats on grass", "photo of a lion and a cat on grass")
+    if target is None:
+        captions = Captions("photo of two cats on grass", "photo of a cat on grass")
+    truth = Truth(Path("m.png"), Path("e.png"), "bigger cat", target)
+    return Sample("s", Path("i.png"), instruction, captions=captions, edit="change", truth=truth)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "edited", "right"),
+    [
+        ("bigger cat", "photo of a lion", True),
+        ("The bigger cat.", "A photo of a lion and a cat", True),
+        ("cat", "photo of a lion", False),
+        ("bigger cat", "photo of a tiger", False),
+    ],
+)
+def test_language_is_right_when_prompt_and_caption_ask_for_the_edit(prompt: str, edited: str, right: bool) -> None:
+    decisions = Decisions(segmentation_prompt=prompt, captions=Captions("photo of a cat", edited))
+    assert language_is_right(sample(), decisions) is right
+
+
+def test_language_must_not_name_what_is_removed() -> None:
+    gone = sample("Remove the bigger cat", target=None)
+    for edited, right in (("photo of an empty background", True), ("photo of a cat", False)):
+        decisions = Decisions(segmentation_prompt="bigger cat", captions=Captions("photo of a cat", edited))
+        assert language_is_right(gone, decisions) is right
+
+
+def test_a_failure_is_wrong_from_its_stage_on() -> None:
+    right = Decisions(segmentation_prompt="bigger cat", captions=Captions("photo of a cat", "photo of a lion"))
+    failures = (
+        Failure("a", "language", "StageError", "x"),
+        Failure("b", "segmenter", "StageError", "x", right),
+        Failure("c", "editor", "StageError", "x", right),
+    )
+    rows = [("r", "run", "d", m, value, "card", "") for m, value in zip(METRICS, (1.0, 1.0, 0.0), strict=True)]
+    columns = ["run_id", "label", "sample_id", "metric", "value", "card_id", "note"]
+    report = RunReport("r", "instructedit", "run", 1, failures, 0, False, pd.DataFrame(rows, columns=columns), {})
+    samples = tuple(replace(sample(), id=name) for name in "abcd")
+    found = verdicts([report], [Benchmark("b", "0", samples)]).set_index("case")[list(COMPONENTS)]
+    assert found.loc["a"].tolist() == [False, False, False]
+    assert found.loc["b"].tolist() == [True, False, False]
+    assert found.loc["c"].isna().tolist() == [False, True, False]
+    assert found.loc["d"].tolist() == [True, True, False]
+
+
+def test_the_tables_hold_the_papers_numbers() -> None:
+    out = io.StringIO()
+    render_components(Console(file=out, width=100), PAPER)
+    text = out.getvalue()
+    for number in ("97.3", "71.0", "69.4", "83.4 / 35.2", "1000 edits of 1000 images"):
+        assert number in text
+    empty = io.StringIO()
+    render_components(Console(file=empty), PAPER.iloc[:0])
+    assert empty.getvalue() == ""

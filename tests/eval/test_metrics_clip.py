@@ -11,9 +11,14 @@ from torch import Tensor
 
 from eval.metrics.base import MetricUndefined
 from eval.metrics.clip import ClipDirectional, ClipScore, ClipScorer, cosine, directional_similarity
+from eval.runner import run
+from eval.store import RunStore
+from instructedit.cache import StageCache
+from instructedit.models import Context, ModelPool
 from instructedit.types import Captions, ConfigError
 from tests.eval import tiny_clip
 from tests.eval.pictures import SAMPLE, plain, result, textured
+from tests.eval.test_runner import Invert, make_benchmark, make_plan
 from tests.eval.tiny_clip import WINDOW
 
 CAPTIONS = Captions("photo of a cat", "photo of a dog")
@@ -78,9 +83,26 @@ def test_a_long_caption_keeps_its_end_token_and_says_so(scorer: ClipScorer) -> N
         expected = scorer.model.get_text_features(kept).pooler_output[0].double()
     text = scorer.text(LONG)
     assert cosine(text.features, expected) == pytest.approx(1, abs=1e-9)
-    assert text.note == f"caption cut from {len(tokens)} to {WINDOW} tokens"
+    assert text.note == f"caption truncated to {WINDOW} tokens, it has {len(tokens)}"
     assert ClipScore(scorer).score(SAMPLE, plain(0), result(textured(1)), Captions("", LONG)).note == text.note
     assert scorer.text("cat").note == ""
+
+
+def test_the_row_of_a_truncated_caption_says_so(scorer: ClipScorer, tmp_path: Path) -> None:
+    """From the metric through the runner to ``metrics.parquet``."""
+    benchmark = make_benchmark(tmp_path / "benchmark", 2)
+    first, second = (
+        replace(s, captions=c) for s, c in zip(benchmark.samples, (CAPTIONS, Captions("", LONG)), strict=True)
+    )
+    plan = make_plan(replace(benchmark, samples=(first, second)), Invert(), tmp_path)
+    context = Context(ModelPool(), StageCache(None), torch.device("cpu"))
+    report = run(replace(plan, metrics=lambda: [ClipScore(scorer)]), context)
+    stored = RunStore(tmp_path, report.run_id).read_metrics()
+    assert stored is not None
+    for frame in (report.metrics, stored):
+        notes = frame.set_index("sample_id")["note"]
+        assert notes["s0"] == ""
+        assert notes["s1"].startswith(f"caption truncated to {WINDOW} tokens")
 
 
 def test_a_cut_caption_is_noted_once_a_text(scorer: ClipScorer) -> None:

@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torchmetrics.functional.multimodal.clip_score import _clip_score_update
-from transformers import CLIPModel, CLIPProcessor
+from transformers import CLIPModel, CLIPProcessor, CLIPTokenizer
 
-from eval.metrics.clip import ClipDirectional, ClipScore, ClipScorer, text_config
+from eval.metrics.clip import ClipDirectional, ClipScore, ClipScorer, text_config, truncate
 from instructedit.types import Captions
 from tests.eval import tiny_clip
 from tests.eval.pictures import SAMPLE, result, textured
@@ -71,6 +71,33 @@ def test_against_float64_arithmetic_on_the_models_own_outputs(scorer: ClipScorer
     expected = float(changes[0] @ changes[1] / np.prod([np.linalg.norm(change) for change in changes]))
     directional = ClipDirectional(scorer).score(SAMPLE, SOURCE, result(EDITED), CAPTIONS).value
     assert directional == pytest.approx(expected, abs=1e-5)
+
+
+LONG = "a small yellow dog and a fat old cat on green grass under a tall tree beside a red house " * 4
+
+
+def test_truncation_is_that_of_open_clips_tokenizer() -> None:
+    """On CLIP's own vocabulary and window: the first 75 tokens between start and end, whatever the tokenizer does."""
+    theirs = open_clip.SimpleTokenizer(context_length=77)
+    start, end = theirs.sot_token_id, theirs.eot_token_id
+    names = {start: "<|startoftext|>", end: "<|endoftext|>"}
+    words = {names.get(index, word): index for word, index in theirs.encoder.items()}
+    ours = CLIPTokenizer(vocab=words, merges=list(theirs.bpe_ranks))
+    tokens = ours(LONG, verbose=False).input_ids
+    assert len(tokens) > 77
+    cut = truncate(tokens, 77, ours.eos_token_id)
+    assert cut == theirs(LONG)[0].tolist()
+    assert (len(cut), cut[0], cut[-1]) == (77, start, end)
+    short = ours("a fat cat").input_ids
+    assert truncate(short, 77, end) == short == [t for t in theirs("a fat cat")[0].tolist() if t]
+
+
+@torch.inference_mode()
+def test_a_truncated_caption_lands_where_open_clip_puts_it(scorer: ClipScorer) -> None:
+    tokens = scorer.tokenizer(LONG, verbose=False).input_ids[:WINDOW]
+    tokens[-1] = scorer.tokenizer.eos_token_id  # as open_clip's tokenizer cuts
+    expected = unit(open_clip_twin(scorer.model).encode_text(torch.tensor([tokens])))
+    assert scorer.text(LONG).features.numpy() == pytest.approx(expected, abs=1e-5)
 
 
 class Transformers4(CLIPModel):

@@ -1,0 +1,148 @@
+"""From the results folder to the page: which runs go in, which sections they make, what is missing."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from eval.report import curves, grids, records, samples, table_one, timing
+from eval.report.page import Page, now
+from eval.report.runs import StoredRun, read_runs
+from eval.report.section import Missing, Section
+from eval.report.study import Study, benchmark_name, studies
+from instructedit.types import ConfigError
+
+log = logging.getLogger(__name__)
+SECTIONS: tuple[Callable[[Study, Page], Section], ...] = (
+    table_one.table_one,
+    table_one.table_differences,
+    timing.timing,
+    grids.masks,
+    grids.methods,
+    grids.ratio,
+    curves.curves,
+    samples.samples,
+    records.cards,
+    records.runs,
+)
+"""What the page has of each benchmark, in this order. A new section is a function here."""
+MAKE_RESULTS = "python -m scripts.run method=instructedit ratio=0.5,0.7,0.9 -m"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a report."""
+
+    results: Path
+    out: Path
+    defaults: Mapping[str, Any]
+    """Knobs as ``conf/config.yaml`` sets them."""
+    runs: str | Sequence[str] = "all"
+    """``all``, ``latest`` (the last finished of each label), or run ids or beginnings of them."""
+    benchmark: str | None = None
+    """Of which benchmark; None takes all, a part of the page each."""
+    reference: str = "instructedit"
+    embed: bool | None = None
+    """Copy the pictures beside the page; None does where the page lies outside the results folder."""
+    figure_samples: int = 6
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was made."""
+
+    path: Path
+    studies: tuple[Study, ...]
+    sections: tuple[Section, ...]
+    missing: tuple[str, ...]
+    """What could not be made and why, a line each."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One benchmark's part of the page."""
+
+    study: Study
+    sections: tuple[Section, ...]
+    missing: tuple[str, ...]
+
+
+def report(request: Request) -> Report:
+    """Write ``index.html`` with its tables and figures.
+
+    Raises:
+        ConfigError: nothing to show, or a run or benchmark is asked for that is not there.
+    """
+    found = studies(_selected(request), request.defaults, request.reference)
+    if not any(study.runs for study in found):
+        reasons = "; ".join(note for study in found for note in study.notes)
+        raise ConfigError(f"no run in {request.results / 'runs'} can be shown: {reasons}")
+    embed = request.embed
+    if embed is None:
+        embed = not request.out.resolve().is_relative_to(request.results.resolve())
+    page = Page(request.out, embed, request.figure_samples)
+    parts = [_part(study, page) for study in found if study.runs]
+    sections = tuple(section for part in parts for section in part.sections)
+    missing = tuple(line for part in parts for line in part.missing)
+    head = {"parts": parts, "runs": [r for s in found for r in s.runs], "made": now()}
+    path = page.write("InstructEdit: results", head, sections)
+    return Report(path, tuple(found), sections, missing)
+
+
+def _part(study: Study, page: Page) -> Part:
+    made, missing = [], [*study.notes, *study.mixed_cards]
+    for section in SECTIONS:
+        try:
+            made.append(section(study, page))
+        except Missing as reason:
+            missing.append(str(reason))
+    return Part(study, tuple(made), tuple(missing))
+
+
+def _selected(request: Request) -> list[StoredRun]:
+    """Runs on disk that the request takes, by the time that they finished."""
+    on_disk = sorted(read_runs(request.results), key=lambda r: r.finished or "")
+    if not on_disk:
+        raise ConfigError(f"no runs in {request.results / 'runs'}; {MAKE_RESULTS} makes some")
+    wanted = request.runs
+    if not isinstance(wanted, str):
+        on_disk = _by_id(on_disk, wanted)
+    elif wanted not in ("all", "latest"):
+        on_disk = _by_id(on_disk, [wanted])
+    else:
+        # One that still runs would give other numbers a minute later; asked for by its id, it is shown.
+        on_disk = _finished(on_disk, request.results)
+    if wanted == "latest":
+        on_disk = list({(benchmark_name(r), r.plain_label): r for r in on_disk}.values())
+    return _of_benchmark(on_disk, request.benchmark)
+
+
+def _finished(runs: list[StoredRun], results: Path) -> list[StoredRun]:
+    kept = [r for r in runs if r.finished]
+    for run in runs:
+        if not run.finished:
+            log.warning(
+                "%s (%s) is not finished and is left out; runs=[%s] shows it", run.label, run.run_id, run.run_id
+            )
+    if not kept:
+        raise ConfigError(f"no run in {results / 'runs'} is finished; the command that began it goes on with it")
+    return kept
+
+
+def _by_id(runs: list[StoredRun], wanted: Sequence[str]) -> list[StoredRun]:
+    for start in wanted:
+        if not any(r.run_id.startswith(str(start)) for r in runs):
+            known = ", ".join(sorted(r.run_id for r in runs))
+            raise ConfigError(f"runs={start}: accepted are all, latest, or run ids: {known}")
+    return [r for r in runs if r.run_id.startswith(tuple(map(str, wanted)))]
+
+
+def _of_benchmark(runs: list[StoredRun], name: str | None) -> list[StoredRun]:
+    if name is None:
+        return runs
+    kept = [r for r in runs if benchmark_name(r) == name]
+    if not kept:
+        accepted = ", ".join(sorted({benchmark_name(r) for r in runs}))
+        raise ConfigError(f"benchmark={name}: accepted are those with finished runs: {accepted}")
+    return kept

@@ -1,0 +1,124 @@
+"""The page itself: templates that escape all they are given, links to pictures, and files written whole."""
+
+import datetime
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from eval.report import words
+from eval.report.section import Section
+from instructedit.files import write_aside
+
+log = logging.getLogger(__name__)
+TEMPLATES = Path(__file__).parent / "templates"
+WRITTEN = ".files.json"
+"""What an earlier report wrote into the folder, so that the next one leaves nothing stale behind."""
+
+
+@dataclass
+class Page:
+    """What sections need of the page, and where it goes."""
+
+    out: Path
+    """The folder of ``index.html``."""
+    embed: bool
+    """Whether pictures are copied beside the page, so that the folder can travel."""
+    figure_samples: int = 6
+    """Rows of a figure; what does not fit goes to the figure of the paper's appendix."""
+    pictures: dict[str, Path] = field(default_factory=dict)
+    """What to copy, by its path beside the page."""
+    anchors: set[str] = field(default_factory=set)
+    """Those that are taken and may be asked for again."""
+
+    def render(self, template: str, **values: Any) -> Markup:
+        """Fill a template; every text in ``values`` is escaped."""
+        return Markup(_environment().get_template(template).render(page=self, **values))
+
+    def is_first(self, name: str) -> bool:
+        """Whether an anchor is free, which it is once: two benchmarks share their metrics' cards."""
+        is_free = name not in self.anchors
+        self.anchors.add(name)
+        return is_free
+
+    def picture(self, path: Path | None) -> str | None:
+        """The address of a picture on disk as the page links it; None where it is not there."""
+        if path is None or not path.is_file():
+            return None
+        if not self.embed:
+            return quote(os.path.relpath(path.resolve(), self.out.resolve()))
+        # By content: three ratios share their masks, and a name of somebody else's making never becomes a path.
+        name = f"pictures/{hashlib.sha256(path.read_bytes()).hexdigest()[:20]}{_suffix(path)}"
+        self.pictures[name] = path
+        return name
+
+    def write(self, title: str, head: Mapping[str, Any], sections: Sequence[Section]) -> Path:
+        """Write ``index.html``, the sections' files and the pictures; remove what an earlier report left."""
+        files = {name: data for section in sections for name, data in section.files.items()}
+        html = self.render("page.html", title=title, sections=sections, **head)
+        files |= {"index.html": html.encode()}
+        names = sorted({*files, *self.pictures})
+        for name, data in files.items():
+            _write(self.out / name, data)
+        for name, path in self.pictures.items():
+            _write(self.out / name, path.read_bytes())
+        self._remove_stale(names)
+        _write(self.out / WRITTEN, json.dumps(names, indent=1).encode() + b"\n")
+        return self.out / "index.html"
+
+    def _remove_stale(self, names: Sequence[str]) -> None:
+        try:
+            earlier = json.loads((self.out / WRITTEN).read_bytes())
+        except (OSError, ValueError):
+            return
+        root = self.out.resolve()
+        for name in set(earlier) - set(names):
+            path = (root / name).resolve()
+            # The list is a file that anyone may have edited: nothing outside the report is ever removed.
+            if path.is_relative_to(root) and path.is_file():
+                path.unlink()
+
+
+def now() -> str:
+    """The present time as the page prints it."""
+    return f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def anchor(kind: str, name: str) -> str:
+    """An anchor that any text may name: ``run-v1-0123``."""
+    return f"{kind}-" + "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else f"x{ord(c):x}" for c in name)
+
+
+def _suffix(path: Path) -> str:
+    suffix = path.suffix.lower()
+    return suffix if suffix in (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp") else ".img"
+
+
+def _write(path: Path, data: bytes) -> None:
+    with write_aside(path) as file:
+        file.write(data)
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals |= {"words": words, "anchor": anchor, "own": _own}
+    return environment
+
+
+def _own(name: str) -> Markup:
+    """A style sheet or script of ours, put into the page as it is."""
+    return Markup((TEMPLATES / name).read_text())

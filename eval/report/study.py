@@ -1,0 +1,237 @@
+"""A study: the runs of one benchmark that go on the page together, and what was left out of it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from eval.benchmark import Benchmark, load_benchmark
+from eval.report.runs import Scalar, StoredRun
+from eval.report.words import METRICS
+from eval.tables import COUNTS, ROWS, summary
+from instructedit.types import ConfigError, Sample
+
+METHODS = ("instructedit", "diffedit", "mdp", "instruct_pix2pix", "sd_inpainting")
+"""The order in which methods are shown; others follow by name."""
+ORDER = tuple(METRICS)
+"""Of metrics; others follow as they come."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """The runs of one benchmark, in the order that every table and figure has."""
+
+    name: str
+    """Of the benchmark, as the runs' configurations call it."""
+    benchmark: Benchmark
+    """Whole, whatever part of it the runs did."""
+    runs: tuple[StoredRun, ...]
+    defaults: Mapping[str, Any]
+    """Knobs as ``conf/config.yaml`` sets them: where one run stands for a method, the nearest to them does."""
+    reference: str
+    """Label, run id or method that the others are compared with."""
+    notes: tuple[str, ...] = ()
+    """What was left out and why, a line each."""
+
+    @cached_property
+    def key(self) -> str:
+        """The name as part of an anchor or a path."""
+        return "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in self.name)
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """Metric rows of all runs, see :mod:`eval.tables`."""
+        return self._one_card_a_metric[0]
+
+    @property
+    def mixed_cards(self) -> list[str]:
+        """What was left out because a metric was computed in several ways, a line each."""
+        return self._one_card_a_metric[1]
+
+    @cached_property
+    def counts(self) -> pd.DataFrame:
+        """Edits and failures of each run."""
+        rows = [(r.run_id, r.label, r.edited, r.failed) for r in self.runs]
+        return pd.DataFrame(rows, columns=list(COUNTS))
+
+    @cached_property
+    def numbers(self) -> pd.DataFrame:
+        """The rows of :attr:`frame` that tables have columns of."""
+        return self.frame[self.frame["metric"].isin(self.metrics)]
+
+    @cached_property
+    def summary(self) -> pd.DataFrame:
+        """Means and intervals, from :func:`eval.tables.summary`."""
+        return summary(self.numbers, self.counts)
+
+    @cached_property
+    def cards(self) -> dict[str, Mapping[str, Any]]:
+        """The cards of the numbers in :attr:`frame`, by id; empty for one that was not stored."""
+        known = {k: v for run in self.runs for k, v in run.cards.items()}
+        return {str(id_): known.get(id_, {}) for id_ in dict.fromkeys(self.frame["card_id"])}
+
+    @property
+    def metrics(self) -> list[str]:
+        """What tables have columns of, in their order: the paper's metrics first.
+
+        Verdicts on components are none: a mean over the edits, without the failures, would be a rate of nothing.
+        """
+        found = [str(m) for m in dict.fromkeys(self.frame["metric"])]
+        numbers = [m for m in found if "judge" not in self.cards[self.card_id(m)]]
+        return sorted(numbers, key=lambda m: (ORDER.index(m) if m in ORDER else len(ORDER), found.index(m)))
+
+    def card_id(self, metric: str) -> str:
+        """Of all of a metric's values."""
+        return str(self.frame[self.frame["metric"] == metric]["card_id"].iloc[0])
+
+    def higher_is_better(self, metric: str) -> bool | None:
+        """By the metric's card; None where that was not stored."""
+        direction = self.cards[self.card_id(metric)].get("direction")
+        return None if direction is None else direction == "higher"
+
+    @property
+    def methods(self) -> list[str]:
+        """Names of the methods, in the order of the runs."""
+        return list(dict.fromkeys(r.name for r in self.runs))
+
+    def of(self, name: str) -> list[StoredRun]:
+        """A method's runs."""
+        return [r for r in self.runs if r.name == name]
+
+    def representative(self, name: str) -> StoredRun | None:
+        """The run that stands for a method, where one alone is shown.
+
+        Returns:
+            Of the benchmark's own wording, then of most samples, then with knobs nearest to the defaults, then the
+            latest; None where the method has no run.
+        """
+
+        def rank(run: StoredRun) -> tuple[bool, int, int, str]:
+            shared = sum(run.knob(k) == v for k, v in self.defaults.items() if run.knob(k) is not None)
+            return not run.variation, len(run.records), shared, run.finished or ""
+
+        return max(self.of(name), key=rank, default=None)
+
+    @cached_property
+    def reference_run(self) -> StoredRun | None:
+        """The run that :attr:`reference` names."""
+        exact = [r for r in self.runs if self.reference in (r.run_id, r.label, r.plain_label)]
+        return exact[-1] if exact else self.representative(self.reference)
+
+    def family(self, run: StoredRun, knob: str) -> list[StoredRun]:
+        """Runs that differ from this one in one knob alone, this one among them, by the knob's value."""
+        own = _rest(run, knob)
+        alike = [r for r in self.of(run.name) if _rest(r, knob) == own and is_number(r.knob(knob))]
+        # A knob twice the same would be two runs of one thing, which have one address.
+        return sorted(alike, key=lambda r: float(r.knob(knob)))  # type: ignore[arg-type]
+
+    @property
+    def whole(self) -> int:
+        """Samples of the benchmark."""
+        return len(self.benchmark.samples)
+
+    @cached_property
+    def _one_card_a_metric(self) -> tuple[pd.DataFrame, list[str]]:
+        frames = [r.metrics for r in self.runs if len(r.metrics)]
+        frame = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(ROWS))
+        kept, lines = frame, []
+        for metric, cards in frame.groupby("metric", sort=False)["card_id"]:
+            most, *others = cards.value_counts().index
+            for card in others:
+                # Another card is another scale: a mean over both would mean nothing.
+                odd = (kept["metric"] == metric) & (kept["card_id"] == card)
+                labels = ", ".join(dict.fromkeys(kept[odd]["label"]))
+                kept = kept[~odd]
+                lines.append(
+                    f"{metric}: {odd.sum()} values of {labels} were computed by card {card}, not {most} as the others, "
+                    "and are left out; the same run command again computes them anew"
+                )
+        return kept, lines
+
+
+def studies(runs: Sequence[StoredRun], defaults: Mapping[str, Any], reference: str) -> list[Study]:
+    """Sort runs by benchmark, and leave out those of an older content of it."""
+    groups: dict[str, list[StoredRun]] = {}
+    for run in runs:
+        groups.setdefault(benchmark_name(run), []).append(run)
+    return [_study(name, own, defaults, reference) for name, own in sorted(groups.items())]
+
+
+def benchmark_name(run: StoredRun) -> str:
+    """The benchmark that a run's configuration names."""
+    benchmark = run.config.get("benchmark")
+    return str(benchmark.get("name", "unknown")) if isinstance(benchmark, Mapping) else "unknown"
+
+
+def is_number(value: Scalar) -> bool:
+    """Whether a knob can stand on an axis."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _study(name: str, runs: list[StoredRun], defaults: Mapping[str, Any], reference: str) -> Study:
+    benchmark, notes = _benchmark(name, runs)
+    kept: list[StoredRun] = []
+    for run in runs:
+        reason = _other_benchmark(run, benchmark)
+        if reason:
+            notes.append(f"{run.label} ({run.run_id}) is left out: {reason}")
+        else:
+            kept.append(run)
+    return Study(name, benchmark, tuple(sorted(_tagged(kept), key=_order)), defaults, reference, tuple(notes))
+
+
+def _benchmark(name: str, runs: list[StoredRun]) -> tuple[Benchmark, list[str]]:
+    """The benchmark from its folder; where that is gone, what the runs remember of it, without its pictures."""
+    folders = dict.fromkeys(str(run.config.get("benchmark", {}).get("folder", "")) for run in reversed(runs))
+    for folder in filter(None, folders):
+        try:
+            return load_benchmark(Path(folder)), []
+        except ConfigError as error:
+            reason = str(error)
+    else:
+        reason = "" if any(folders) else "no run's configuration names its folder"
+    lines = {k: line for run in runs for k, line in run.records.items()}
+    samples = tuple(
+        Sample(k, Path(), line["instruction"], category=line["category"], edit=line["edit"])
+        for k, line in sorted(lines.items())
+    )
+    note = f"the pictures of benchmark {name} are not shown: {reason or 'its folder cannot be read'}"
+    return Benchmark(name, "", samples), [note]
+
+
+def _other_benchmark(run: StoredRun, benchmark: Benchmark) -> str | None:
+    if not run.records:
+        return "it has no samples"
+    if not benchmark.revision:
+        return None
+    try:
+        known = {s.id: s.instruction for s in benchmark.worded(run.variation).samples}
+    except ConfigError as error:
+        return str(error)
+    if any(known.get(k) != line["instruction"] for k, line in run.records.items()):
+        return f"its samples are not those of {benchmark.name} as it is now"
+    if run.was_made_on(benchmark) is False:
+        return f"it was made on another revision of {benchmark.name}, or by another version of the code"
+    return None
+
+
+def _tagged(runs: list[StoredRun]) -> Iterator[StoredRun]:
+    """Runs with labels of their own: two trainings of one model, say, give two runs of one label."""
+    labels = [r.plain_label for r in runs]
+    for run in runs:
+        twice = labels.count(run.plain_label) > 1
+        yield replace(run, tag=run.run_id.rpartition("-")[2][:6]) if twice else run
+
+
+def _order(run: StoredRun) -> tuple[Any, ...]:
+    place = METHODS.index(run.name) if run.name in METHODS else len(METHODS)
+    numbers = [float(v) for v in run.knobs.values() if is_number(v)]  # type: ignore[arg-type]
+    return place, run.name, run.variation, numbers, run.label
+
+
+def _rest(run: StoredRun, knob: str) -> tuple[Any, ...]:
+    others = {path: v for path, v in run.knobs.items() if path.rpartition(".")[2] != knob}
+    return others, run.checkpoints, run.config.get("seed"), run.variation

@@ -1,0 +1,57 @@
+"""Every table and figure from the results on disk, and one page that shows them; nothing is computed again.
+
+python -m scripts.report
+"""
+
+import sys
+from pathlib import Path
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from eval.report.build import Request, report
+from instructedit.types import ConfigError
+from scripts.app import CONF, OK, launch
+
+
+def task(config: DictConfig) -> int:
+    """Write the page, and say where it is and what is missing of it."""
+    made = report(request(config))
+    for line in made.missing:
+        print(f"left out: {line}")
+    runs = sum(len(study.runs) for study in made.studies)
+    print(f"{runs} runs, {len(made.sections)} sections: {made.path}")
+    return OK
+
+
+def request(config: DictConfig) -> Request:
+    """The configuration, checked."""
+    if config.embed is not None and not isinstance(config.embed, bool):
+        raise ConfigError(f"embed={config.embed}: accepted are true, false, or null")
+    count = config.figure_samples
+    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+        raise ConfigError(f"figure_samples={count}: accepted are whole numbers from 1 on")
+    if not isinstance(config.runs, str | ListConfig):
+        raise ConfigError(f"runs={config.runs}: accepted are all, latest, or run ids as [v1-0123,v1-4567]")
+    results, benchmark = Path(str(config.results)), config.get("benchmark")
+    return Request(
+        results=results,
+        out=Path(str(config.out)) if config.out is not None else results / "report",
+        defaults=knobs(),
+        runs=config.runs if isinstance(config.runs, str) else [str(run) for run in config.runs],
+        benchmark=None if benchmark is None else str(benchmark.name),
+        reference=str(config.reference),
+        embed=config.embed,
+        figure_samples=count,
+    )
+
+
+def knobs() -> dict[str, float]:
+    """The knobs' defaults, from where they stand."""
+    values = OmegaConf.load(CONF / "config.yaml")
+    assert isinstance(values, DictConfig)
+    plain = {str(k): v for k, v in OmegaConf.to_container(values).items()}  # type: ignore[union-attr]
+    return {k: v for k, v in plain.items() if isinstance(v, int | float) and not isinstance(v, bool)}
+
+
+if __name__ == "__main__":
+    sys.exit(launch(task, "report"))
