@@ -6,13 +6,13 @@ The verdicts are a frame with a row a case and the columns ``case`` (what shares
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import pandas as pd
 
 from eval.benchmark import Benchmark
 from eval.metrics.base import MetricUndefined
 from eval.metrics.component import EditorRight, LanguageRight, SegmenterRight, language_is_right
-from eval.runner import RunReport
 from eval.stats import Interval, mean_interval
 from instructedit.types import ConfigError, Failure, Sample
 
@@ -56,7 +56,31 @@ def conditional(verdicts: pd.DataFrame, given: bool) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["condition", "component", "rate", "right", "n"])
 
 
-def verdicts(reports: Sequence[RunReport], benchmarks: Sequence[Benchmark]) -> pd.DataFrame:
+class Judged(Protocol):
+    """A run with its rows and failures, fresh from the runner or read from disk."""
+
+    @property
+    def run_id(self) -> str:
+        """Its address."""
+        ...
+
+    @property
+    def label(self) -> str:
+        """As tables call it."""
+        ...
+
+    @property
+    def metrics(self) -> pd.DataFrame:
+        """Rows of ``eval.tables.ROWS``."""
+        ...
+
+    @property
+    def failures(self) -> Sequence[Failure]:
+        """Samples without an edit."""
+        ...
+
+
+def verdicts(runs: Sequence[Judged], benchmarks: Sequence[Benchmark]) -> pd.DataFrame:
     """Verdicts of runs whose metrics are those of :mod:`eval.metrics.component`.
 
     A sample that failed was not edited, so its editor is wrong; so is the component at which it failed, and those after
@@ -68,14 +92,14 @@ def verdicts(reports: Sequence[RunReport], benchmarks: Sequence[Benchmark]) -> p
     """
     samples = {s.id: s for benchmark in benchmarks for s in benchmark.samples}
     rows = []
-    for report in reports:
-        own = report.metrics[report.metrics["metric"].isin(METRICS)]
+    for run in runs:
+        own = run.metrics[run.metrics["metric"].isin(METRICS)]
         if not len(own):
             continue
         wide = own.pivot(index="sample_id", columns="metric", values="value")
         found = {str(k): [_bool(v.get(m)) for m in METRICS] for k, v in wide.to_dict("index").items()}
-        found |= {f.id: _failed(f, samples[f.id]) for f in report.failures if f.id in samples}
-        rows += [(report.run_id, report.label, k, samples[k].edit, *values) for k, values in found.items()]
+        found |= {f.id: _failed(f, samples[f.id]) for f in run.failures if f.id in samples}
+        rows += [(run.run_id, run.label, k, samples[k].edit, *values) for k, values in found.items()]
     table = pd.DataFrame(rows, columns=["run_id", "label", "case", "edit", *COMPONENTS])
     return table.astype(dict.fromkeys(COMPONENTS, "boolean"))
 
@@ -93,6 +117,25 @@ def _failed(failure: Failure, sample: Sample) -> list[bool | None]:
         language = None
     # Where the editor gave up there was a mask, which the failure does not keep.
     return [language, False if failure.stage == "segmenter" else None, False]
+
+
+def sensitivity(verdicts: pd.DataFrame, group: Sequence[str]) -> Interval | None:
+    """Of what is edited right under some setting, the share that fails under another (the paper's 74.6 %, §5).
+
+    Args:
+        verdicts: of runs that differ in the setting alone.
+        group: columns that name one thing to edit, such as case and wording.
+
+    Returns:
+        None where nothing was edited right under any of at least two settings.
+    """
+    judged = verdicts.dropna(subset=["editor"])
+    groups = judged.assign(editor=judged["editor"].astype(bool)).groupby(list(group), sort=False)["editor"]
+    found = groups.agg(["size", "any", "all"]).reset_index()
+    found = found[(found["size"] > 1) & found["any"]]
+    if found.empty:
+        return None
+    return mean_interval((~found["all"]).astype(float).tolist(), found["case"].tolist())
 
 
 def read_labels(path: Path) -> pd.DataFrame:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eval.report import curves, grids, records, samples, table_one, timing
+from eval.report import accuracy, claims, curves, grids, records, samples, table_one, timing
 from eval.report.page import Page, now
 from eval.report.runs import StoredRun, read_runs
 from eval.report.section import Missing, Section
@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 SECTIONS: tuple[Callable[[Study, Page], Section], ...] = (
     table_one.table_one,
     table_one.table_differences,
+    claims.claims,
+    accuracy.accuracy,
     timing.timing,
     grids.masks,
     grids.methods,

@@ -13,10 +13,10 @@ import yaml
 
 from eval.benchmark import Benchmark
 from eval.plan import CHECKPOINT
-from eval.records import EDITED
+from eval.records import EDITED, failure
 from eval.store import RunStore, run_id
 from eval.tables import ROWS
-from instructedit.types import Record
+from instructedit.types import Failure, Record
 
 log = logging.getLogger(__name__)
 Scalar = str | int | float | bool | None
@@ -95,6 +95,11 @@ class StoredRun:
     def failed(self) -> int:
         """Samples without one."""
         return len(self.records) - self.edited
+
+    @property
+    def failures(self) -> list[Failure]:
+        """Samples without an edit, and why."""
+        return [failure(line) for line in self.records.values() if line["status"] != EDITED]
 
     @cached_property
     def knobs(self) -> dict[str, Scalar]:

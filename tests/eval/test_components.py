@@ -10,7 +10,7 @@ from rich.console import Console
 
 from eval.benchmark import Benchmark
 from eval.component_tables import render_components
-from eval.components import COMPONENTS, METRICS, conditional, rates, read_labels, verdicts
+from eval.components import COMPONENTS, METRICS, conditional, rates, read_labels, sensitivity, verdicts
 from eval.metrics.component import language_is_right
 from eval.runner import RunReport
 from instructedit.types import Captions, ConfigError, Decisions, Failure, Sample, Truth
@@ -155,3 +155,13 @@ def test_the_tables_hold_the_papers_numbers() -> None:
     empty = io.StringIO()
     render_components(Console(file=empty), PAPER.iloc[:0])
     assert empty.getvalue() == ""
+
+
+def test_sensitivity_is_of_what_some_setting_gets_right() -> None:
+    rows = [("a", True), ("a", True), ("b", True), ("b", False), ("c", False), ("c", False), ("d", True), ("e", None)]
+    frame = pd.DataFrame([(k, True, True, right) for k, right in rows], columns=["case", *COMPONENTS])
+    found = sensitivity(frame.astype(dict.fromkeys(COMPONENTS, "boolean")), ["case"])
+    # a holds, b breaks; c is never right, d and e were not tried twice.
+    assert found is not None
+    assert (found.mean, found.n) == (0.5, 2)
+    assert sensitivity(frame[frame["case"] == "c"].astype({"editor": "boolean"}), ["case"]) is None

@@ -21,10 +21,14 @@ from PIL import Image, ImageEnhance
 
 from eval.benchmark import Benchmark, load_benchmark
 from eval.compare import differences
+from eval.components import rates, verdicts
 from eval.metrics.base import Card, Metric, Score
+from eval.metrics.component import LanguageRight, SegmenterRight
 from eval.metrics.mask_iou import MaskIoU
+from eval.published import COMPONENTS as TABLE_COMPONENTS
 from eval.report import latex, words
 from eval.report.build import Report, Request, report
+from eval.report.claims import CLAIMS
 from eval.report.page import anchor
 from eval.report.timing import was_cached
 from eval.runner import RunPlan, run
@@ -86,6 +90,22 @@ class Darkness(Change):
         return Score(1 - float(np.asarray(result.image, float).mean()) / 255)
 
 
+class Kept(Change):
+    """Stands where the editor's verdict does: right where the picture is still bright."""
+
+    name, higher_is_better = "editor_right", True
+    bounds = (0.0, 1.0)
+
+    def details(self) -> Card:
+        return {"judge": "truth", "rule": "brightness"}
+
+    def score(self, sample: Sample, source: Image.Image, result: EditResult, captions: Captions | None) -> Score:
+        return Score(float(np.asarray(result.image, float).mean() > 70))
+
+
+VERDICTS = (LanguageRight(), SegmenterRight(), Kept())
+
+
 def make_benchmark(folder: Path, count: int = 6) -> Benchmark:
     (folder / "images").mkdir(parents=True)
     lines = []
@@ -96,7 +116,8 @@ def make_benchmark(folder: Path, count: int = 6) -> Benchmark:
             "id": f"s{'x' * i}{i}", "image": f"images/i{i}.png", "instruction": ATTACK if not i else f"wish {i}",
             "variations": [f"in other words {i}"],
             "captions": {"input": "a cat", "edited": "a lion"}, "category": ("single", "same")[i % 2],
-            "edit": "change", "truth": {"mask": f"images/m{i}.png", "edited": f"images/i{i}.png"},
+            "edit": "change", "truth": {"mask": f"images/m{i}.png", "edited": f"images/i{i}.png", "referred": "cat hat",
+                      "target": "lion"},
         }  # fmt: skip
         lines.append(json.dumps(line) + "\n")
     (folder / "manifest.jsonl").write_text("".join(lines))
@@ -139,7 +160,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("report")
     benchmark = make_benchmark(root / "benchmark")
     for ratio in (0.5, 0.7, 0.9):
-        make_run(benchmark, root / "results", Fade(1 - ratio / 2, fails=("sx1",)), "instructedit", ratio=ratio)
+        method = Fade(1 - ratio / 2, fails=("sx1",))
+        make_run(benchmark, root / "results", method, "instructedit", more=VERDICTS, ratio=ratio)
     for theta in (0.3, 0.5):
         make_run(benchmark, root / "results", Fade(1 - theta / 2, cached=True), "diffedit", ratio=0.7, theta=theta)
     make_run(benchmark, root / "results", Fade(0.6, has_mask=False), "mdp", limit=3, start=2)
@@ -200,8 +222,8 @@ def section(page: Path, key: str) -> str:
 def test_every_section_is_there_and_every_link_resolves(made: Report) -> None:
     assert made.missing == ()
     assert [s.key for s in made.sections] == [
-        "table-1-tiny", "differences-tiny", "timing-tiny", "figure-masks-tiny", "figure-methods-tiny",
-        "figure-ratio-tiny", "curves-tiny", "samples-tiny", "cards-tiny", "runs-tiny",
+        "table-1-tiny", "differences-tiny", "claims-tiny", "accuracy-tiny", "timing-tiny", "figure-masks-tiny",
+        "figure-methods-tiny", "figure-ratio-tiny", "curves-tiny", "samples-tiny", "cards-tiny", "runs-tiny",
     ]  # fmt: skip
     assert check_links(made.path) > 100
 
@@ -217,6 +239,40 @@ def test_the_page_has_the_numbers_of_the_summary_and_links_run_and_card(made: Re
     assert table.count('title="to its run"') == 17
     assert "3/6 tried" in table
     assert "0.132" in table  # the paper's
+
+
+def test_component_accuracy_is_that_of_the_verdicts(made: Report) -> None:
+    (study,) = made.studies
+    found = verdicts(study.runs, [study.benchmark])
+    assert len(found) == 18  # three runs of six samples, the failed ones too
+    with (made.path.parent / "tiny/tables/components.csv").open() as file:
+        rows = {(r["by"], r["value"], r["component"]): r for r in csv.DictReader(file)}
+    for component, interval in rates(found).items():
+        row = rows["all", "all", component]
+        assert float(row["rate"]) == interval.mean
+        assert float(row["paper"]) == pytest.approx(TABLE_COMPONENTS[component] / 100)
+        assert f"{100 * interval.mean:.1f}" in section(made.path, "accuracy-tiny")
+    assert rates(found)["language"].mean == 1
+    assert {value for by, value, _ in rows if by == "ratio"} == {"0.5", "0.7", "0.9"}
+    by_ratio = [float(rows["ratio", v, "editor"]["rate"]) for v in ("0.5", "0.7", "0.9")]
+    assert by_ratio == sorted(by_ratio, reverse=True)
+    assert by_ratio[0] > by_ratio[-1]  # so some of what is right is sensitive to the ratio
+    assert "fail under another; the paper says 74.6 %" in section(made.path, "accuracy-tiny")
+
+
+def test_claims_say_what_holds_and_what_is_not_measured(made: Report) -> None:
+    with (made.path.parent / "tiny/tables/claims.csv").open() as file:
+        rows = {r["claim"]: r for r in csv.DictReader(file)}
+    assert len(rows) == len(CLAIMS)
+    # The picture fades more with the ratio: it moves more, and is darker.
+    assert rows["a larger ratio changes more (LPIPS)"]["holds"] == "True"
+    assert rows["a larger ratio follows more (directional)"]["holds"] == "True"
+    assert rows["highest CLIP score"]["not measured because"] == "python -m scripts.run experiment=table1"
+    assert rows["preferred by people"]["not measured because"] == "needs people"
+    assert rows["better masks than DiffEdit's at every threshold"]["holds"] in ("True", "False")
+    assert "DiffEdit" in rows["keeps most of the input (lowest LPIPS)"]["ours"]
+    for row in rows.values():
+        assert bool(row["ours"]) != bool(row["not measured because"])
 
 
 def test_the_csv_has_full_precision_and_the_papers_numbers(made: Report) -> None:
@@ -236,7 +292,7 @@ def test_differences_are_those_of_compare_to_the_default_run(made: Report) -> No
     assert base is not None
     assert base.label == "instructedit ratio=0.7"
     html = section(made.path, "differences-tiny")
-    expected = differences(study.frame, study.counts, base.run_id)
+    expected = differences(study.numbers, study.counts, base.run_id)
     for row in expected.itertuples():
         assert f">{words.number(row.difference, 3, sign=True)}</a>" in html
         assert f">p {words.p_value(row.p_adjusted)}</span>" in html

@@ -1,0 +1,102 @@
+"""Component accuracy (paper §5, Fig. 10): rates, the two matrices, and rates by wording, edit kind and ratio."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from eval import published
+from eval.components import COMPONENTS, conditional, rates, sensitivity, verdicts
+from eval.report import words
+from eval.report.latex import latex_table
+from eval.report.page import Page
+from eval.report.section import Missing, Section
+from eval.report.study import Study
+from eval.stats import Interval
+
+COMMAND = "python -m scripts.run experiment=ablation"
+GROUPS = {"variation": "wording", "edit": "kind of edit", "ratio": "encoding ratio"}
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rates of a part of the edits."""
+
+    by: str
+    value: str
+    edits: int
+    rates: Mapping[str, Interval]
+
+
+def accuracy(study: Study, page: Page) -> Section:
+    """How often each component is right, judged by the truth, and how one's failure reaches the others."""
+    found = verdicts(study.runs, [study.benchmark])
+    if found.empty:
+        raise Missing(f"no run on {study.name} has component verdicts; {COMMAND} makes some")
+    runs = {r.run_id: r for r in study.runs}
+    found = found.assign(
+        variation=[runs[i].variation for i in found["run_id"]],
+        ratio=[runs[i].knob("ratio") for i in found["run_id"]],
+    )
+    groups = [Group("all", "all", len(found), rates(found)), *_groups(found)]
+    matrices = {given: conditional(found, given) for given in (True, False)}
+    html = page.render(
+        "accuracy.html", study=study, components=COMPONENTS, groups=groups, edits=len(found),
+        images=found["case"].nunique(), cells=_cells(matrices), paper=published.COMPONENTS,
+        given_segmenter=published.EDITOR_RIGHT_WHEN_SEGMENTER_WRONG, sensitive=_sensitive(found),
+        sensitive_paper=published.RATIO_SENSITIVE, titles=GROUPS,
+    )  # fmt: skip
+    return Section(f"accuracy-{study.key}", "Component accuracy", html, _files(study, groups, matrices))
+
+
+def _groups(found: pd.DataFrame) -> list[Group]:
+    made = []
+    for by in GROUPS:
+        parts = list(found.groupby(by, sort=True))
+        if len(parts) > 1:
+            made += [Group(by, str(value), len(own), rates(own)) for value, own in parts]
+    return made
+
+
+def _cells(matrices: Mapping[bool, pd.DataFrame]) -> dict[tuple[bool, str, str], tuple[str, int]]:
+    return {
+        (given, row.condition, row.component): (percent(row.rate), row.n)
+        for given, matrix in matrices.items()
+        for row in matrix.itertuples()
+    }
+
+
+def _sensitive(found: pd.DataFrame) -> Interval | None:
+    if found["ratio"].nunique() < 2:
+        return None
+    return sensitivity(found, ["case", "variation"])
+
+
+def percent(rate: float | None) -> str:
+    """Of a share; a dash where there is none."""
+    return words.NONE if rate is None or pd.isna(rate) else f"{100 * rate:.1f}"
+
+
+def _files(study: Study, groups: list[Group], matrices: Mapping[bool, pd.DataFrame]) -> dict[str, bytes]:
+    rows = [
+        (g.by, g.value, c, g.edits, i.mean, i.low, i.high, published.COMPONENTS[c] / 100 if g.by == "all" else None)
+        for g in groups for c, i in g.rates.items()
+    ]  # fmt: skip
+    columns = ["by", "value", "component", "edits", "rate", "low", "high", "paper"]
+    both = pd.concat([m.assign(given="right" if g else "wrong") for g, m in matrices.items()])
+    lines = [[g.value, str(g.edits), *(_short(g.rates.get(c)) for c in COMPONENTS)] for g in groups]
+    lines.append(["paper", "", *(f"{published.COMPONENTS[c]:.1f}" for c in COMPONENTS)])
+    caption = f"Percent of edits on {study.name} in which each component is right, judged by the truth"
+    tex = latex_table(
+        ["edits", "n", *COMPONENTS], lines, caption, "tab:components", "(paper: section 5, judged by people)."
+    )
+    stem = f"{study.key}/tables"
+    return {
+        f"{stem}/components.csv": pd.DataFrame(rows, columns=columns).to_csv(index=False).encode(),
+        f"{stem}/component_matrices.csv": both.to_csv(index=False).encode(),
+        f"{stem}/components.tex": tex,
+    }
+
+
+def _short(interval: Interval | None) -> str:
+    return words.NONE if interval is None else percent(interval.mean)
