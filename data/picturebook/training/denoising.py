@@ -1,5 +1,6 @@
 """What all of picturebook's noise predictors share: frozen latents, SD v1.5's noise, and the weights of the loss."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,11 @@ class Denoising(Component):
         """A part of the text-to-image model, frozen."""
         made: nn.Module = kind.from_pretrained(self.models / "diffusion" / part, torch_dtype=torch.float32)
         return made.to(self.device).requires_grad_(False).eval()
+
+    def copy_shipped(self, folder: Path, *parts: str) -> None:
+        """Complete a model's folder with parts of the text-to-image model that it shares."""
+        for part in parts:
+            shutil.copytree(self.models / "diffusion" / part, folder / part, dirs_exist_ok=True)
 
     @torch.no_grad()
     def latents_of(self, name: str, images: UInt8[np.ndarray, "n h w 3"]) -> Float[Tensor, "n 4 16 16"]:

@@ -143,11 +143,9 @@ class Inpainting(Denoising):
 
     def save(self, scores: dict[str, Any]) -> None:
         folder = self.models / "inpainting"
-        for name, module in (("unet", self.unet), ("text_encoder", self.text_encoder), ("vae", self.vae)):
-            module.half().save_pretrained(folder / name)
-            module.float()
-        self.tokenizer.save_pretrained(folder / "tokenizer")
-        self.scheduler.save_pretrained(folder / "scheduler")
+        self.unet.half().save_pretrained(folder / "unet")
+        self.unet.float()
+        self.copy_shipped(folder, "vae", "text_encoder", "tokenizer", "scheduler")
         text = (
             "UNet2DConditionModel with 9 input channels, from the text-to-image UNet (new channels at zero), on random "
             f"masks: {EVERYTHING:.0%} hide everything, {SCRIBBLED:.0%} are strokes and boxes, the others hide what the "

@@ -163,10 +163,11 @@ class InstructPix2Pix(Denoising):
 
     def save(self, scores: dict[str, Any]) -> None:
         folder = self.models / "instruct_pix2pix"
-        for name, module in (("unet", self.unet), ("text_encoder", self.text_encoder), ("vae", self.vae)):
+        for name, module in (("unet", self.unet), ("text_encoder", self.text_encoder)):
             module.half().save_pretrained(folder / name)
             module.float()
         self.tokenizer.save_pretrained(folder / "tokenizer")
+        self.copy_shipped(folder, "vae")
         # Its official sampler, with that sampler's own spacing of timesteps.
         EulerAncestralDiscreteScheduler(
             beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear"
