@@ -1,11 +1,12 @@
 """Does an edit show what was asked for? Judged by picturebook's CLIP, which never saw an edit.
 
-    python -m data.picturebook.judge
+    python -m data.picturebook.judge [diffusion] [instruct_pix2pix] [inpainting]
 
 edits held-out scenes with the true mask and the true captions, so that the editor alone is on trial (InstructPix2Pix
 gets the instruction instead), and writes the share of right edits to the models' cards.
 """
 
+import argparse
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -113,8 +114,16 @@ def editors(context: Context, models: Path) -> dict[str, dict[str, Edit]]:
 
 def main() -> None:
     """Judge, print, and write the cards."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="*", help="model folders to judge; all where none is named")
+    wanted = parser.parse_args().models
     asked, scorer = trials(COUNT), ClipScorer.from_folder(MODELS / "clip", "clip", "")
-    for name, scores in editors(Context.create(Path("results/cache")), MODELS).items():
+    found = editors(Context.create(Path("results/cache")), MODELS)
+    if unknown := sorted(set(wanted) - set(found)):
+        parser.error(f"{', '.join(unknown)}: accepted are {', '.join(found)}")
+    for name, scores in found.items():
+        if wanted and name not in wanted:
+            continue
         folder = MODELS / name / "unet"
         title, _, text = (part.strip() for part in (folder / "README.md").read_text().split("\n", 2))
         facts = json.loads((folder / "card.json").read_text())
