@@ -17,6 +17,14 @@ from eval.tuning import Regret, Rule, regrets, tuned
 SHOWN_FAILURES = 8
 
 
+def distinct(reports: Sequence[RunReport]) -> list[RunReport]:
+    """Each run once, in order; of cells that share a run the first, which did the work."""
+    runs: dict[str, RunReport] = {}
+    for report in reports:
+        runs.setdefault(report.run_id, report)
+    return list(runs.values())
+
+
 def show(
     console: Console,
     reports: Sequence[RunReport],
@@ -30,7 +38,7 @@ def show(
     beside the paper's numbers. With a ``rule``, what it chooses for each sample is a row more for each method, beside
     that method's first run, and these rows are what is compared.
     """
-    runs = list({r.run_id: r for r in reports}.values())
+    runs = distinct(reports)
     if not runs:
         return
     chosen = tuned(runs, rule) if rule else []

@@ -16,7 +16,7 @@ from eval.figures import sheet
 from eval.loggers import Reporter, group_of
 from eval.plan import plan
 from eval.runner import RunReport, run
-from eval.show import show
+from eval.show import distinct, show
 from eval.store import run_id
 from eval.tuning import Rule
 from instructedit.images import save_png
@@ -51,7 +51,7 @@ class Sweep:
 
     def finish(self) -> None:
         """Print the table of all runs and draw the sheet of their edits."""
-        runs = list({r.run_id: r for r in self.reports}.values())
+        runs = distinct(self.reports)
         show(Console(), self.reports, list(self.benchmarks.values()), self.rule)
         # Runs over several benchmarks have no common rows to draw.
         if len(self.benchmarks) == 1:

@@ -121,6 +121,7 @@ def test_diffedits_theta_sweep_beside_instructedit(
     assert script(run_script.main, "experiment=theta", "theta=0.4,0.6", "limit=1", "metric=none") == 0
     out = capsys.readouterr().out
     assert "1 cells share a run with another: they differ in no knob it has" in out
+    assert "instructedit ratio=0.7: 1 new" in out  # by the first of the two cells that share it
     for label in ("instructedit", "theta=0.4", "theta=0.6"):
         assert label in out
     records = [RunStore(tmp_path, folder.name).finished() for folder in (tmp_path / "runs").iterdir()]
