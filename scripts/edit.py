@@ -33,7 +33,7 @@ def task(config: DictConfig) -> int:
     captions = Captions(*map(str, given)) if all(given) else None
     image = load_image(path)
     (outcome,) = method.edit([EditRequest(path.stem, image, instruction, captions, int(config.seed))])
-    slug = re.sub(r"[^a-z0-9]+", "_", f"{path.stem} {instruction}".lower()).strip("_")[:80]
+    slug = re.sub(r"[^a-z0-9]+", "_", f"{config.name} {path.stem} {instruction}".lower()).strip("_")[:80]
     folder = Path(config.out or Path(config.results) / "edits" / slug)
     trace = {"image": str(path), "instruction": instruction, "method": str(config.label)} | _trace(outcome)
     with write_aside(folder / "trace.json") as file:
@@ -51,12 +51,14 @@ def task(config: DictConfig) -> int:
     save_png(panel([i for i, _ in shown], [t for _, t in shown]), folder / "panel.png")
     decisions = outcome.decisions
     if decisions.captions:
-        print(f"segmentation prompt: {decisions.segmentation_prompt}")
+        if decisions.segmentation_prompt:
+            print(f"segmentation prompt: {decisions.segmentation_prompt}")
         print(f"input caption:       {decisions.captions.input}")
         print(f"edited caption:      {decisions.captions.edited}")
     for box in decisions.boxes:
         print(f"box: {box.phrase} {box.score:.2f} at {box.x1:.0f},{box.y1:.0f} to {box.x2:.0f},{box.y2:.0f}")
-    print(f"edited.png, mask.png, panel.png and trace.json are in {folder}")
+    mask = "" if outcome.mask is None else "mask.png, "
+    print(f"edited.png, {mask}panel.png and trace.json are in {folder}")
     return OK
 
 
