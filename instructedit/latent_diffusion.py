@@ -15,7 +15,7 @@ from instructedit import diffusion
 from instructedit.cache import StageCache, hash_image
 from instructedit.files import digest
 from instructedit.models import Checkpoint, Context
-from instructedit.types import ConfigError, EditRequest
+from instructedit.types import EditRequest
 
 SAMPLERS: dict[str, Any] = {"ddim": DDIMScheduler, "euler_ancestral": EulerAncestralDiscreteScheduler}
 

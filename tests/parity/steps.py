@@ -1,4 +1,4 @@
-"""What a sampler of ours does at each step."""
+"""Pipelines of diffusers on our models, and what a sampler of ours does at each step."""
 
 from typing import Any
 
@@ -6,6 +6,24 @@ import pytest
 import torch
 
 from instructedit.latent_diffusion import LatentDiffusion
+from tests import tiny
+
+
+def pipeline_of(kind: Any, backbone: LatentDiffusion, scheduler: Any, **others: Any) -> Any:
+    """A pipeline of diffusers on the very models of ``backbone``."""
+    made = kind(
+        vae=backbone.vae,
+        text_encoder=backbone._part(tiny.CLIPTextModel, "text_encoder"),
+        tokenizer=tiny.clip_tokenizer(),
+        unet=backbone.unet,
+        scheduler=scheduler,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+        **others,
+    )
+    made.set_progress_bar_config(disable=True)
+    return made
 
 
 def recorded_steps(backbone: LatentDiffusion, monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:

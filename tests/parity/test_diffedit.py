@@ -17,6 +17,7 @@ from instructedit.latent_diffusion import generator
 from instructedit.models import Checkpoint, Context, ModelPool
 from instructedit.types import Captions, EditRequest, EditResult
 from tests import tiny
+from tests.parity.steps import pipeline_of
 
 CAPTIONS = Captions("photo of a cat", "photo of a lion on sand")
 STEPS, RATIO, SCALE = 20, 0.8, 7.5
@@ -39,19 +40,11 @@ def method(folder: Path) -> DiffEdit:
 @pytest.fixture(scope="module")
 def pipeline(method: DiffEdit) -> Any:
     backbone = method.editor.backbone
-    pipe = StableDiffusionDiffEditPipeline(
-        vae=backbone.vae,
-        text_encoder=backbone._part(tiny.CLIPTextModel, "text_encoder"),
-        tokenizer=tiny.clip_tokenizer(),
-        unet=backbone.unet,
-        scheduler=DDIMScheduler.from_config(backbone.scheduler.config),
-        inverse_scheduler=DDIMInverseScheduler.from_config(backbone.scheduler.config),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
+    config = backbone.scheduler.config
+    return pipeline_of(
+        StableDiffusionDiffEditPipeline, backbone, DDIMScheduler.from_config(config),
+        inverse_scheduler=DDIMInverseScheduler.from_config(config),
+    )  # fmt: skip
 
 
 def request_of(seed: int) -> EditRequest:

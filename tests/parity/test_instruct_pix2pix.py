@@ -14,7 +14,7 @@ from instructedit.latent_diffusion import generator
 from instructedit.models import Checkpoint, Context, ModelPool
 from instructedit.types import EditRequest, EditResult
 from tests import tiny
-from tests.parity.steps import recorded_steps
+from tests.parity.steps import pipeline_of, recorded_steps
 
 STEPS = 12
 
@@ -33,17 +33,7 @@ def test_every_step_is_that_of_diffusers(folder: Path, sampler: str, monkeypatch
     ours = recorded_steps(backbone, monkeypatch)
     (edited,) = method.edit([request])
     assert isinstance(edited, EditResult)
-    pipeline = StableDiffusionInstructPix2PixPipeline(
-        vae=backbone.vae,
-        text_encoder=backbone._part(tiny.CLIPTextModel, "text_encoder"),
-        tokenizer=tiny.clip_tokenizer(),
-        unet=backbone.unet,
-        scheduler=backbone.sampler(sampler, STEPS),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
-    pipeline.set_progress_bar_config(disable=True)
+    pipeline = pipeline_of(StableDiffusionInstructPix2PixPipeline, backbone, backbone.sampler(sampler, STEPS))
     theirs: list[torch.Tensor] = []
 
     def keep(_: Any, step: int, timestep: int, given: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -59,6 +59,17 @@ class Denoising(Component):
         made: nn.Module = kind.from_pretrained(self.models / "diffusion" / part, torch_dtype=torch.float32)
         return made.to(self.device).requires_grad_(False).eval()
 
+    def pipeline(self, kind: Any) -> Any:
+        """The model as a pipeline of diffusers, to draw samples with."""
+        made = kind(
+            **{part: getattr(self, part) for part in ("vae", "text_encoder", "tokenizer", "unet", "scheduler")},
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        )
+        made.set_progress_bar_config(disable=True)
+        return made
+
     def copy_shipped(self, folder: Path, *parts: str) -> None:
         """Complete a model's folder with parts of the text-to-image model that it shares."""
         for part in parts:

@@ -119,17 +119,7 @@ class Inpainting(Denoising):
 
     def sheet(self) -> Image.Image:
         rng, shown = np.random.default_rng(1), list[tuple[Image.Image, str]]()
-        pipeline = StableDiffusionInpaintPipeline(
-            vae=self.vae,
-            text_encoder=self.text_encoder,
-            tokenizer=self.tokenizer,
-            unet=self.unet,
-            scheduler=self.scheduler,
-            safety_checker=None,
-            feature_extractor=None,
-            requires_safety_checker=False,
-        )
-        pipeline.set_progress_bar_config(disable=True)
+        pipeline = self.pipeline(StableDiffusionInpaintPipeline)
         images = pictures("held_out", self.config.held_out, self.work.parent)
         for index in range(12):
             image, (region, _) = Image.fromarray(images[index]), hidden(scene("held_out", index), rng)

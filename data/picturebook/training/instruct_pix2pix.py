@@ -141,17 +141,7 @@ class InstructPix2Pix(Denoising):
 
     def sheet(self) -> Image.Image:
         rng, shown = np.random.default_rng(0), list[tuple[Image.Image, str]]()
-        pipeline = StableDiffusionInstructPix2PixPipeline(
-            vae=self.vae,
-            text_encoder=self.text_encoder,
-            tokenizer=self.tokenizer,
-            unet=self.unet,
-            scheduler=self.scheduler,
-            safety_checker=None,
-            feature_extractor=None,
-            requires_safety_checker=False,
-        )
-        pipeline.set_progress_bar_config(disable=True)
+        pipeline = self.pipeline(StableDiffusionInstructPix2PixPipeline)
         images = pictures("held_out", self.config.held_out, self.work.parent)
         for index in [i for i in range(self.config.held_out) if edit("held_out", i)][:12]:
             asked = edit("held_out", index)
