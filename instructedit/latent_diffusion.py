@@ -93,13 +93,7 @@ class LatentDiffusion:
         return diffusion.decode(self.vae, latents).float()
 
     def sampler(self, name: str, steps: int) -> Any:
-        """A sampler of diffusers on this checkpoint's noise schedule, set to ``steps`` steps.
-
-        Raises:
-            ConfigError: no such sampler.
-        """
-        if name not in SAMPLERS:
-            raise ConfigError(f"sampler={name!r}: accepted are {', '.join(SAMPLERS)}")
+        """A sampler of diffusers (a key of :data:`SAMPLERS`) on this checkpoint's noise schedule, set to ``steps``."""
         # A copy: samplers remember where they are.
         made = SAMPLERS[name].from_config(
             self.context.pool.processor(SAMPLERS[name], self.checkpoint, "scheduler").config
