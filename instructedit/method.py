@@ -1,15 +1,17 @@
-"""InstructEdit: language processor, segmenter, editor, one after the other (paper Fig. 2)."""
+"""InstructEdit: captioner (optional), language processor, segmenter, editor, one after the other (paper Fig. 2)."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
+from instructedit.captioner import Captioner
 from instructedit.editor import Editor
 from instructedit.language import LanguageProcessor
 from instructedit.models import Context
 from instructedit.segmenter import GroundedSam
 from instructedit.stages import Progress, run_stages
-from instructedit.types import Decisions, EditRequest, EditResult, Failure, StageError
+from instructedit.types import EditRequest, EditResult, Failure, StageError
 
 
 class InstructEdit:
@@ -20,6 +22,7 @@ class InstructEdit:
         language: Makes the language processor from the context.
         segmenter: Makes the segmenter.
         editor: Makes the editor.
+        captioner: Makes the captioner; None leaves the language processor with the instruction alone.
     """
 
     def __init__(
@@ -28,23 +31,40 @@ class InstructEdit:
         language: Callable[..., LanguageProcessor],
         segmenter: Callable[..., GroundedSam],
         editor: Callable[..., Editor],
+        captioner: Callable[..., Captioner] | None = None,
     ) -> None:
+        self.captioner = captioner(context=context) if captioner else None
         self.language = language(context=context)
         self.segmenter = segmenter(context=context)
         self.editor = editor(context=context)
 
     def edit(self, requests: Sequence[EditRequest]) -> list[EditResult | Failure]:
         """Edit a batch; a request that fails at one stage leaves the others alone."""
-        return run_stages(requests, ("language", self._parse), ("segmenter", self._segment), ("editor", self._edit))
+        stages = [("language", self._parse), ("segmenter", self._segment), ("editor", self._edit)]
+        if self.captioner is not None:
+            stages.insert(0, ("captioner", partial(self._describe, self.captioner)))
+        return run_stages(requests, *stages)
+
+    @staticmethod
+    def _describe(captioner: Captioner, alive: list[Progress]) -> None:
+        for p, said in zip(alive, captioner.describe([p.request.image for p in alive]), strict=True):
+            if isinstance(said, StageError):
+                p.error = said
+            else:
+                p.decisions = replace(p.decisions, description=said)
 
     def _parse(self, alive: list[Progress]) -> None:
-        parsed = self.language.parse([p.request.instruction for p in alive], [None] * len(alive))
+        descriptions = [p.decisions.description for p in alive]
+        parsed = self.language.parse([p.request.instruction for p in alive], descriptions)
         for p, answer in zip(alive, parsed, strict=True):
             if isinstance(answer, StageError):
                 p.error = answer
             else:
-                p.decisions = Decisions(
-                    reply=answer.reply, segmentation_prompt=answer.segmentation_prompt, captions=answer.captions
+                p.decisions = replace(
+                    p.decisions,
+                    reply=answer.reply,
+                    segmentation_prompt=answer.segmentation_prompt,
+                    captions=answer.captions,
                 )
 
     def _segment(self, alive: list[Progress]) -> None:

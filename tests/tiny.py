@@ -8,12 +8,19 @@ from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from PIL import Image
 from transformers import (
     BertConfig,
+    Blip2Config,
+    Blip2ForConditionalGeneration,
+    Blip2Processor,
+    Blip2QFormerConfig,
+    Blip2VisionConfig,
+    BlipImageProcessor,
     CLIPTextConfig,
     CLIPTextModel,
     GroundingDinoConfig,
     GroundingDinoForObjectDetection,
     GroundingDinoImageProcessor,
     GroundingDinoProcessor,
+    OPTConfig,
     SamConfig,
     SamImageProcessor,
     SamMaskDecoderConfig,
@@ -22,10 +29,11 @@ from transformers import (
     SamPromptEncoderConfig,
     SamVisionConfig,
     SwinConfig,
+    T5Config,
 )
 
 from data.picturebook.training.denoising import make_scheduler
-from data.picturebook.training.tokenizers import TEXT_WINDOW, bert_tokenizer, clip_tokenizer
+from data.picturebook.training.tokenizers import TEXT_WINDOW, bert_tokenizer, clip_tokenizer, word_tokenizer
 
 
 def unet(in_channels: int = 4) -> UNet2DConditionModel:
@@ -139,6 +147,50 @@ def save_sam(folder: Path) -> Path:
             mask_pad_size={"height": 32, "width": 32},
         )
     ).save_pretrained(folder)
+    return folder
+
+
+def save_blip2(folder: Path, encoder_decoder: bool = False) -> Path:
+    """A BLIP-2 of random weights and its processor, on OPT or on T5; returns the folder."""
+    torch.manual_seed(6)
+    tokenizer = word_tokenizer(
+        ["photo", "painting", "of", "a", "cat", "dog", "is", "this", "or", ",", "?"],
+        ["<image>", "</s>"],
+        model_max_length=64,
+    )
+    ends = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id}
+    vision = Blip2VisionConfig(
+        hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2, image_size=32, patch_size=8,
+        initializer_range=0.5,
+    )  # fmt: skip
+    qformer = Blip2QFormerConfig(
+        vocab_size=16, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32,
+        encoder_hidden_size=16, cross_attention_frequency=1, initializer_range=0.5,
+    )  # fmt: skip
+    text = (
+        T5Config(
+            vocab_size=len(tokenizer), d_model=16, d_kv=8, d_ff=32, num_layers=1, num_decoder_layers=1, num_heads=2,
+            decoder_start_token_id=tokenizer.pad_token_id, initializer_factor=3.0, **ends,
+        )
+        if encoder_decoder
+        else OPTConfig(
+            vocab_size=len(tokenizer), hidden_size=16, word_embed_proj_dim=16, ffn_dim=32, num_hidden_layers=1,
+            num_attention_heads=2, max_position_embeddings=64, bos_token_id=tokenizer.eos_token_id, init_std=0.5,
+            **ends,
+        )
+    )  # fmt: skip
+    model = Blip2ForConditionalGeneration(
+        Blip2Config(
+            vision_config=vision.to_dict(),
+            qformer_config=qformer.to_dict(),
+            text_config=text.to_dict(),
+            num_query_tokens=4,
+            image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
+        )
+    )
+    torch.nn.init.normal_(model.query_tokens)
+    model.save_pretrained(folder)
+    Blip2Processor(BlipImageProcessor(size={"height": 32, "width": 32}), tokenizer, 4).save_pretrained(folder)
     return folder
 
 

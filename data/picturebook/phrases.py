@@ -15,7 +15,9 @@ BACKGROUND_CAPTION = "empty background"
 """What is left when something is removed."""
 _COUNT = {2: "two", 3: "three"}
 _WHERE = {2: ("on the left", "on the right"), 3: ("on the left", "in the middle", "on the right")}
-_NO_ARTICLE = ("glasses", "sunglasses")
+IT = "it"
+"""How people refer to the one thing that they see."""
+_NO_ARTICLE = ("glasses", "sunglasses", IT)
 
 
 def plural(noun: str) -> str:
@@ -307,6 +309,8 @@ class Wish:
 
     def words(self, template: str, rng: np.random.Generator | None = None) -> str:
         new = self.new if self.many or self.kind in ("recolour", "remove") else article(self.new)
+        if self.reference == IT:
+            template = template.replace("the {r}", "{r}")
         return say(template, r=self.reference, n=new, c=self.new, rng=rng)
 
 

@@ -48,17 +48,14 @@ class LocalLanguage:
             ConfigError: The tokenizer has no chat template that takes a system message.
         """
         self._require_chat_template()
-        # A vocabulary of whole words may lack the very word that announces a description: its model never saw one.
-        reads_descriptions = not self._has_unknown("Description:")
         chats: dict[int, list[Message]] = {}
         answers: dict[int, Parsed | StageError] = {}
         for i, (instruction, description) in enumerate(zip(instructions, descriptions, strict=True)):
-            read = description if reads_descriptions else None
-            problem = self._problem(f"{instruction} {read or ''}")
+            problem = self._problem(f"{instruction} {description or ''}")
             if problem:
                 answers[i] = StageError(STAGE, problem)
             else:
-                chats[i] = messages(instruction, read)
+                chats[i] = messages(instruction, description)
         answers.update(zip(chats, converse(self.answer, list(chats.values())), strict=True))
         return [answers[i] for i in range(len(instructions))]
 

@@ -9,11 +9,12 @@ from PIL import Image
 from torch import Tensor, nn
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
-from data.picturebook.phrases import Answer, sample_wish, templates
+from data.picturebook.descriptions import Exchange, sample_exchange
 from data.picturebook.training.cards import write_card
 from data.picturebook.training.loop import Component, TrainConfig
 from data.picturebook.training.tokenizers import language_tokenizer
 from instructedit.images import panel
+from instructedit.language.prompt import messages
 
 # The model is fine-tuned on this one task, so its chat template leaves the system message (the in-context examples
 # that a general model needs) out of the prompt.
@@ -23,13 +24,6 @@ CHAT_TEMPLATE = (
     "{% if message['role'] == 'assistant' %}<|assistant|> {{ message['content'] }} <|end|>{% endif %}"
     "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
-
-
-def sample_exchange(rng: np.random.Generator, *, held_out: bool = False) -> tuple[str, Answer]:
-    """An instruction and its right answer."""
-    wish = sample_wish(rng)
-    template = str(rng.choice(templates(wish.kind, held_out)))
-    return wish.words(template, rng), wish.answer()
 
 
 class LanguageModel(Component):
@@ -48,7 +42,7 @@ class LanguageModel(Component):
                 intermediate_size=320,
                 num_hidden_layers=4,
                 num_attention_heads=4,
-                max_position_embeddings=128,
+                max_position_embeddings=192,
                 tie_word_embeddings=True,
                 pad_token_id=self.tokenizer.pad_token_id,
                 bos_token_id=None,
@@ -59,21 +53,15 @@ class LanguageModel(Component):
     def modules(self) -> dict[str, nn.Module]:
         return {"model": self.model}
 
-    def _prompts(self, instructions: list[str]) -> list[str]:
-        return [
-            str(
-                self.tokenizer.apply_chat_template(
-                    [{"role": "user", "content": i}], tokenize=False, add_generation_prompt=True
-                )
-            )
-            for i in instructions
-        ]
+    def _prompts(self, exchanges: list[Exchange]) -> list[str]:
+        chats = [messages(e.instruction, e.description) for e in exchanges]
+        return [str(self.tokenizer.apply_chat_template(c, tokenize=False, add_generation_prompt=True)) for c in chats]
 
     def loss(self, step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         rng = np.random.default_rng([self.config.seed, 11, step])
-        instructions, answers = zip(*(sample_exchange(rng) for _ in range(self.config.batch_size)), strict=True)
-        prompts = self._prompts(list(instructions))
-        texts = [f"{p} {a.text()} {self.tokenizer.eos_token}" for p, a in zip(prompts, answers, strict=True)]
+        exchanges = [sample_exchange(rng) for _ in range(self.config.batch_size)]
+        prompts = self._prompts(exchanges)
+        texts = [f"{p} {e.answer.text()} {self.tokenizer.eos_token}" for p, e in zip(prompts, exchanges, strict=True)]
         batch = self.tokenizer(texts, padding=True, return_tensors="pt")
         # Only the answer is learnt, not the instruction.
         answer = self.tokenizer.convert_tokens_to_ids("<|assistant|>")
@@ -83,36 +71,43 @@ class LanguageModel(Component):
         out = self.model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, labels=labels)
         return out.loss, {}
 
-    def _answers(self, instructions: list[str]) -> list[str]:
-        batch = self.tokenizer(self._prompts(instructions), padding=True, return_tensors="pt").to(self.device)
+    def _answers(self, exchanges: list[Exchange]) -> list[str]:
+        batch = self.tokenizer(self._prompts(exchanges), padding=True, return_tensors="pt").to(self.device)
         ids = self.model.generate(
-            input_ids=batch.input_ids, attention_mask=batch.attention_mask, max_new_tokens=64, do_sample=False
+            input_ids=batch.input_ids, attention_mask=batch.attention_mask, max_new_tokens=96, do_sample=False
         )
         return self.tokenizer.batch_decode(ids[:, batch.input_ids.shape[1] :], skip_special_tokens=True)
 
-    def _exact(self, held_out: bool, count: int = 400) -> float:
-        rng = np.random.default_rng([12, held_out])
-        instructions, answers = zip(*(sample_exchange(rng, held_out=held_out) for _ in range(count)), strict=True)
-        wanted = [self.tokenizer.decode(self.tokenizer(a.text()).input_ids) for a in answers]
-        given = self._answers(list(instructions))
-        self.wrong = [(i, w, g) for i, w, g in zip(instructions, wanted, given, strict=True) if w.strip() != g.strip()]
-        return 1 - len(self.wrong) / count
-
     def evaluate(self) -> dict[str, float]:
-        seen = self._exact(held_out=False)
-        return {"exact_phrasing_seen": seen, "exact_phrasing_held_out": self._exact(held_out=True)}
+        """Share of answers that are right to the word, by phrasing and by whether there is a description."""
+        scores, self.wrong = {}, []
+        for phrasing in ("seen", "held_out"):
+            rng = np.random.default_rng([12, phrasing == "held_out"])
+            exchanges = [sample_exchange(rng, held_out=phrasing == "held_out") for _ in range(800)]
+            right = []
+            for e, given in zip(exchanges, self._answers(exchanges), strict=True):
+                wanted = self.tokenizer.decode(self.tokenizer(e.answer.text()).input_ids)
+                right.append(wanted.strip() == given.strip())
+                if not right[-1]:
+                    self.wrong.append(e)
+            for name, alone in (("", True), ("_described", False)):
+                of = [r for r, e in zip(right, exchanges, strict=True) if (e.description is None) == alone]
+                scores[f"exact_phrasing_{phrasing}{name}"] = float(np.mean(of))
+        return scores
 
     def sheet(self) -> Image.Image:
         rng = np.random.default_rng(13)
-        instructions = [sample_exchange(rng, held_out=True)[0] for _ in range(6)]
-        lines = [f"{i}\n-> {a}" for i, a in zip(instructions, self._answers(instructions), strict=True)]
-        lines += [f"WRONG {i}\n-> {g}" for i, _, g in self.wrong[:4]]
+        shown = [sample_exchange(rng, held_out=True) for _ in range(8)] + self.wrong[:6]
+        lines = [
+            f"{e.instruction}\n({e.description or 'no description'})\n-> {a}"
+            for e, a in zip(shown, self._answers(shown), strict=True)
+        ]
         return panel([Image.new("RGB", (8, 8), "white")] * len(lines), lines)
 
     def save(self, scores: dict[str, Any]) -> None:
         folder = self.models / "language_model"
         self.model.generation_config = GenerationConfig(
-            eos_token_id=self.tokenizer.eos_token_id, pad_token_id=self.tokenizer.pad_token_id, max_new_tokens=64
+            eos_token_id=self.tokenizer.eos_token_id, pad_token_id=self.tokenizer.pad_token_id, max_new_tokens=96
         )
         self.model.half().save_pretrained(folder)
         self.model.float()

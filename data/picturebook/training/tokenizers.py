@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Sequence
 from itertools import product
+from typing import Any
 
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import BertTokenizer, CLIPTokenizer, PreTrainedTokenizerFast
@@ -66,10 +67,22 @@ def instruction_words() -> list[str]:
 ANSWER_WORDS = ("segmentation", "prompt", "editing", "1", "2", "photo", ":", ".", '"', ",", "?", "!")
 
 
-def language_tokenizer(chat_template: str, special: Iterable[str]) -> PreTrainedTokenizerFast:
-    """One token a word, with an honest [UNK]: a word never seen is recognised as such instead of spelled out."""
+def language_tokenizer(chat_template: str, special: Sequence[str]) -> PreTrainedTokenizerFast:
+    """For instructions, descriptions and answers; the last of ``special`` ends an answer."""
+    words = {*instruction_words(), phrases.IT, "description", *ANSWER_WORDS, *WEARABLES, *NOUNS}
+    return word_tokenizer(words, special, chat_template=chat_template, model_max_length=192)
+
+
+def word_tokenizer(words: Iterable[str], special: Sequence[str], **options: Any) -> PreTrainedTokenizerFast:
+    """One token a word, with an honest [UNK]: a word never seen is recognised as such instead of spelled out.
+
+    Args:
+        words: The vocabulary, in lower case.
+        special: Tokens that are no words; the last one ends a text.
+        options: Of the tokenizer.
+    """
     specials = ["[PAD]", "[UNK]", *special]
-    words = sorted({*instruction_words(), *ANSWER_WORDS, *WEARABLES, *NOUNS})
+    words = sorted({*words})
     tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate([*specials, *words])}, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -81,6 +94,5 @@ def language_tokenizer(chat_template: str, special: Iterable[str]) -> PreTrained
         unk_token="[UNK]",
         eos_token=specials[-1],
         additional_special_tokens=specials[2:-1],
-        chat_template=chat_template,
-        model_max_length=128,
+        **options,
     )

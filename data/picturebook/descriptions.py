@@ -1,0 +1,132 @@
+"""What the language processor shall answer when a description of the picture comes with the instruction (paper §3.2).
+
+The description decides what the captions say, and what "it" means; where it shows nothing of what the instruction
+speaks of, it is left aside.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from data.picturebook.edits import Edit, possible
+from data.picturebook.phrases import (
+    IT,
+    TEMPLATES,
+    Answer,
+    Reference,
+    Wish,
+    bare,
+    describe,
+    plural,
+    sample_wish,
+    templates,
+)
+from data.picturebook.world import COLOURS, NOUNS, WEARABLES, Scene, Thing, sample_parts, sample_scene, swap
+
+# Shares of what the language model learns from.
+_VAGUE = 0.08
+_MISTAKEN = 0.25
+_UNRELATED = 0.08
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """What a user says, what is said of the picture, and the right answer."""
+
+    instruction: str
+    description: str | None
+    answer: Answer
+
+
+def answer(wish: Wish, described: Scene) -> Answer:
+    """The answer to a wish about a picture that is described as ``described``.
+
+    Captions are the description, before and after the edit. Which of two alike the words mean, where only the picture
+    tells ("bigger"), does not change what is to be seen, so the first is taken.
+    """
+    reference = _meant(wish, described)
+    if reference is None:
+        return wish.answer()
+    edit = Edit(described, reference, replace(wish, reference=reference.phrase))
+    return Answer(reference.phrase, describe(described), describe(edit.edited))
+
+
+def _meant(wish: Wish, described: Scene) -> Reference | None:
+    """What of the description a wish speaks of; None where nothing is."""
+    things, phrase = described.things, wish.reference
+    if phrase == IT:
+        only = things[0] if len(things) == 1 else None
+        # A mix has no name of its own, and a colour is asked of what has one.
+        if only is None or only.mixed_with or (wish.kind == "recolour" and not only.colour):
+            return None
+        return Reference(only.noun, (0,))
+    *colour, noun = bare(phrase).split()
+    if noun in WEARABLES:
+        for index, thing in enumerate(things):
+            for part in thing.parts:
+                if part.noun == noun and (not colour or part.colour == colour[0]):
+                    return Reference(phrase, (index,), part)
+        return None
+    alike = [i for i, t in enumerate(things) if noun in (t.noun, plural(t.noun)) and not t.mixed_with]
+    if colour:
+        alike = [i for i in alike if things[i].colour == colour[0]]
+    if not alike:
+        return None
+    if wish.many:
+        return Reference(phrase, tuple(alike))
+    return Reference(phrase, (_placed(phrase, alike),))
+
+
+def _placed(phrase: str, alike: Sequence[int]) -> int:
+    if phrase.endswith("on the right"):
+        return alike[-1]
+    return alike[len(alike) // 2] if phrase.endswith("in the middle") else alike[0]
+
+
+def sample_exchange(rng: np.random.Generator, *, held_out: bool = False) -> Exchange:
+    """An instruction with its right answer, every other time with the description that a captioner might give.
+
+    Args:
+        rng: Decides all of it.
+        held_out: Whether the phrasing is one of those that no model is trained on.
+    """
+    if rng.random() < 0.5:
+        wish, described = sample_wish(rng), None
+        refers_vaguely = not wish.many and wish.reference.split()[-1] not in WEARABLES and rng.random() < _VAGUE
+    else:
+        scene, wish = _wish_about_a_picture(rng)
+        described = _as_described(rng, scene)
+        refers_vaguely = len(scene.things) == 1 and wish.reference == scene.things[0].noun and rng.random() < 0.5
+    if refers_vaguely:
+        wish = replace(wish, reference=IT)
+    words = wish.words(str(rng.choice(templates(wish.kind, held_out))), rng)
+    if described is None:
+        return Exchange(words, None, wish.answer())
+    return Exchange(words, describe(described), answer(wish, described))
+
+
+def _wish_about_a_picture(rng: np.random.Generator) -> tuple[Scene, Wish]:
+    while True:
+        scene, kind = sample_scene(rng), str(rng.choice(list(TEMPLATES)))
+        for edit in possible(rng, scene, kind):
+            return scene, edit.wish
+
+
+def _as_described(rng: np.random.Generator, scene: Scene) -> Scene:
+    """The scene as a captioner sees it: mostly right, sometimes with a mistake, now and then something else."""
+    roll = rng.random()
+    if roll < _UNRELATED:
+        return sample_scene(rng)
+    if roll > _UNRELATED + _MISTAKEN:
+        return scene
+    at = int(rng.integers(len(scene.things)))
+    thing = scene.things[at]
+    mistakes: list[Thing | None] = [replace(thing, noun=str(rng.choice(NOUNS)), colour=None, parts=())]
+    if thing.colour:
+        mistakes.append(replace(thing, colour=str(rng.choice(COLOURS))))
+    if thing.parts:
+        mistakes += [replace(thing, parts=thing.parts[1:]), replace(thing, parts=sample_parts(rng, 1))]
+    if len(scene.things) > 1:
+        mistakes.append(None)
+    return replace(scene, things=swap(scene.things, at, mistakes[int(rng.integers(len(mistakes)))]))
