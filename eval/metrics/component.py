@@ -1,10 +1,13 @@
 """Which component was right (paper §5), judged by the truth that a drawn benchmark knows.
 
 Each is a metric of 1 (right) or 0 (wrong), so that verdicts have cards and are stored, checked and averaged as all
-numbers are. People's verdicts come in through :func:`eval.components.read_labels` instead.
+numbers are. :mod:`eval.metrics.vlm_judge` asks a model instead; people's verdicts come in at the report, through
+:func:`eval.components.read_labels`.
 """
 
 import re
+from collections.abc import Sequence
+from typing import Protocol
 
 from PIL import Image
 
@@ -12,6 +15,7 @@ from eval.metrics.base import Card, Metric, MetricUndefined, Score
 from eval.metrics.clip import ClipScorer, cosine
 from eval.metrics.mask_iou import MaskIoU
 from eval.metrics.region import square_around, true_region
+from instructedit.models import Context
 from instructedit.types import Captions, Decisions, EditResult, Sample
 
 IOU = 0.5
@@ -29,31 +33,58 @@ def language_is_right(sample: Sample, decisions: Decisions) -> bool:
 
     The segmentation prompt has the true one's words. The edited caption names all that the instruction brings in (words
     of the benchmark's edited caption, not of its input caption, that the instruction says); where the edit removes
-    something, the edited caption no longer names it.
+    something, the edited caption says another thing than the input caption, and no longer names what is gone (of two
+    houses, one is still to be named).
     """
     prompt, captions = decisions.segmentation_prompt, decisions.captions
     if prompt is None or captions is None or sample.truth.referred is None or sample.captions is None:
         raise MetricUndefined("the method has no language processor, or the sample no truth")
     referred, edited = content_words(sample.truth.referred), content_words(captions.edited)
-    brought = content_words(sample.captions.edited) - content_words(sample.captions.input)
-    wanted = brought & content_words(sample.instruction) - referred
+    before, after = content_words(sample.captions.input), content_words(sample.captions.edited)
+    wanted = (after - before) & content_words(sample.instruction) - referred
     is_removal = sample.truth.target is None
-    return content_words(prompt) == referred and wanted <= edited and not (is_removal and referred & edited)
+    stays = is_removal and (content_words(captions.input) == edited or bool((before - after) & referred & edited))
+    return content_words(prompt) == referred and wanted <= edited and not stays
 
 
 class Component(Metric):
-    """A verdict: 1 or 0."""
+    """A verdict: 1 or 0. Its card names the ``judge``."""
 
     unit = ""
     bounds = (0.0, 1.0)
     higher_is_better = True
+
+
+class Judge(Protocol):
+    """Who says whether each component was right; made with the configuration, so that a wrong setting is named."""
+
+    def metrics(self, context: Context, scorer: ClipScorer) -> Sequence[Component]:
+        """The verdicts ``language_right``, ``segmenter_right`` and ``editor_right``.
+
+        Args:
+            context: where replies are kept.
+            scorer: on the CLIP of the other metrics, for a judge that compares pictures.
+        """
+        ...
+
+
+class TruthJudge:
+    """The benchmark's own truth."""
+
+    def metrics(self, context: Context, scorer: ClipScorer) -> Sequence[Component]:
+        """See :class:`Judge`."""
+        return [LanguageRight(), SegmenterRight(), EditorRight(scorer)]
+
+
+class ByTruth(Component):
+    """A verdict of the benchmark's truth."""
 
     def applies(self, sample: Sample) -> bool:
         """Only where the truth is known."""
         return sample.truth.mask is not None and sample.truth.edited is not None and sample.truth.referred is not None
 
 
-class LanguageRight(Component):
+class LanguageRight(ByTruth):
     """Did the language processor ask for the right edit?"""
 
     name = "language_right"
@@ -71,7 +102,7 @@ class LanguageRight(Component):
         return Score(float(language_is_right(sample, result.decisions)))
 
 
-class SegmenterRight(Component):
+class SegmenterRight(ByTruth):
     """Is the mask where the edit belongs?"""
 
     name = "segmenter_right"
@@ -86,7 +117,7 @@ class SegmenterRight(Component):
         return Score(float(overlap >= IOU), f"IoU {overlap:.2f}")
 
 
-class EditorRight(Component):
+class EditorRight(ByTruth):
     """Does the edited region look like the true edit rather than like the input?
 
     The squares around the true mask are compared by CLIP's image features, so colours and outlines may differ from the

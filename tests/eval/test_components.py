@@ -128,6 +128,21 @@ def test_language_must_not_name_what_is_removed() -> None:
         assert language_is_right(gone, decisions) is right
 
 
+@pytest.mark.parametrize(
+    ("described", "edited", "right"),
+    [
+        ("photo of two cats on grass", "photo of a cat on grass", True),
+        ("photo of two cats on grass", "photo of two cats on grass", False),
+        ("photo of a cat", "photo of an empty background", True),
+    ],
+)
+def test_language_may_name_the_one_that_stays(described: str, edited: str, right: bool) -> None:
+    truth = Captions("photo of two cats on grass", "photo of a cat on grass")
+    one_of_two = replace(sample("Remove the bigger cat", target=None), captions=truth)
+    decisions = Decisions(segmentation_prompt="bigger cat", captions=Captions(described, edited))
+    assert language_is_right(one_of_two, decisions) is right
+
+
 def test_a_failure_is_wrong_from_its_stage_on() -> None:
     right = Decisions(segmentation_prompt="bigger cat", captions=Captions("photo of a cat", "photo of a lion"))
     failures = (
