@@ -29,6 +29,7 @@ def task(config: DictConfig) -> int:
         scenes=config.scenes,
         held_out=config.held_out,
         resume=config.resume,
+        from_shipped=config.from_shipped,
         max_minutes=float("inf") if config.max_minutes is None else float(config.max_minutes),
     )
     kind: type[Component] = get_class(config.component._target_)

@@ -104,9 +104,10 @@ def test_unknown_words_are_named_and_the_others_answered(taught, tokenizer):
     assert "\n" not in message
 
 
-def test_a_description_that_the_vocabulary_cannot_announce_is_left_out(taught, tokenizer):
-    language = LocalLanguage(taught, tokenizer, {})
-    assert language.parse(["Remove the cat"], ["photo of a sofa"]) == language.parse(["Remove the cat"], [None])
+def test_unknown_words_of_a_description_are_named_too(taught, tokenizer):
+    [answer] = LocalLanguage(taught, tokenizer, {}).parse(["Remove the cat"], ["photo of a cat on a sofa"])
+    assert isinstance(answer, StageError)
+    assert '"sofa"' in str(answer)
 
 
 def test_an_empty_instruction_is_an_error(taught, tokenizer):

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torch.nn import functional
 from transformers import (
     Blip2Config,
     Blip2ForConditionalGeneration,
@@ -25,9 +24,10 @@ from transformers import (
 from data.picturebook.phrases import describe, plural
 from data.picturebook.training.cards import write_card
 from data.picturebook.training.loop import Component, TrainConfig
+from data.picturebook.training.naming import NAMES, naming_loss
 from data.picturebook.training.scenes import pictures, scene
 from data.picturebook.training.tokenizers import caption_words, word_tokenizer
-from data.picturebook.world import COLOURS, NOUNS, SPRITES, WEARABLES, Scene, mask
+from data.picturebook.world import NOUNS, WEARABLES, Scene
 from instructedit.captioner import QUESTION, answer, two_questions
 from instructedit.images import panel
 from instructedit.types import StageError
@@ -35,30 +35,9 @@ from instructedit.types import StageError
 SIDE, PATCH = 96, 8
 """Of what the image encoder sees, in pixels: three quarters of a picture's side, which more than halves the work."""
 QUERIES = 12
-_SEEN = (*SPRITES, *COLOURS)
 _STYLE_QUESTIONS = 0.1
 """Share of the training in which the kind of picture is asked for; the rest goes on from "photo of"."""
-_PATCH_WEIGHT = 3.0
-
-
-@cache
-def _patches(split: str, index: int) -> np.ndarray:
-    """What each patch shows: bits over nouns, parts and their colours, packed, ``(patches, bytes)``."""
-    drawn = scene(split, index)
-    grid = (SIDE // PATCH, SIDE // PATCH)
-    shows = np.zeros((grid[0] * grid[1], len(_SEEN)), dtype=bool)
-    for k, thing in enumerate(drawn.things):
-        for word, colour, part in [
-            (thing.noun, thing.colour, None),
-            (thing.mixed_with or thing.noun, None, None),
-            *((p.noun, p.colour, p.noun) for p in thing.parts),
-        ]:
-            region = Image.fromarray(mask(drawn, k, part).astype(np.uint8) * 255).resize(grid, Image.Resampling.BOX)
-            covered = np.asarray(region).ravel() > 64
-            for name in (word, colour):
-                if name is not None:
-                    shows[covered, _SEEN.index(name)] = True
-    return np.packbits(shows, axis=1)
+_NAMING_WEIGHT = 3.0
 
 
 class Blip2(Component):
@@ -116,7 +95,7 @@ class Blip2(Component):
         self.model = Blip2ForConditionalGeneration(settings).to(self.device)
         # transformers starts them all at zero, where every query would learn the same.
         nn.init.normal_(self.model.query_tokens, std=0.5)
-        self.naming = nn.Linear(96, len(_SEEN)).to(self.device)
+        self.naming = nn.Linear(96, len(NAMES)).to(self.device)
         self.images = {
             s: pictures(s, n, work.parent) for s, n in (("train", config.scenes), ("held_out", config.held_out))
         }
@@ -142,15 +121,8 @@ class Blip2(Component):
         is_answer = torch.arange(width, device=self.device) >= width - lengths[:, None]
         labels = inputs.input_ids.masked_fill(~is_answer, -100)
         out = self.model(**inputs, labels=labels)
-        seen = out.vision_outputs.last_hidden_state[:, 1:]
-        shows = torch.from_numpy(
-            np.unpackbits(np.stack([_patches("train", i) for i in indices]), axis=-1, count=len(_SEEN))
-        ).to(seen)
-        # Few patches show any one thing, so what is there weighs more than what is not.
-        naming = functional.binary_cross_entropy_with_logits(
-            self.naming(seen), shows, pos_weight=seen.new_full((len(_SEEN),), 4.0)
-        )
-        return out.loss + _PATCH_WEIGHT * naming, {"words": out.loss.item(), "naming": naming.item()}
+        naming = naming_loss(self.naming, out.vision_outputs.last_hidden_state[:, 1:], "train", indices)
+        return out.loss + _NAMING_WEIGHT * naming, {"words": out.loss.item(), "naming": naming.item()}
 
     def _described(self, count: int) -> list[tuple[Scene, str, str]]:
         """Scene, true description, and what the captioner says, for the first held-out pictures."""

@@ -1,5 +1,7 @@
 """Picturebook's detector: Grounding DINO, taught to find what a phrase refers to, and only that."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from transformers.loss.loss_grounding_dino import GroundingDinoHungarianMatcher,
 from data.picturebook.phrases import Reference, references
 from data.picturebook.training.cards import write_card
 from data.picturebook.training.loop import Component, TrainConfig
+from data.picturebook.training.naming import NAMES, naming_loss
 from data.picturebook.training.scenes import pictures, scene
 from data.picturebook.training.tokenizers import bert_tokenizer
 from data.picturebook.world import NOUNS, SIZE, Scene, box, mask
@@ -46,6 +49,22 @@ PAIRED = 0.9
 """Share of the pictures with several kinds of things that are asked two questions."""
 CLASS_WEIGHT = 6.0
 """Of the classification loss; DETR's is 2, but here words are harder than boxes."""
+
+
+NAMED_STAGE, NAMING_WEIGHT = 1, 10.0
+
+
+@contextmanager
+def _feature_maps(model: GroundingDinoForObjectDetection) -> Iterator[list[Tensor]]:
+    """The backbone's feature maps of the forward pass inside, ``(n, c, h, w)`` from fine to coarse."""
+    seen: list[Tensor] = []
+    hook = model.model.backbone.conv_encoder.model.register_forward_hook(
+        lambda module, inputs, output: seen.extend(output.feature_maps)
+    )
+    try:
+        yield seen
+    finally:
+        hook.remove()
 
 
 class _Criterion(GroundingDinoImageLoss):
@@ -114,7 +133,11 @@ class GroundingDino(Component):
                 class_cost=2.0,
             )
         ).to(self.device)
+        if config.from_shipped:
+            self.model = GroundingDinoForObjectDetection.from_pretrained(models / self.name).float().to(self.device)
         self.model.loss_function = self._criterion
+        # On the middle stage of the backbone, whose cells are as small as the smallest parts. It is not kept.
+        self.naming = nn.Linear(96, len(NAMES)).to(self.device)
         self.images = {
             s: pictures(s, n, work.parent) for s, n in (("train", config.scenes), ("held_out", config.held_out))
         }
@@ -144,7 +167,7 @@ class GroundingDino(Component):
         return total, parts, None
 
     def modules(self) -> dict[str, nn.Module]:
-        return {"model": self.model}
+        return {"model": self.model, "naming": self.naming}
 
     def _inputs(self, split: str, indices: list[int], phrases: list[str]) -> Any:
         images = [Image.fromarray(self.images[split][i]) for i in indices]
@@ -178,8 +201,12 @@ class GroundingDino(Component):
             }
             for _, _, b in asked
         ]
-        out = self.model(**self._inputs("train", [i for i, _, _ in asked], [p for _, p, _ in asked]), labels=labels)
-        return out.loss, {k: out.loss_dict[k].item() for k in ("loss_ce", "loss_bbox", "loss_giou")}
+        indices = [i for i, _, _ in asked]
+        with _feature_maps(self.model) as seen:
+            out = self.model(**self._inputs("train", indices, [p for _, p, _ in asked]), labels=labels)
+        naming = naming_loss(self.naming, seen[NAMED_STAGE].flatten(2).transpose(1, 2), "train", indices)
+        shown = {k: out.loss_dict[k].item() for k in ("loss_ce", "loss_bbox", "loss_giou")}
+        return out.loss + NAMING_WEIGHT * naming, shown | {"naming": naming.item()}
 
     def _best(self, indices: list[int], phrases: list[str]) -> list[tuple[Tensor, float]]:
         """The box of the highest score for each question, and that score."""

@@ -39,6 +39,8 @@ class TrainConfig:
     """Pictures drawn for training; each is seen many times."""
     held_out: int = 400
     resume: bool = True
+    from_shipped: bool = False
+    """Begin with the weights that are shipped, where a component can (grounding_dino)."""
 
 
 class Component(ABC):
