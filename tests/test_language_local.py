@@ -144,7 +144,7 @@ def test_what_cannot_be_parsed_is_asked_once_more_with_the_error(tokenizer):
 
 def test_a_reply_that_is_cut_is_no_reply(taught, tokenizer):
     # 40 tokens, as in the released code, and fewer: the last caption would lose its end in silence.
-    language = LocalLanguage(taught, tokenizer, {}, max_new_tokens=22)
+    language = LocalLanguage(taught, tokenizer, {}, max_new_tokens=8)
     [answer] = language.parse(["Remove the cat"], [None])
     assert isinstance(answer, StageError)
     assert "cut off" in str(answer)
