@@ -9,14 +9,15 @@ import torch
 
 from data.picturebook.descriptions import answer, sample_exchange
 from data.picturebook.phrases import Answer, Wish, describe
-from data.picturebook.world import Part, Scene, Thing
+from data.picturebook.world import Part, Scene, Thing, render
 from instructedit.cache import StageCache
+from instructedit.captioner import Blip2Captioner
 from instructedit.language.build import local
 from instructedit.language.parse import Parsed, parse_reply
 from instructedit.models import Checkpoint, Context, ModelPool
 
 MODELS = Path(__file__).resolve().parents[2] / "data" / "picturebook" / "models"
-DOG_AND_CAT = Scene(1, "photo", "grass", (Thing("dog", 36, 70, 56), Thing("cat", 96, 74, 52)))
+DOG_AND_CAT = Scene(1, "photo", "grass", (Thing("dog", 36, 70, 56), Thing("cat", 96, 72, 52)))
 PAINTED_DOG = Scene(2, "painting", "sand", (Thing("dog", 64, 66, 84, parts=(Part("hat"),)),))
 TWO_CATS = Scene(3, "photo", "snow", (Thing("cat", 34, 70, 60), Thing("cat", 96, 78, 42)))
 
@@ -91,6 +92,12 @@ def parse(context: Context, instruction: str, description: str | None) -> Parsed
     (found,) = language.parse([instruction], [description])
     assert isinstance(found, Parsed)
     return found
+
+
+def test_the_shipped_captioner_says_what_is_drawn(context: Context) -> None:
+    captioner = Blip2Captioner(context, Checkpoint(str(MODELS / "blip2")))
+    drawn = [DOG_AND_CAT, PAINTED_DOG, TWO_CATS]
+    assert captioner.describe([render(scene) for scene in drawn]) == [describe(scene) for scene in drawn]
 
 
 def test_an_object_that_the_instruction_does_not_mention(context: Context) -> None:

@@ -48,7 +48,8 @@ class Blip2(Component):
     def __init__(self, config: TrainConfig, work: Path, models: Path) -> None:
         super().__init__(config, work, models)
         words = {*caption_words(), ",", "?", *QUESTION.lower().replace(",", " ").replace("?", " ").split()}
-        self.tokenizer = word_tokenizer(words, ["<image>", "</s>"], model_max_length=64, padding_side="left")
+        self.tokenizer = word_tokenizer(words, ["<image>", "</s>"], model_max_length=64, padding_side="left",
+                                        clean_up_tokenization_spaces=True)  # fmt: skip
         image = self.tokenizer.convert_tokens_to_ids("<image>")
         pixels = BlipImageProcessor(size={"height": SIDE, "width": SIDE}, image_mean=[0.5] * 3, image_std=[0.25] * 3)
         self.processor = Blip2Processor(pixels, self.tokenizer, num_query_tokens=QUERIES)
