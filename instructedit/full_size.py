@@ -1,0 +1,122 @@
+"""Photos of any size: a method works on a smaller copy, and its edit comes back in the photo's own size."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import Bool, UInt8
+from PIL import Image, ImageFilter
+
+from instructedit.models import Context
+from instructedit.types import Box, ConfigError, EditRequest, EditResult, Failure, Method
+
+LEAST_SIDE = 64
+"""The least ``max_side``, in pixels: eight latents."""
+MULTIPLE = 8
+"""Of which both sides are: pixels a latent."""
+
+
+class FullSize:
+    """Any method, on pictures no larger than it is made for.
+
+    Args:
+        context: Handed to the method.
+        method: Makes the method from the context.
+        max_side: Longest side, in pixels, of what the method sees; both sides become multiples of 8. None leaves
+            pictures as they are.
+        paste_back: Outside of the mask, the edit takes the photo's own pixels, at full resolution.
+
+    Raises:
+        ConfigError: a parameter is out of range.
+    """
+
+    def __init__(
+        self, context: Context, method: Callable[..., Method], max_side: int | None = None, paste_back: bool = False
+    ) -> None:
+        if max_side is not None and (type(max_side) is not int or max_side < LEAST_SIDE):
+            raise ConfigError(f"max_side={max_side}: accepted are whole numbers from {LEAST_SIDE} on, or null")
+        if not isinstance(paste_back, bool):
+            raise ConfigError(f"paste_back={paste_back}: accepted are true and false")
+        self.method = method(context=context)
+        self.max_side, self.paste_back = max_side, paste_back
+        self.needs_captions = bool(getattr(self.method, "needs_captions", False))
+
+    def edit(self, requests: Sequence[EditRequest]) -> list[EditResult | Failure]:
+        """Edit a batch; masks and boxes, too, come back in each photo's own pixels.
+
+        Raises:
+            ConfigError: ``paste_back`` is asked for, and the method has no masks.
+        """
+        outcomes = self.method.edit([replace(r, image=fitted(r.image, self.max_side)) for r in requests])
+        # Not strict: that the answers are those asked for is checked by whoever asked.
+        return [self._restored(outcome, request.image) for outcome, request in zip(outcomes, requests, strict=False)]
+
+    def _restored(self, outcome: EditResult | Failure, photo: Image.Image) -> EditResult | Failure:
+        width, height = size = fitted_size(photo.size, self.max_side)
+        x, y = photo.width / width, photo.height / height
+        decisions = replace(outcome.decisions, boxes=tuple(_scaled(box, x, y) for box in outcome.decisions.boxes))
+        if isinstance(outcome, Failure):
+            return replace(outcome, decisions=decisions)
+        image, mask = outcome.image, outcome.mask
+        if size != photo.size:
+            image = image.resize(photo.size, Image.Resampling.LANCZOS)
+            mask = None if mask is None else _enlarged(_grey(mask), photo.size) >= 128
+        if self.paste_back:
+            if outcome.mask is None:
+                raise ConfigError("paste_back=true: this method has no mask to paste by; accepted is false")
+            image = pasted(photo, image, outcome.mask)
+        return replace(outcome, image=image, mask=mask, decisions=decisions)
+
+
+def fitted_size(size: tuple[int, int], max_side: int | None) -> tuple[int, int]:
+    """The size (width, height) at which a picture is edited.
+
+    Its longest side is at most ``max_side``, and both sides are the nearest multiples of 8. A picture that is smaller
+    is not enlarged, but to those multiples.
+    """
+    if max_side is None:
+        return size
+    scale = min(1.0, max_side / max(size))
+    width, height = (
+        min(max(round(side * scale / MULTIPLE), 1), max_side // MULTIPLE) * MULTIPLE for side in size
+    )  # fmt: skip
+    return width, height
+
+
+def fitted(image: Image.Image, max_side: int | None) -> Image.Image:
+    """The picture at its :func:`fitted_size`; itself, where it has that size already."""
+    size = fitted_size(image.size, max_side)
+    return image if size == image.size else image.resize(size, Image.Resampling.LANCZOS)
+
+
+def pasted(photo: Image.Image, edited: Image.Image, mask: Bool[np.ndarray, "h w"]) -> Image.Image:
+    """The edit inside of the mask, the photo outside of it, pixel for pixel.
+
+    The edge is soft on the inside only: the mask's outermost pixels count half, and what lies between the pixels of a
+    mask smaller than the photo is interpolated.
+
+    Args:
+        photo: RGB.
+        edited: RGB, of the photo's size.
+        mask: Where the edit belongs, of the size at which it was found.
+
+    Returns:
+        RGB, of the photo's size.
+    """
+    hard = _grey(mask)
+    soft = _enlarged(Image.blend(hard, hard.filter(ImageFilter.MinFilter(3)), 0.5), photo.size)
+    inside = _enlarged(hard, photo.size) >= 128
+    return Image.composite(edited, photo, Image.fromarray(np.where(inside, soft, 0).astype(np.uint8)))
+
+
+def _grey(mask: Bool[np.ndarray, "h w"]) -> Image.Image:
+    return Image.fromarray(np.where(mask, 255, 0).astype(np.uint8))
+
+
+def _enlarged(grey: Image.Image, size: tuple[int, int]) -> UInt8[np.ndarray, "H W"]:
+    # Grey levels between: nearest pixels would leave steps as high as the factor.
+    return np.asarray(grey if grey.size == size else grey.resize(size, Image.Resampling.BILINEAR))
+
+
+def _scaled(box: Box, x: float, y: float) -> Box:
+    return box if x == y == 1 else replace(box, x1=box.x1 * x, y1=box.y1 * y, x2=box.x2 * x, y2=box.y2 * y)
