@@ -1,20 +1,22 @@
-"""Benchmarks: a folder with a manifest and its pictures, read into samples and addressed by their content."""
+"""Benchmarks: samples to edit, read from a folder in one of several formats and addressed by their content."""
 
 import hashlib
-import json
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
-from typing import Any
 
-from instructedit.types import Captions, ConfigError, Sample, Truth
+from instructedit.types import ConfigError, Sample
 
 MANIFEST = "manifest.jsonl"
-_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
-_SAMPLE_KEYS = ("id", "image", "instruction", "variations", "captions", "category", "edit", "truth")
-_CAPTION_KEYS = ("input", "edited")
-_TRUTH_KEYS = ("mask", "edited", "referred", "target")
+READERS = {
+    MANIFEST: "eval.formats.manifest.read",
+    "manifest.csv": "eval.formats.manifest.read",
+    "mapping_file.json": "eval.formats.pie_bench.read",
+    "edit_turns.json": "eval.formats.magicbrush.read",
+    "input_list.json": "eval.formats.tedbench.read",
+}
+"""What reads a folder, by the file that such a folder has: for those who are handed a folder and nothing else."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class Benchmark:
     """Samples to edit, and what they are."""
 
     name: str
-    """Of its folder."""
+    """Of its folder; of the project, where the format is a published benchmark's."""
     revision: str
     """SHA-256, in hex, over the manifest and the content of every file that it names; the whole benchmark's, whatever
     the limit, so that a run over a few samples can be continued over all of them."""
@@ -48,17 +50,24 @@ class Benchmark:
         return replace(self, samples=tuple(worded), variation=variation)
 
 
-def load_benchmark(folder: Path, limit: int | None = None) -> Benchmark:
-    """Read ``manifest.jsonl``, one sample a line, and check all of it before anything is edited.
+Reader = Callable[[Path, Path | None], Benchmark]
+"""Reads the whole of a folder. The second folder is for true masks that were published as something else than pictures
+of black and white: a reader writes them there, named by their content; None leaves them out."""
 
-    A sample's line has ``id``, ``image`` and ``instruction``, and may have ``variations`` (a list), ``captions``
-    (``input`` and ``edited``), ``category``, ``edit`` and ``truth`` (``mask``, ``edited``, ``referred``, ``target``).
-    Paths are relative to the folder. A picture that is missing or damaged is no error here: it fails that one sample
-    when it is read.
+
+def load_benchmark(
+    folder: Path, limit: int | None = None, reader: str | None = None, masks: Path | None = None
+) -> Benchmark:
+    """Read a benchmark, and check all of it before anything is edited.
+
+    A picture that is missing or damaged is no error here: it fails that one sample when it is read.
 
     Args:
-        folder: The benchmark's folder.
+        folder: Where the benchmark lies.
         limit: Take the first so many samples only; None takes all.
+        reader: Dotted path of a :data:`Reader`, in ``eval.formats`` or in any package that can be imported; None goes
+            by the files in the folder (:data:`READERS`).
+        masks: A folder for decoded masks, see :data:`Reader`.
 
     Returns:
         The benchmark.
@@ -68,26 +77,36 @@ def load_benchmark(folder: Path, limit: int | None = None) -> Benchmark:
     """
     if limit is not None and limit < 1:
         raise ConfigError(f"limit={limit}: a whole number of at least 1 is accepted, or null for all samples")
-    manifest = folder / MANIFEST
-    if not manifest.is_file():
-        raise ConfigError(f"{folder}: no {MANIFEST} there; a benchmark is a folder with {MANIFEST} and its pictures")
-    try:
-        data = manifest.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{manifest}: cannot be read ({error.strerror})") from None
-    samples = tuple(_samples(data, manifest))
-    if not samples:
-        raise ConfigError(f"{manifest}: no samples; one JSON object a line is expected")
-    return Benchmark(folder.resolve().name, _revision(data, samples), samples[:limit])
+    found = (path for index, path in READERS.items() if (folder / index).is_file())
+    chosen = reader or next(found, READERS[MANIFEST])
+    whole = _imported(chosen)(folder, masks)
+    if not isinstance(whole, Benchmark):
+        raise ConfigError(
+            f"benchmark.reader={chosen}: it returned {whole!r:.80}; an eval.benchmark.Benchmark is expected"
+        )
+    return replace(whole, samples=whole.samples[:limit])
 
 
-def _revision(manifest: bytes, samples: tuple[Sample, ...]) -> str:
+def revision(manifest: bytes, files: Iterable[Path | None]) -> str:
+    """SHA-256, in hex, over a manifest and the content of files, None left out; that one is missing counts too."""
     total = hashlib.sha256(hashlib.sha256(manifest).digest())
-    for sample in samples:
-        for path in (sample.image, sample.truth.mask, sample.truth.edited):
-            if path is not None:
-                total.update(_content(path))
+    for path in files:
+        if path is not None:
+            total.update(_content(path))
     return total.hexdigest()
+
+
+def _imported(path: str) -> Reader:
+    module, _, name = path.rpartition(".")
+    try:
+        found = getattr(import_module(module), name)
+    # Importing runs other people's code: whatever it raises, the request named it.
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ConfigError(f"benchmark.reader={path}: {reason}; a function's dotted path is expected") from error
+    if not callable(found):
+        raise ConfigError(f"benchmark.reader={path}: not a function; a function's dotted path is expected")
+    return found
 
 
 def _content(path: Path) -> bytes:
@@ -99,135 +118,3 @@ def _content(path: Path) -> bytes:
             return hashlib.file_digest(file, "sha256").digest()
     except OSError:
         return b"unreadable"
-
-
-def _samples(data: bytes, manifest: Path) -> Iterator[Sample]:
-    seen: dict[str, int] = {}
-    # Split by \n alone: str.splitlines would also split at U+2028, which may stand inside a JSON string.
-    for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
-        if not line.strip():
-            continue
-        reader = _Reader(manifest, number)
-        sample = reader.sample(reader.parse(line))
-        # Two ids that differ by case only would be one file on some disks.
-        first = seen.setdefault(sample.id.lower(), number)
-        if first != number:
-            raise reader.error("id", f"{sample.id!r} is taken by line {first}; ids differ, not only by case")
-        yield sample
-
-
-@dataclass(frozen=True)
-class _Reader:
-    """Reads one line, and knows where it stands when something is wrong."""
-
-    manifest: Path
-    number: int
-
-    def error(self, key: str, message: str) -> ConfigError:
-        return ConfigError(f"{self.manifest}: line {self.number}: {key}: {message}")
-
-    def parse(self, line: bytes) -> dict[str, Any]:
-        try:
-            value = json.loads(line.decode(), object_pairs_hook=self._object)
-        except (ValueError, RecursionError) as error:
-            raise self.error("line", f"no JSON object in UTF-8 ({error})") from None
-        if not isinstance(value, dict):
-            raise self.error("line", f"a JSON object is expected, not {_kind(value)}")
-        return value
-
-    def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        value = dict(pairs)
-        if len(value) < len(pairs):
-            twice = next(key for index, (key, _) in enumerate(pairs) if key in dict(pairs[:index]))
-            raise self.error(twice, "stands twice; once is accepted")
-        return value
-
-    def sample(self, line: Mapping[str, Any]) -> Sample:
-        self._known(line, _SAMPLE_KEYS, "")
-        identity = self._text(line, "id")
-        if not _ID.fullmatch(identity):
-            accepted = "1 to 128 letters (A-Z, a-z), digits, dots, - and _, no leading dot: it names files"
-            raise self.error("id", f"{identity!r} is not accepted; {accepted}")
-        truth = self._nested(line, "truth", _TRUTH_KEYS) or {}
-        return Sample(
-            id=identity,
-            image=self._path(self._text(line, "image"), "image"),
-            instruction=self._text(line, "instruction"),
-            variations=self._texts(line, "variations"),
-            captions=self._captions(line),
-            category=self._optional(line, "category") or "",
-            edit=self._optional(line, "edit") or "",
-            truth=Truth(
-                mask=self._optional_path(truth, "mask"),
-                edited=self._optional_path(truth, "edited"),
-                referred=self._optional(truth, "referred", "truth."),
-                target=self._optional(truth, "target", "truth."),
-            ),
-        )
-
-    def _captions(self, line: Mapping[str, Any]) -> Captions | None:
-        captions = self._nested(line, "captions", _CAPTION_KEYS)
-        if captions is None:
-            return None
-        return Captions(self._text(captions, "input", "captions."), self._text(captions, "edited", "captions."))
-
-    def _known(self, line: Mapping[str, Any], accepted: tuple[str, ...], prefix: str) -> None:
-        for key in line:
-            if key not in accepted:
-                raise self.error(prefix + key, f"unknown key; accepted are {', '.join(accepted)}")
-
-    def _nested(self, line: Mapping[str, Any], key: str, accepted: tuple[str, ...]) -> dict[str, Any] | None:
-        value = line.get(key)
-        if value is None:
-            return None
-        if not isinstance(value, dict):
-            raise self.error(key, f"an object with {', '.join(accepted)} is expected, not {_kind(value)}")
-        self._known(value, accepted, f"{key}.")
-        return value
-
-    def _text(self, line: Mapping[str, Any], key: str, prefix: str = "") -> str:
-        if key not in line:
-            raise self.error(prefix + key, "missing; a text is expected")
-        return self._checked(line[key], prefix + key)
-
-    def _optional(self, line: Mapping[str, Any], key: str, prefix: str = "") -> str | None:
-        # Empty counts as absent here: spreadsheets turned into JSON have no other way to say so.
-        return None if line.get(key) in (None, "") else self._checked(line[key], prefix + key)
-
-    def _texts(self, line: Mapping[str, Any], key: str) -> tuple[str, ...]:
-        value = line.get(key)
-        if value is None:
-            return ()
-        if not isinstance(value, list):
-            raise self.error(key, f"a list of texts is expected, not {_kind(value)}")
-        return tuple(self._checked(item, f"{key}[{index}]") for index, item in enumerate(value))
-
-    def _checked(self, value: Any, key: str) -> str:
-        if not isinstance(value, str):
-            raise self.error(key, f"a text is expected, not {_kind(value)}")
-        if not value.strip():
-            raise self.error(key, "empty; a text is expected")
-        try:
-            value.encode()
-        except UnicodeEncodeError:  # half of a surrogate pair, which JSON's \u can write
-            raise self.error(key, "no valid Unicode; a text is expected") from None
-        return value
-
-    def _optional_path(self, truth: Mapping[str, Any], key: str) -> Path | None:
-        value = self._optional(truth, key, "truth.")
-        return None if value is None else self._path(value, f"truth.{key}")
-
-    def _path(self, text: str, key: str) -> Path:
-        folder = self.manifest.parent.resolve()
-        try:
-            path = (folder / text).resolve()
-        except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a zero byte
-            raise self.error(key, f"{text!r} is no path ({error})") from None
-        if Path(text).is_absolute() or not path.is_relative_to(folder) or path == folder:
-            raise self.error(key, f"{text!r} leaves the benchmark's folder; a path inside it is expected")
-        return path
-
-
-def _kind(value: Any) -> str:
-    names = {dict: "an object", list: "a list", str: "a text", bool: "true or false", type(None): "null"}
-    return names.get(type(value), "a number")

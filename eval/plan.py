@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from eval.benchmark import Benchmark, load_benchmark
 from eval.runner import RunPlan
+from instructedit.full_size import FullSize
 from instructedit.models import Checkpoint, Context
 from instructedit.types import ConfigError, Method
 
@@ -27,11 +28,9 @@ def plan(config: DictConfig) -> tuple[RunPlan, Context]:
     _check_integer(config, "variation", 0)
     if config.limit is not None:
         _check_integer(config, "limit", 1)
-    if OmegaConf.is_missing(config.benchmark, "folder"):
-        raise ConfigError("benchmark=folder needs benchmark.folder=<a folder with a manifest.jsonl>")
-    limit = None if config.limit is None else int(config.limit)
-    benchmark = load_benchmark(Path(config.benchmark.folder), limit).worded(int(config.variation))
+    config = full_size(config)
     results = Path(config.results)
+    benchmark = _benchmark(config, results / "cache" / "true_masks").worded(int(config.variation))
     context = Context.create(results / "cache", str(config.device))
     method = instantiate(config.method, _convert_="all")(context=context)
     require_captions(str(config.name), method, benchmark)
@@ -53,6 +52,33 @@ def plan(config: DictConfig) -> tuple[RunPlan, Context]:
         fail_on_error=config.fail_on_error,
     )
     return made, context
+
+
+def full_size(config: DictConfig) -> DictConfig:
+    """The configuration with its method wrapped for photos, where ``max_side`` or ``paste_back`` asks for it.
+
+    The wrapper is a part of the method, and so of the run's address, wherever it works. Elsewhere, as on picturebook,
+    whose pictures are as small as its models, there is none, and nothing changes.
+    """
+    if config.max_side is None and not config.paste_back:
+        return config
+    wrapped = config.copy()
+    wrapped.method = {
+        "_target_": f"{FullSize.__module__}.{FullSize.__qualname__}",
+        "_partial_": True,
+        "method": config.method,
+        "max_side": config.max_side,
+        "paste_back": config.paste_back,
+    }
+    return wrapped
+
+
+def _benchmark(config: DictConfig, masks: Path) -> Benchmark:
+    if OmegaConf.is_missing(config.benchmark, "folder"):
+        expected = "a folder with manifest.jsonl or manifest.csv"
+        raise ConfigError(f"benchmark={config.benchmark.name} needs benchmark.folder=<{expected}>")
+    limit = None if config.limit is None else int(config.limit)
+    return load_benchmark(Path(config.benchmark.folder), limit, config.benchmark.get("reader"), masks)
 
 
 def require_captions(name: str, method: Method, benchmark: Benchmark) -> None:

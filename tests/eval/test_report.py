@@ -558,7 +558,7 @@ def test_the_command_writes_the_page_and_says_where(
         ("embed=maybe", "embed=maybe: accepted are true, false, or null"),
         ("figure_samples=0", "figure_samples=0: accepted are whole numbers from 1 on"),
         ("colour=red", "colour"),
-        ("benchmark=imagenet", "benchmark=imagenet: accepted are folder, picturebook"),
+        ("benchmark=imagenet", "benchmark=imagenet: accepted are folder, magicbrush"),
     ],
 )
 def test_a_wrong_command_is_one_line_and_exit_code_2(

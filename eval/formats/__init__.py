@@ -1,0 +1,1 @@
+"""One file a benchmark format, each with ``read(folder, masks)`` (``eval.benchmark.Reader``)."""

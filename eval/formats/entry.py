@@ -1,0 +1,171 @@
+"""What the formats share: reading one entry of a file defensively, and saying where it stands when it is wrong."""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from instructedit.types import ConfigError, Sample
+
+_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry of a file, such as a line of a manifest."""
+
+    file: Path
+    place: str
+    """Where in the file, such as ``line 3``."""
+    fields: Mapping[str, Any]
+    prefix: str = ""
+    """Of the keys, where the entry is part of another, such as ``truth.``."""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """What a key is called in the file, where that is not its name with the prefix."""
+
+    def error(self, key: str, message: str) -> ConfigError:
+        """One line that names the file, the place and the key."""
+        full = self.prefix + key
+        return ConfigError(f"{self.file}: {self.place}: {self.columns.get(full, full)}: {message}")
+
+    def known(self, accepted: tuple[str, ...]) -> None:
+        """Refuse keys other than these."""
+        for key in self.fields:
+            if key not in accepted:
+                raise self.error(key, f"unknown key; accepted are {', '.join(accepted)}")
+
+    def nested(self, key: str, accepted: tuple[str, ...]) -> "Entry | None":
+        """An object under a key, with no other keys than these; None where there is none."""
+        value = self.fields.get(key)
+        if value is None:
+            return None
+        if not isinstance(value, dict):
+            raise self.error(key, f"an object with {', '.join(accepted)} is expected, not {kind(value)}")
+        inner = replace(self, fields=value, prefix=f"{self.prefix}{key}.")
+        inner.known(accepted)
+        return inner
+
+    def text(self, key: str) -> str:
+        """A text that is there and says something."""
+        if key not in self.fields:
+            raise self.error(key, "missing; a text is expected")
+        return self._checked(self.fields[key], key)
+
+    def optional(self, key: str) -> str | None:
+        """A text or None."""
+        # Empty counts as absent here: spreadsheets turned into JSON have no other way to say so.
+        return None if self.fields.get(key) in (None, "") else self._checked(self.fields[key], key)
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        """A list of texts; empty where there is none."""
+        value = self.fields.get(key)
+        if value is None:
+            return ()
+        if not isinstance(value, list):
+            raise self.error(key, f"a list of texts is expected, not {kind(value)}")
+        return tuple(self._checked(item, f"{key}[{index}]") for index, item in enumerate(value))
+
+    def identity(self, key: str) -> str:
+        """An id, which also names files."""
+        value = self.text(key)
+        if not _ID.fullmatch(value):
+            accepted = "1 to 128 letters (A-Z, a-z), digits, dots, - and _, no leading dot: it names files"
+            raise self.error(key, f"{value!r} is not accepted; {accepted}")
+        return value
+
+    def path(self, key: str, under: str = "") -> Path:
+        """A path inside the file's folder, given relative to it or to its subfolder ``under``."""
+        text = self.text(key)
+        folder = (self.file.parent / under).resolve()
+        try:
+            path = (folder / text).resolve()
+        except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a zero byte
+            raise self.error(key, f"{text!r} is no path ({error})") from None
+        if Path(text).is_absolute() or not path.is_relative_to(folder) or path == folder:
+            raise self.error(key, f"{text!r} leaves the benchmark's folder; a path inside it is expected")
+        return path
+
+    def optional_path(self, key: str) -> Path | None:
+        """A path inside the file's folder, or None."""
+        return None if self.optional(key) is None else self.path(key)
+
+    def _checked(self, value: Any, key: str) -> str:
+        if not isinstance(value, str):
+            raise self.error(key, f"a text is expected, not {kind(value)}")
+        if not value.strip():
+            raise self.error(key, "empty; a text is expected")
+        try:
+            value.encode()
+        except UnicodeEncodeError:  # half of a surrogate pair, which JSON's \u can write
+            raise self.error(key, "no valid Unicode; a text is expected") from None
+        return value
+
+
+def distinct(samples: Iterable[tuple[Entry, Sample]]) -> Iterator[Sample]:
+    """The samples, each with an id of its own.
+
+    Raises:
+        ConfigError: names the entries that share one.
+    """
+    seen: dict[str, str] = {}
+    for entry, sample in samples:
+        # Two ids that differ by case only would be one file on some disks.
+        first = seen.setdefault(sample.id.lower(), entry.place)
+        if first != entry.place:
+            raise entry.error("id", f"{sample.id!r} is taken by {first}; ids differ, not only by case")
+        yield sample
+
+
+def as_id(text: str) -> str:
+    """A text as an id: what file names may not hold becomes ``_``, what is too long is cut."""
+    return re.sub(r"^\.|[^A-Za-z0-9._-]", "_", text)[:128]
+
+
+def read_bytes(file: Path, expected: str) -> bytes:
+    """The content of a benchmark's file.
+
+    Args:
+        file: In the benchmark's folder.
+        expected: What such a folder is and where it comes from.
+
+    Raises:
+        ConfigError: it is not there or cannot be read.
+    """
+    if not file.is_file():
+        raise ConfigError(f"{file.parent}: no {file.name} there; {expected}")
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read ({error.strerror})") from None
+
+
+def read_json(file: Path, expected: str) -> tuple[bytes, Any]:
+    """A published file that is one JSON value, as its bytes and parsed.
+
+    Raises:
+        ConfigError: as :func:`read_bytes`, and where it is no JSON.
+    """
+    data = read_bytes(file, expected)
+    try:
+        return data, json.loads(data.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{file}: no JSON in UTF-8 ({error})") from None
+
+
+def entry_of(file: Path, place: str, value: Any) -> Entry:
+    """An entry of a published file, which may hold more keys than are read.
+
+    Raises:
+        ConfigError: it is no object.
+    """
+    if not isinstance(value, dict):
+        raise ConfigError(f"{file}: {place}: an object is expected, not {kind(value)}")
+    return Entry(file, place, value)
+
+
+def kind(value: Any) -> str:
+    """What JSON calls a value, for messages."""
+    names = {dict: "an object", list: "a list", str: "a text", bool: "true or false", type(None): "null"}
+    return names.get(type(value), "a number")
