@@ -140,12 +140,12 @@ def _outcomes(plan: RunPlan, batch: list[Sample]) -> Iterator[tuple[Sample, Edit
             yield sample, Failure(sample.id, error.stage, type(error).__name__, str(error))
         else:
             requests.append(EditRequest(sample.id, image, sample.instruction, sample.captions, plan.seed))
-    for outcome in _guarded(plan.method, requests):
+    for outcome in guarded(plan.method, requests):
         yield samples[outcome.id], outcome
 
 
-def _guarded(method: Method, requests: list[EditRequest]) -> list[EditResult | Failure]:
-    """A batch; should the method raise after all, one by one, so that a bad sample takes no neighbour with it."""
+def guarded(method: Method, requests: list[EditRequest]) -> list[EditResult | Failure]:
+    """Edit a batch; should the method raise after all, one by one, so that a bad sample takes no neighbour with it."""
     if not requests:
         return []
     try:
@@ -157,7 +157,7 @@ def _guarded(method: Method, requests: list[EditRequest]) -> list[EditResult | F
         raise
     except Exception as error:
         if len(requests) > 1:
-            return [outcome for request in requests for outcome in _guarded(method, [request])]
+            return [outcome for request in requests for outcome in guarded(method, [request])]
         if not isinstance(error, StageError):
             log.exception("sample %s", requests[0].id)
         message = str(error).strip().splitlines()[0] if str(error).strip() else "no message"

@@ -1,6 +1,7 @@
-"""Edit one picture, and show how.
+"""Edit one picture, or each in a folder, and show how.
 
 python -m scripts.edit image=cat.png instruction="Change the cat to a lion"
+python -m scripts.edit image=photos instruction="Change the cat to a lion" paste_back=true
 """
 
 import json
@@ -11,43 +12,82 @@ from pathlib import Path
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from PIL import Image
 
+from eval.plan import full_size
+from eval.runner import guarded
 from instructedit.files import write_aside
-from instructedit.images import load_image, overlay, panel, save_png
+from instructedit.images import FORMATS, load_image, overlay, panel, save_png
 from instructedit.models import Context
-from instructedit.types import Captions, ConfigError, EditRequest, EditResult
+from instructedit.types import Captions, ConfigError, EditRequest, EditResult, Failure, Method, StageError
 from scripts.app import OK, SOME_FAILED, launch
 
 
 def task(config: DictConfig) -> int:
-    """Write the edited image, the mask over the input, a panel and a trace of every decision."""
+    """Edit what ``image`` names; a picture that fails leaves the others alone."""
     for key in ("image", "instruction"):
         if OmegaConf.is_missing(config, key):
             raise ConfigError(f"{key}=... is needed, as in image=cat.png instruction='\"Change the cat to a lion\"'")
     path, instruction = Path(str(config.image)), str(config.instruction)
+    paths = pictures(path) if path.is_dir() else [path]
     context = Context.create(Path(config.results) / "cache", str(config.device))
-    method = instantiate(config.method, _convert_="all")(context=context)
+    method = instantiate(full_size(config).method, _convert_="all")(context=context)
     given = [config.captions.input, config.captions.edited]
     if not all(given) and (any(given) or getattr(method, "needs_captions", False)):
         raise ConfigError(f"method={config.name} takes captions.input=... and captions.edited=..., both")
     captions = Captions(*map(str, given)) if all(given) else None
-    image = load_image(path)
-    (outcome,) = method.edit([EditRequest(path.stem, image, instruction, captions, int(config.seed))])
     slug = re.sub(r"[^a-z0-9]+", "_", f"{config.name} {path.stem} {instruction}".lower()).strip("_")[:80]
-    folder = Path(config.out or Path(config.results) / "edits" / slug)
-    trace = {"image": str(path), "instruction": instruction, "method": str(config.label)} | _trace(outcome)
+    into = Path(config.out or Path(config.results) / "edits" / slug)
+    if not path.is_dir():
+        image = load_image(path)
+        request = EditRequest(path.stem, image, instruction, captions, int(config.seed))
+        return edit(method, request, path, str(config.label), into)
+    codes = []
+    for picture in paths:
+        print(f"{picture}:")
+        try:
+            request = EditRequest(picture.stem, load_image(picture), instruction, captions, int(config.seed))
+        except StageError as error:
+            print(f"error: {error.stage}: {error}", file=sys.stderr)
+            codes.append(SOME_FAILED)
+        else:
+            codes.append(edit(method, request, picture, str(config.label), into / picture.name))
+    print(f"{codes.count(OK)} of {len(codes)} pictures edited, in {into}")
+    return max(codes)
+
+
+def pictures(folder: Path) -> list[Path]:
+    """The pictures in a folder by their endings, in order; what else is there is said.
+
+    Raises:
+        ConfigError: there are none.
+    """
+    endings = {ending for ending, name in Image.registered_extensions().items() if name in FORMATS}
+    files = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
+    found = [p for p in files if p.suffix.lower() in endings]
+    if not found:
+        raise ConfigError(f"image={folder}: no pictures in it; accepted are {', '.join(FORMATS)}")
+    if len(found) < len(files):
+        print(f"{folder}: left out, no pictures by their endings: {', '.join(p.name for p in files if p not in found)}")
+    return found
+
+
+def edit(method: Method, request: EditRequest, path: Path, label: str, folder: Path) -> int:
+    """Write the edited image, the mask over the input, a panel and a trace of every decision; returns the exit code."""
+    (outcome,) = guarded(method, [request])
+    trace = {"image": str(path), "instruction": request.instruction, "method": label} | _trace(outcome)
     with write_aside(folder / "trace.json") as file:
         file.write(json.dumps(trace, indent=2).encode() + b"\n")
     if not isinstance(outcome, EditResult):
         print(f"error: {outcome.stage}: {outcome.message}", file=sys.stderr)
         return SOME_FAILED
-    shown = [(image, "input")]
+    shown = [(request.image, "input")]
     if outcome.mask is not None:
-        masked = overlay(image, outcome.mask)
+        masked = overlay(request.image, outcome.mask)
         save_png(masked, folder / "mask.png")
         shown.append((masked, str(outcome.decisions.segmentation_prompt or "mask")))
     save_png(outcome.image, folder / "edited.png")
-    shown.append((outcome.image, instruction))
+    shown.append((outcome.image, request.instruction))
     save_png(panel([i for i, _ in shown], [t for _, t in shown]), folder / "panel.png")
     decisions = outcome.decisions
     if decisions.captions:
@@ -62,9 +102,8 @@ def task(config: DictConfig) -> int:
     return OK
 
 
-def _trace(outcome: object) -> dict[str, object]:
-    found = asdict(outcome)  # type: ignore[call-overload]
-    return {k: v for k, v in found.items() if k not in ("id", "image", "mask")}
+def _trace(outcome: EditResult | Failure) -> dict[str, object]:
+    return {k: v for k, v in asdict(outcome).items() if k not in ("id", "image", "mask")}
 
 
 if __name__ == "__main__":

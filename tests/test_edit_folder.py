@@ -1,0 +1,77 @@
+"""scripts.edit on a folder of photos: each on its own, whatever the others are."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+from PIL import Image
+
+from scripts import edit as script
+
+ROOT = Path(__file__).resolve().parents[1]
+PICTURE = ROOT / "data/picturebook/benchmark/images/same_01_bigger_cat_to_lion.png"
+INSTRUCTION = "instruction='Change the bigger cat to a lion'"
+ORIENTATION = 0x0112
+
+
+def edit(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.chdir(ROOT)
+    GlobalHydra.instance().clear()
+    monkeypatch.setattr(sys, "argv", ["edit", *arguments])
+    return script.launch(script.task, "edit")
+
+
+def test_a_folder_is_edited_whatever_one_picture_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    photos = tmp_path / "photos"
+    (photos / "folder.png").mkdir(parents=True)
+    with Image.open(PICTURE) as image:
+        upright = image.convert("RGB").resize((600, 600), Image.Resampling.BICUBIC)
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6  # shown turned by 90 degrees clockwise
+    upright.rotate(90).save(photos / "turned.jpg", exif=exif, quality=95)
+    upright.convert("RGBA").save(photos / "with alpha.png")
+    (photos / "broken.jpg").write_bytes(b"no picture")
+    (photos / "notes.txt").write_text("no picture by its ending")
+    out = tmp_path / "out"
+    code = edit(monkeypatch, f"image={photos}", INSTRUCTION, "paste_back=true", f"out={out}", f"results={tmp_path}")
+    said = capsys.readouterr()
+    assert code == 1
+    assert "broken.jpg: not a picture" in said.err
+    assert "left out, no pictures by their endings: notes.txt" in said.out
+    assert "2 of 3 pictures edited" in said.out
+    assert {p.name for p in out.iterdir()} == {"turned.jpg", "with alpha.png"}
+    edited, mask = (Image.open(out / "with alpha.png" / name) for name in ("edited.png", "mask.png"))
+    assert edited.size == mask.size == (600, 600)
+    changed = (np.asarray(edited) != np.asarray(upright)).any(axis=2)
+    covered = (np.asarray(mask) != np.asarray(upright)).any(axis=2)
+    assert changed.any()
+    assert not (changed & ~covered).any()  # the rest is the photo's, pixel for pixel
+    traces = [json.loads((out / name / "trace.json").read_text()) for name in ("turned.jpg", "with alpha.png")]
+    assert all(t["decisions"]["segmentation_prompt"] == "bigger cat" for t in traces)
+    # Turned upright, both show the same: so does what is found, but for JPEG's losses.
+    boxes = [t["decisions"]["boxes"][0] for t in traces]
+    assert boxes[0]["x1"] == pytest.approx(boxes[1]["x1"], abs=12)
+    assert boxes[0]["y2"] == pytest.approx(boxes[1]["y2"], abs=12)
+
+
+def test_a_folder_without_pictures_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "notes.txt").touch()
+    (tmp_path / ".hidden.png").touch()
+    assert edit(monkeypatch, f"image={tmp_path}", INSTRUCTION, f"results={tmp_path}") == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert f"image={tmp_path}: no pictures in it; accepted are PNG, JPEG" in line
+
+
+def test_a_method_without_masks_cannot_paste_back(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    arguments = ("method=instruct_pix2pix", f"image={PICTURE}", INSTRUCTION, "paste_back=true", f"results={tmp_path}")
+    assert edit(monkeypatch, *arguments) == 2
+    assert "paste_back=true: this method has no mask" in capsys.readouterr().err
