@@ -1,11 +1,17 @@
 """Seeded tiny instances of the real classes, saved as a Stable Diffusion folder."""
 
+import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from PIL import Image
+from safetensors.torch import save_file
+from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, TwoWayTransformer
+from segment_anything.modeling import Sam as OriginalSamModel
+from torch import nn
 from transformers import (
     BertConfig,
     Blip2Config,
@@ -20,7 +26,17 @@ from transformers import (
     GroundingDinoForObjectDetection,
     GroundingDinoImageProcessor,
     GroundingDinoProcessor,
+    MMGroundingDinoConfig,
+    MMGroundingDinoForObjectDetection,
     OPTConfig,
+    Sam2Config,
+    Sam2HieraDetConfig,
+    Sam2ImageProcessor,
+    Sam2MaskDecoderConfig,
+    Sam2Model,
+    Sam2Processor,
+    Sam2PromptEncoderConfig,
+    Sam2VisionConfig,
     SamConfig,
     SamImageProcessor,
     SamMaskDecoderConfig,
@@ -101,12 +117,13 @@ def save_diffusion(folder: Path, in_channels: int = 4) -> Path:
     return folder
 
 
-def save_grounding_dino(folder: Path) -> Path:
-    """A detector of random weights and its processor; returns the folder."""
+def save_grounding_dino(folder: Path, newer: bool = False) -> Path:
+    """A detector of random weights and its processor; returns the folder. ``newer``: MM Grounding DINO."""
     torch.manual_seed(4)
     tokenizer = bert_tokenizer()
-    model = GroundingDinoForObjectDetection(
-        GroundingDinoConfig(
+    configure = MMGroundingDinoConfig if newer else GroundingDinoConfig
+    model = (MMGroundingDinoForObjectDetection if newer else GroundingDinoForObjectDetection)(
+        configure(
             backbone_config=SwinConfig(
                 image_size=64, patch_size=8, embed_dim=16, depths=[1, 1], num_heads=[2, 2], window_size=4,
                 out_features=["stage1", "stage2"],
@@ -191,6 +208,105 @@ def save_blip2(folder: Path, encoder_decoder: bool = False) -> Path:
     torch.nn.init.normal_(model.query_tokens)
     model.save_pretrained(folder)
     Blip2Processor(BlipImageProcessor(size={"height": 32, "width": 32}), tokenizer, 4).save_pretrained(folder)
+    return folder
+
+
+def save_sam2(folder: Path) -> Path:
+    """A SAM 2 of random weights and its processor; returns the folder."""
+    torch.manual_seed(9)
+    backbone = Sam2HieraDetConfig(
+        hidden_size=8, num_attention_heads=1, image_size=[64, 64], blocks_per_stage=[1, 1, 2, 1],
+        embed_dim_per_stage=[8, 16, 32, 64], num_attention_heads_per_stage=[1, 1, 2, 2],
+        window_size_per_stage=[4, 2, 2, 2], global_attention_blocks=[3],
+        window_positional_embedding_background_size=[4, 4],
+    )  # fmt: skip
+    vision = Sam2VisionConfig(
+        backbone_config=backbone, backbone_channel_list=[64, 32, 16, 8], fpn_hidden_size=16,
+        backbone_feature_sizes=[[16, 16], [8, 8], [4, 4]],
+    )  # fmt: skip
+    prompt = Sam2PromptEncoderConfig(hidden_size=16, image_size=64, patch_size=16, mask_input_channels=4)
+    decoder = Sam2MaskDecoderConfig(
+        hidden_size=16, mlp_dim=32, num_hidden_layers=1, num_attention_heads=2, iou_head_hidden_dim=16
+    )
+    model = Sam2Model(Sam2Config(vision_config=vision, prompt_encoder_config=prompt, mask_decoder_config=decoder))
+    shake(model, 9, 0.2)
+    model.save_pretrained(folder)
+    size = {"height": 64, "width": 64}
+    Sam2Processor(Sam2ImageProcessor(size=size, mask_size={"height": 16, "width": 16})).save_pretrained(folder)
+    return folder
+
+
+ORIGINAL_DINO = {
+    "modelname": "groundingdino", "backbone": "swin_T_224_1k", "position_embedding": "sine", "pe_temperatureH": 20,
+    "pe_temperatureW": 20, "return_interm_indices": [1, 2, 3], "backbone_freeze_keywords": None, "enc_layers": 1,
+    "dec_layers": 2, "pre_norm": False, "dim_feedforward": 64, "hidden_dim": 256, "dropout": 0.0, "nheads": 8,
+    "num_queries": 6, "query_dim": 4, "num_patterns": 0, "num_feature_levels": 4, "enc_n_points": 4, "dec_n_points": 4,
+    "two_stage_type": "standard", "two_stage_bbox_embed_share": False, "two_stage_class_embed_share": False,
+    "transformer_activation": "relu", "dec_pred_bbox_embed_share": True, "dn_box_noise_scale": 1.0,
+    "dn_label_noise_ratio": 0.5, "embed_init_tgt": True, "dn_labelbook_size": 2000, "max_text_len": 256,
+    "text_encoder_type": "bert-base-uncased", "use_text_enhancer": True, "use_fusion_layer": True,
+    "use_checkpoint": True, "use_transformer_ckpt": True, "use_text_cross_attention": True, "text_dropout": 0.0,
+    "fusion_dropout": 0.0, "fusion_droppath": 0.1, "sub_sentence_present": True,
+}  # fmt: skip
+"""Settings of groundingdino-py's GroundingDINO_SwinT_OGC.py, fewer and narrower layers; its Swin comes in set sizes."""
+
+
+def shake(model: nn.Module, seed: int, amount: float = 0.05) -> None:
+    """Move every parameter, so that none is left at a beginning of zeros or ones that hides a mistake."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=amount)
+
+
+def save_grounding_dino_original(folder: Path) -> Path:
+    """A detector of groundingdino-py of random weights, its settings and BERT's tokenizer; returns the folder."""
+    from groundingdino.models import build_model
+    from groundingdino.util.slconfig import SLConfig
+
+    from instructedit.segmenter.original import mended
+
+    torch.manual_seed(6)
+    tokenizer = bert_tokenizer()
+    tokenizer.save_pretrained(folder / "text_encoder")
+    BertConfig(
+        vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
+        max_position_embeddings=64,
+    ).save_pretrained(folder / "text_encoder")  # fmt: skip
+    with mended():
+        model = build_model(SLConfig(ORIGINAL_DINO | {"text_encoder_type": str(folder / "text_encoder")}))
+    shake(model, 6)
+    with torch.no_grad():  # else each score would be 0 or 1
+        model.transformer.decoder.norm.weight.mul_(0.1)
+        model.transformer.decoder.norm.bias.mul_(0.1)
+    (folder / "config.json").write_text(json.dumps(ORIGINAL_DINO))
+    save_file({name: value.clone() for name, value in model.state_dict().items()}, folder / "model.safetensors")
+    return folder
+
+
+def original_sam() -> OriginalSamModel:
+    """Of segment-anything's parts, which its registry puts together in set sizes only."""
+    return OriginalSamModel(
+        ImageEncoderViT(
+            img_size=128, patch_size=16, embed_dim=16, depth=2, num_heads=2, out_chans=16, qkv_bias=True,
+            norm_layer=partial(nn.LayerNorm, eps=1e-6), use_rel_pos=True, window_size=4, global_attn_indexes=(1,),
+        ),
+        PromptEncoder(embed_dim=16, image_embedding_size=(8, 8), input_image_size=(128, 128), mask_in_chans=4),
+        MaskDecoder(
+            transformer_dim=16, iou_head_hidden_dim=16,
+            transformer=TwoWayTransformer(depth=2, embedding_dim=16, num_heads=2, mlp_dim=32),
+        ),
+    )  # fmt: skip
+
+
+def save_sam_original(folder: Path) -> Path:
+    """A Sam of segment-anything of random weights, of the type ``tiny``; returns the folder."""
+    torch.manual_seed(8)
+    model = original_sam()
+    shake(model, 8, 0.2)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text('{"model_type": "tiny"}')
+    save_file(model.state_dict(), folder / "model.safetensors")
     return folder
 
 
