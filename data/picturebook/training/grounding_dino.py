@@ -260,5 +260,8 @@ class GroundingDino(Component):
         self.model.half().save_pretrained(folder)
         self.model.float()
         self.processor.save_pretrained(folder)
-        text = "GroundingDinoForObjectDetection with a small Swin and a small BERT; finds what a phrase refers to."
+        text = (
+            "GroundingDinoForObjectDetection with a small Swin and a small BERT; finds what a phrase refers to. The Swin "
+            "also learnt to name what each cell shows."
+        )
         write_card(folder, "Picturebook Grounding DINO", text, scores)
