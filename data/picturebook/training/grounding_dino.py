@@ -261,7 +261,7 @@ class GroundingDino(Component):
         self.model.float()
         self.processor.save_pretrained(folder)
         text = (
-            "GroundingDinoForObjectDetection with a small Swin and a small BERT; finds what a phrase refers to. The Swin "
-            "also learnt to name what each cell shows."
+            "GroundingDinoForObjectDetection with a small Swin and a small BERT; finds what a phrase refers to. The "
+            "Swin also learnt to name what each cell shows."
         )
         write_card(folder, "Picturebook Grounding DINO", text, scores)
