@@ -19,7 +19,8 @@ def render_components(console: Console, verdicts: pd.DataFrame) -> None:
     if not len(verdicts):
         return
     edits, images = len(verdicts), verdicts["case"].nunique()
-    console.print(Text(f"Component accuracy over {edits} edits of {images} images, judged by the truth", style="bold"))
+    by = " and ".join(verdicts["judge"].unique())
+    console.print(Text(f"Component accuracy over {edits} edits of {images} images, judged by {by}", style="bold"))
     tables = {given: conditional(verdicts, given).set_index(["condition", "component"]) for given in (True, False)}
     overall = rates(verdicts)
     built = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0))

@@ -1,12 +1,14 @@
 """Component accuracy (paper §5, Fig. 10): how often each component is right, and how one's failure reaches the others.
 
 The verdicts are a frame with a row a case and the columns ``case`` (what shares an image, for the intervals),
-``language``, ``segmenter`` and ``editor``: True, False, or null where nobody judged.
+``language``, ``segmenter`` and ``editor``: True, False, or null where nobody judged; and ``judge``, who did, as a
+sentence goes on after "judged by".
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pandas as pd
 
@@ -14,10 +16,15 @@ from eval.benchmark import Benchmark
 from eval.metrics.base import MetricUndefined
 from eval.metrics.component import EditorRight, LanguageRight, SegmenterRight, language_is_right
 from eval.stats import Interval, mean_interval
-from instructedit.types import ConfigError, Failure, Sample
+from instructedit.types import ConfigError, Failure, Record, Sample
 
 METRICS = (LanguageRight.name, SegmenterRight.name, EditorRight.name)
 COMPONENTS = ("language", "segmenter", "editor")
+VERDICTS = ("run_id", "label", "case", "edit", *COMPONENTS, "judge")
+TRUTH = "the truth"
+"""A judge: what the benchmark knows."""
+VLM = "the vision-language model"
+"""A judge, followed by its name."""
 _WORDS = {
     "true": True, "1": True, "1.0": True, "yes": True, "right": True, "correct": True,
     "false": False, "0": False, "0.0": False, "no": False, "wrong": False, "incorrect": False,
@@ -79,16 +86,29 @@ class Judged(Protocol):
         """Samples without an edit."""
         ...
 
+    @property
+    def cards(self) -> Mapping[str, Mapping[str, Any]]:
+        """What the metrics' card ids stand for."""
+        ...
+
+
+class Kept(Judged, Protocol):
+    """A run read from disk."""
+
+    @property
+    def records(self) -> Mapping[str, Record]:
+        """By sample, edited or not."""
+        ...
+
 
 def verdicts(runs: Sequence[Judged], benchmarks: Sequence[Benchmark]) -> pd.DataFrame:
-    """Verdicts of runs whose metrics are those of :mod:`eval.metrics.component`.
+    """Verdicts of runs whose metrics are those of :mod:`eval.metrics.component`, whoever judged.
 
     A sample that failed was not edited, so its editor is wrong; so is the component at which it failed, and those after
-    it. What came before is judged by what it decided.
+    it. What came before is judged by the truth, where that is the judge: the others see edits only.
 
     Returns:
-        ``run_id, label, case, edit`` (of the paper's four kinds) and a column a component; no rows where the runs have
-        no such metrics.
+        Columns ``VERDICTS``, ``edit`` being one of the paper's four kinds; no rows where the runs have no such metrics.
     """
     samples = {s.id: s for benchmark in benchmarks for s in benchmark.samples}
     rows = []
@@ -96,27 +116,84 @@ def verdicts(runs: Sequence[Judged], benchmarks: Sequence[Benchmark]) -> pd.Data
         own = run.metrics[run.metrics["metric"].isin(METRICS)]
         if not len(own):
             continue
+        judge = " and ".join(dict.fromkeys(_judge(run.cards.get(str(card), {})) for card in own["card_id"]))
         wide = own.pivot(index="sample_id", columns="metric", values="value")
         found = {str(k): [_bool(v.get(m)) for m in METRICS] for k, v in wide.to_dict("index").items()}
-        found |= {f.id: _failed(f, samples[f.id]) for f in run.failures if f.id in samples}
-        rows += [(run.run_id, run.label, k, samples[k].edit, *values) for k, values in found.items()]
-    table = pd.DataFrame(rows, columns=["run_id", "label", "case", "edit", *COMPONENTS])
-    return table.astype(dict.fromkeys(COMPONENTS, "boolean"))
+        for failure in run.failures:
+            if failure.id in samples:
+                language = _by_truth(samples[failure.id], failure) if judge == TRUTH else None
+                found[failure.id] = _failed(failure, language)
+        rows += [(run.run_id, run.label, k, samples[k].edit, *values, judge) for k, values in found.items()]
+    return _table(rows)
+
+
+def _judge(card: Mapping[str, Any]) -> str:
+    if card.get("judge") == "vlm":
+        return f"{VLM} {card['model']}"
+    return TRUTH if card.get("judge") == "truth" else str(card.get("judge", "someone whose card was not stored"))
+
+
+def _table(rows: Sequence[tuple[object, ...]]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=list(VERDICTS)).astype(dict.fromkeys(COMPONENTS, "boolean"))
 
 
 def _bool(value: object) -> bool | None:
     return None if pd.isna(value) else bool(value)
 
 
-def _failed(failure: Failure, sample: Sample) -> list[bool | None]:
+def _by_truth(sample: Sample, failure: Failure) -> bool | None:
+    try:
+        return language_is_right(sample, failure.decisions)
+    except MetricUndefined:
+        return None
+
+
+def _failed(failure: Failure, language: bool | None) -> list[bool | None]:
+    """Verdicts on a failure, given one on its language processor."""
     if failure.stage not in ("segmenter", "editor"):
         return [False, False, False]
-    try:
-        language: bool | None = language_is_right(sample, failure.decisions)
-    except MetricUndefined:
-        language = None
     # Where the editor gave up there was a mask, which the failure does not keep.
     return [language, False if failure.stage == "segmenter" else None, False]
+
+
+@dataclass(frozen=True)
+class Labels:
+    """People's verdicts."""
+
+    name: str
+    """Of the file."""
+    table: pd.DataFrame
+    """From :func:`read_labels`."""
+
+    @property
+    def judge(self) -> str:
+        """As a sentence goes on after "judged by"."""
+        return f"people: {self.name}"
+
+
+def labelled(runs: Sequence[Kept], benchmarks: Sequence[Benchmark], labels: Labels) -> pd.DataFrame:
+    """People's verdicts on runs, in place of :func:`verdicts`: of what they labelled and of nothing else.
+
+    A label with a run_id counts for that run, before one without, which counts for every run. On a sample that failed
+    people may judge what came before the failure; from there on all is wrong, whatever the label says.
+
+    Returns:
+        As :func:`verdicts`.
+    """
+    kinds = {s.id: s.edit for benchmark in benchmarks for s in benchmark.samples}
+    said: dict[tuple[str, str], tuple[str, list[bool | None]]] = {}
+    for line in labels.table.to_dict("records"):
+        own = "" if pd.isna(line.get("run_id")) else str(line["run_id"])
+        said[own, line["id"]] = str(line["case"]), [_bool(line[c]) for c in COMPONENTS]
+    rows = []
+    for run in runs:
+        failures = {f.id: f for f in run.failures}
+        for k in run.records:
+            if (found := said.get((run.run_id, k)) or said.get(("", k))) and k in kinds:
+                case, values = found
+                values = _failed(failures[k], values[0]) if k in failures else values
+                rows.append((run.run_id, run.label, case, kinds[k], *values, labels.judge))
+    return _table(rows)
 
 
 def sensitivity(verdicts: pd.DataFrame, group: Sequence[str]) -> Interval | None:
@@ -155,13 +232,14 @@ def read_labels(path: Path) -> pd.DataFrame:
         raise ConfigError(f"{path}: cannot be read as a table of labels ({str(error).splitlines()[0]})") from None
     if missing := [name for name in ("id", *COMPONENTS) if name not in table.columns]:
         raise ConfigError(f"{path}: lacks the columns {', '.join(missing)}; needed are id, {', '.join(COMPONENTS)}")
+    table["id"] = table["id"].astype(str)  # a Parquet table may hold numbers
     for component in COMPONENTS:
         table[component] = [_verdict(value, path, row, component) for row, value in enumerate(table[component], 2)]
         table[component] = table[component].astype("boolean")
     keys = ["id", "run_id"] if "run_id" in table else ["id"]
     if len(twice := table[table.duplicated(keys)]):
         raise ConfigError(f"{path}: sample {twice['id'].iloc[0]} is labelled more than once")
-    return table if "case" in table else table.assign(case=table["id"])
+    return table.assign(case=table["case"].fillna(table["id"]) if "case" in table else table["id"])
 
 
 def _verdict(value: object, path: Path, row: int, column: str) -> bool | None:

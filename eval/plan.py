@@ -28,7 +28,7 @@ def plan(config: DictConfig) -> tuple[RunPlan, Context]:
     _check_integer(config, "variation", 0)
     if config.limit is not None:
         _check_integer(config, "limit", 1)
-    config = full_size(config)
+    config = wrapped(config)
     results = Path(config.results)
     benchmark = _benchmark(config, results / "cache" / "true_masks").worded(int(config.variation))
     context = Context.create(results / "cache", str(config.device))
@@ -52,6 +52,41 @@ def plan(config: DictConfig) -> tuple[RunPlan, Context]:
         fail_on_error=config.fail_on_error,
     )
     return made, context
+
+
+def wrapped(config: DictConfig) -> DictConfig:
+    """The configuration with its method inside what ``ratio=auto`` and photos ask for, if anything."""
+    return full_size(best_ratio(config))
+
+
+def best_ratio(config: DictConfig) -> DictConfig:
+    """The configuration with its method at each ratio of ``auto.ratios``, one edit of which is kept, if ``ratio=auto``.
+
+    Raises:
+        ConfigError: ``auto`` asks for no ratio, or the models preset has no metrics to choose by.
+    """
+    if config.ratio != "auto":
+        return config
+    tries = []
+    for ratio in config.auto.ratios:
+        tried = config.copy()
+        tried.ratio = ratio
+        tries.append(OmegaConf.to_container(tried.method, resolve=True))
+    if not tries:
+        raise ConfigError("auto.ratios=[]: at least one ratio is needed, as [0.3,0.5,0.7,0.9]")
+    chosen = config.copy()
+    if all(t == tries[0] for t in tries) and len(tries) > 1:
+        chosen.method = tries[0]  # which has no ratio
+        return chosen
+    chosen.method = {
+        "_target_": "eval.auto.best_of",  # by name: its networks' modules take a second to import
+        "_partial_": True,
+        "ratios": list(config.auto.ratios),
+        "methods": tries,
+        "weight": config.auto.weight,
+        **{name: config.models[name] for name in ("brisque", "lpips", "lpips_calibration", "clip")},
+    }
+    return chosen
 
 
 def full_size(config: DictConfig) -> DictConfig:

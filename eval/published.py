@@ -14,3 +14,5 @@ EDITOR_RIGHT_WHEN_SEGMENTER_WRONG = 35.0
 """Percent (§5)."""
 RATIO_SENSITIVE = 74.6
 """Percent of the right edits that fail under another encoding ratio (§5)."""
+DESCRIPTION_HELPS_ADDITIONS = 62.5
+"""Percent of the cases with added objects in which BLIP-2 helps (§5)."""

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from eval.benchmark import Benchmark
-from eval.metrics.base import Metric, MetricUndefined
+from eval.metrics.base import Card, Metric, MetricUndefined
 from eval.records import EDITED
 from eval.store import RunStore, run_id
 from eval.tables import ROWS
@@ -70,6 +70,8 @@ class RunReport:
     metrics: pd.DataFrame
     """Rows of ``eval.tables.ROWS``."""
     higher_is_better: Mapping[str, bool]
+    cards: Mapping[str, Card] = field(default_factory=dict)
+    """Of the metrics, by card id."""
 
 
 def run(plan: RunPlan, context: Context) -> RunReport:
@@ -89,7 +91,8 @@ def run(plan: RunPlan, context: Context) -> RunReport:
             store.finish()
         samples = {s.id: s for s in plan.benchmark.samples}
         records = {k: v for k, v in store.finished().items() if k in samples}
-        frame, directions = _score_all(plan, store, records, samples)
+        metrics = plan.metrics()
+        frame = _score_all(plan, metrics, store, records, samples)
     failures = tuple(store.read_failure(k) for k, v in records.items() if v["status"] != EDITED)
     return RunReport(
         plan.run_id,
@@ -100,7 +103,8 @@ def run(plan: RunPlan, context: Context) -> RunReport:
         len(missing),
         stopped,
         frame,
-        directions,
+        {m.name: m.higher_is_better for m in metrics},
+        {m.card_id: m.card() for m in metrics},
     )
 
 
@@ -167,10 +171,13 @@ def guarded(method: Method, requests: list[EditRequest]) -> list[EditResult | Fa
 
 
 def _score_all(
-    plan: RunPlan, store: RunStore, records: Mapping[str, Record], samples: Mapping[str, Sample]
-) -> tuple[pd.DataFrame, dict[str, bool]]:
+    plan: RunPlan,
+    metrics: Sequence[Metric],
+    store: RunStore,
+    records: Mapping[str, Record],
+    samples: Mapping[str, Sample],
+) -> pd.DataFrame:
     """Metric rows of all edits: those on disk that are still valid, and the missing ones computed."""
-    metrics = plan.metrics()
     kept = store.read_metrics()
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     if kept is not None:
@@ -183,6 +190,8 @@ def _score_all(
         missing = [m for m in metrics if not _is_valid(rows.get((sample_id, m.name)), m, digest)]
         if missing:
             new = True
+            for metric in missing:  # or another card's row would stand where this one does not apply
+                rows.pop((sample_id, metric.name), None)
             for name, row in _score(store, samples[sample_id], missing).items():
                 rows[sample_id, name] = row | {"image_sha256": digest}
     names = [m.name for m in metrics]
@@ -193,13 +202,14 @@ def _score_all(
         store.write_metrics(frame)
         store.write_cards({m.card_id: {"metric": m.name} | m.card() for m in metrics})
     frame = pd.DataFrame(wanted, columns=columns).astype({"value": "Float64"})
-    frame = frame.assign(run_id=plan.run_id, label=plan.label)[list(ROWS)]
-    return frame, {m.name: m.higher_is_better for m in metrics}
+    return frame.assign(run_id=plan.run_id, label=plan.label)[list(ROWS)]
 
 
 def _is_valid(row: Mapping[str, Any] | None, metric: Metric, digest: str) -> bool:
-    """A value stands while both its card and the picture that it scored do."""
-    return row is not None and row["card_id"] == metric.card_id and row["image_sha256"] == digest
+    """A value stands while both its card and the picture that it scored do; so does having none, but for a server."""
+    if row is None or row["card_id"] != metric.card_id or row["image_sha256"] != digest:
+        return False
+    return not (metric.asks_again and pd.isna(row["value"]))
 
 
 def _score(store: RunStore, sample: Sample, metrics: Sequence[Metric]) -> dict[str, dict[str, Any]]:

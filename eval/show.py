@@ -76,7 +76,7 @@ def _tables(console: Console, runs: Sequence[RunReport], compared: Sequence[RunR
 def _regret(console: Console, found: Regret) -> None:
     line = (
         f"{found.name}: editor right in {found.chosen:.1%} of {found.n} samples with the try chosen without truth, "
-        f"{found.fixed:.1%} with the best single setting, {found.oracle:.1%} if the truth chose: "
+        f"{found.fixed:.1%} with the best single setting, {found.oracle:.1%} if the verdicts chose: "
         f"regret {found.regret:.1%}"
     )
     console.print(Text(line))

@@ -4,15 +4,22 @@ The paper tuned each method's knobs by hand for each image (D.2). Here the rule 
 takes the one that gains most directional similarity for the LPIPS that it costs. Nothing is edited or scored again.
 """
 
+import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 
 from eval.runner import RunReport
 from eval.tables import ROWS
+from instructedit.files import digest, write_aside
 from instructedit.types import ConfigError, Failure
 
+log = logging.getLogger(__name__)
+FOLDER = "tuning"
+"""Below the results."""
 GAIN, COST = "clip_directional", "lpips"
 VERDICT = "editor_right"
 
@@ -27,6 +34,15 @@ class Rule:
     def __post_init__(self) -> None:
         if not self.weight >= 0:
             raise ConfigError(f"tuning.weight={self.weight}: accepted are numbers from 0 on")
+
+    @property
+    def text(self) -> str:
+        """The rule in words, as reports print it."""
+        return f"{GAIN} − {self.weight:g} · {COST}"
+
+    def value(self, gain: float, cost: float) -> float:
+        """How much an edit is liked: directional similarity less weighted LPIPS."""
+        return gain - self.weight * cost
 
     def choose(self, tries: pd.DataFrame) -> "pd.Series[str]":
         """The run_id chosen for each sample.
@@ -49,6 +65,33 @@ class Rule:
         )
         chosen: pd.Series[str] = scored.drop_duplicates("sample_id").set_index("sample_id")["run_id"].sort_index()
         return chosen
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A sweep that had a rule: its runs by address, in their order, so that a report chooses among just those."""
+
+    rule: Rule
+    runs: tuple[str, ...]
+
+
+def remember(results: Path, choice: Choice) -> None:
+    """Write ``results/tuning/<hash of the runs>.json``."""
+    value = {"weight": choice.rule.weight, "runs": list(choice.runs)}
+    with write_aside(results / FOLDER / f"{digest(value)[:16]}.json") as file:
+        file.write(json.dumps(value, indent=1).encode() + b"\n")
+
+
+def remembered(results: Path) -> list[Choice]:
+    """What sweeps remembered, by name of their files; a file that is none is left out and logged."""
+    found = []
+    for path in sorted((results / FOLDER).glob("*.json")):
+        try:
+            value = json.loads(path.read_bytes())
+            found.append(Choice(Rule(float(value["weight"])), tuple(map(str, value["runs"]))))
+        except (OSError, ValueError, KeyError, TypeError, ConfigError) as error:
+            log.warning("%s: cannot be read and is left out (%s)", path, error)
+    return found
 
 
 def tuned(reports: Sequence[RunReport], rule: Rule) -> list[RunReport]:

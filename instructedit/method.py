@@ -9,7 +9,7 @@ from instructedit.captioner import Captioner
 from instructedit.editor import Editor
 from instructedit.language import LanguageProcessor
 from instructedit.models import Context
-from instructedit.segmenter import GroundedSam
+from instructedit.segmenter import Segmenter
 from instructedit.stages import Progress, run_stages
 from instructedit.types import EditRequest, EditResult, Failure, StageError
 
@@ -29,7 +29,7 @@ class InstructEdit:
         self,
         context: Context,
         language: Callable[..., LanguageProcessor],
-        segmenter: Callable[..., GroundedSam],
+        segmenter: Callable[..., Segmenter],
         editor: Callable[..., Editor],
         captioner: Callable[..., Captioner] | None = None,
     ) -> None:

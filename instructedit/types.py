@@ -87,6 +87,8 @@ class Decisions:
     segmentation_prompt: str | None = None
     captions: Captions | None = None
     boxes: tuple[Box, ...] = ()
+    ratio: float | None = None
+    """The encoding ratio chosen for this sample, where ``ratio=auto``."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
-from eval.plan import full_size
+from eval.plan import wrapped
 from eval.runner import guarded
 from instructedit.files import write_aside
 from instructedit.images import FORMATS, load_image, overlay, panel, save_png
@@ -31,7 +31,7 @@ def task(config: DictConfig) -> int:
     path, instruction = Path(str(config.image)), str(config.instruction)
     paths = pictures(path) if path.is_dir() else [path]
     context = Context.create(Path(config.results) / "cache", str(config.device))
-    method = instantiate(full_size(config).method, _convert_="all")(context=context)
+    method = instantiate(wrapped(config).method, _convert_="all")(context=context)
     given = [config.captions.input, config.captions.edited]
     if not all(given) and (any(given) or getattr(method, "needs_captions", False)):
         raise ConfigError(f"method={config.name} takes captions.input=... and captions.edited=..., both")

@@ -42,6 +42,7 @@ def request(config: DictConfig) -> Request:
         reference=str(config.reference),
         embed=config.embed,
         figure_samples=count,
+        labels=None if config.labels is None else Path(str(config.labels)),
     )
 
 

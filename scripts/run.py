@@ -18,7 +18,7 @@ from eval.plan import plan
 from eval.runner import RunReport, run
 from eval.show import distinct, show
 from eval.store import run_id
-from eval.tuning import Rule
+from eval.tuning import Choice, Rule, remember
 from instructedit.images import save_png
 from scripts.app import OK, SOME_FAILED, launch
 
@@ -52,6 +52,8 @@ class Sweep:
     def finish(self) -> None:
         """Print the table of all runs and draw the sheet of their edits."""
         runs = distinct(self.reports)
+        if self.rule:
+            remember(self.results, Choice(self.rule, tuple(r.run_id for r in runs)))
         show(Console(), self.reports, list(self.benchmarks.values()), self.rule)
         # Runs over several benchmarks have no common rows to draw.
         if len(self.benchmarks) == 1:

@@ -43,6 +43,8 @@ class Metric(ABC):
     bounds: ClassVar[tuple[float | None, float | None]]
     """The least and the greatest value possible; None where there is no bound."""
     higher_is_better: ClassVar[bool]
+    asks_again: ClassVar[bool] = False
+    """Whether an edit without a value is scored again by the next run, as where a server may be back by then."""
 
     @abstractmethod
     def details(self) -> Card:

@@ -5,7 +5,7 @@ from pathlib import Path
 from eval.metrics.base import Metric
 from eval.metrics.brisque import Brisque
 from eval.metrics.clip import ClipDirectional, ClipScore, ClipScorer
-from eval.metrics.component import EditorRight, LanguageRight, SegmenterRight
+from eval.metrics.component import Judge
 from eval.metrics.lpips import Lpips
 from eval.metrics.mask_iou import MaskIoU
 from eval.metrics.region import ClipInside, LpipsOutside, MseOutside, PsnrOutside, SsimOutside
@@ -44,12 +44,12 @@ def full_metrics(
 
 
 def component_metrics(
-    context: Context, brisque: Checkpoint, lpips: Checkpoint, lpips_calibration: str, clip: Checkpoint
+    context: Context, judge: Judge, brisque: Checkpoint, lpips: Checkpoint, lpips_calibration: str, clip: Checkpoint
 ) -> list[Metric]:
-    """The paper's metrics, and which component was right, judged by the benchmark's truth."""
+    """The paper's metrics, and which component was right, by the judge that is chosen."""
     paper = paper_metrics(context, brisque, lpips, lpips_calibration, clip)
     scorer = next(m for m in paper if isinstance(m, ClipScore)).scorer
-    return [*paper, LanguageRight(), SegmenterRight(), EditorRight(scorer)]
+    return [*paper, *judge.metrics(context, scorer)]
 
 
 def revision(checkpoint: Checkpoint) -> str:

@@ -2,11 +2,14 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from eval.report import accuracy, claims, curves, grids, records, samples, table_one, timing
+import pandas as pd
+
+from eval.components import Labels, read_labels
+from eval.report import accuracy, claims, curves, grids, instructions, records, samples, table_one, timing, tuned
 from eval.report.page import Page, now
 from eval.report.runs import StoredRun, read_runs
 from eval.report.section import Missing, Section
@@ -17,18 +20,23 @@ log = logging.getLogger(__name__)
 SECTIONS: tuple[Callable[[Study, Page], Section], ...] = (
     table_one.table_one,
     table_one.table_differences,
+    tuned.tuning,
     claims.claims,
     accuracy.accuracy,
     timing.timing,
     grids.masks,
+    instructions.descriptions,
     grids.methods,
+    instructions.wordings,
     grids.ratio,
+    instructions.failures,
     curves.curves,
     samples.samples,
     records.cards,
     records.runs,
 )
 """What the page has of each benchmark, in this order. A new section is a function here."""
+SHOWN_IDS = 5
 MAKE_RESULTS = "python -m scripts.run method=instructedit ratio=0.5,0.7,0.9 -m"
 
 
@@ -48,6 +56,8 @@ class Request:
     embed: bool | None = None
     """Copy the pictures beside the page; None does where the page lies outside the results folder."""
     figure_samples: int = 6
+    labels: Path | None = None
+    """A table of people's verdicts, see :func:`eval.components.read_labels`."""
 
 
 @dataclass(frozen=True)
@@ -74,17 +84,20 @@ def report(request: Request) -> Report:
     """Write ``index.html`` with its tables and figures.
 
     Raises:
-        ConfigError: nothing to show, or a run or benchmark is asked for that is not there.
+        ConfigError: nothing to show, a run or benchmark is asked for that is not there, or labels cannot be used.
     """
-    found = studies(_selected(request), request.defaults, request.reference)
+    labels = None if request.labels is None else Labels(request.labels.name, read_labels(request.labels))
+    found = studies(_selected(request), request.defaults, request.reference, labels)
     if not any(study.runs for study in found):
         reasons = "; ".join(note for study in found for note in study.notes)
         raise ConfigError(f"no run in {request.results / 'runs'} can be shown: {reasons}")
+    unused = _unused(found, labels)
     embed = request.embed
     if embed is None:
         embed = not request.out.resolve().is_relative_to(request.results.resolve())
     page = Page(request.out, embed, request.figure_samples)
     parts = [_part(study, page) for study in found if study.runs]
+    parts[0] = replace(parts[0], missing=(*unused, *parts[0].missing))
     sections = tuple(section for part in parts for section in part.sections)
     missing = tuple(line for part in parts for line in part.missing)
     head = {"parts": parts, "runs": [r for s in found for r in s.runs], "made": now()}
@@ -100,6 +113,28 @@ def _part(study: Study, page: Page) -> Part:
         except Missing as reason:
             missing.append(str(reason))
     return Part(study, tuple(made), tuple(missing))
+
+
+def _unused(found: Sequence[Study], labels: Labels | None) -> list[str]:
+    """What labels are of nothing that is shown, in one line; refuses a table of no use at all."""
+    if labels is None:
+        return []
+    shown = {(run.run_id, k) for study in found for run in study.runs for k in run.records}
+    samples = {k for _, k in shown}
+    table = labels.table
+    own = [None] * len(table) if "run_id" not in table else table["run_id"]
+    lost = [
+        str(k) if pd.isna(i) else f"{k} of run {i}"
+        for k, i in zip(table["id"], own, strict=True)
+        if (k not in samples if pd.isna(i) else (str(i), k) not in shown)
+    ]
+    if len(lost) == len(table):
+        ids = ", ".join(sorted(samples)[:SHOWN_IDS])
+        raise ConfigError(f"labels: {labels.name} labels no sample of the runs shown, whose ids are {ids}, ...")
+    if not lost:
+        return []
+    more = ", ..." if len(lost) > SHOWN_IDS else ""
+    return [f"{len(lost)} labels in {labels.name} are of nothing shown: {', '.join(lost[:SHOWN_IDS])}{more}"]
 
 
 def _selected(request: Request) -> list[StoredRun]:

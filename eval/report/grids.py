@@ -50,7 +50,7 @@ def masks(study: Study, page: Page) -> Section:
         "captions and a threshold θ, InstructEdit by the instruction alone. Below each input stands the true edit."
     )
     titles = ("Fig. 3: masks by threshold", "Fig. 18: masks, the other samples")
-    return _section(study, page, "masks", titles, caption, ["input / truth", *heads], rows, runs)
+    return grid_section(study, page, "masks", titles, caption, ["input / truth", *heads], rows, runs)
 
 
 def methods(study: Study, page: Page) -> Section:
@@ -69,7 +69,7 @@ def methods(study: Study, page: Page) -> Section:
     heads = ["input", *(words.method_title(r.name) for r in runs), "true edit"]
     caption = "One run stands for each method: the one with most samples, its knobs nearest to the defaults."
     titles = ("Fig. 5: methods side by side", "Figs. 16 and 17: methods, the other samples")
-    return _section(study, page, "methods", titles, caption, heads, rows, runs)
+    return grid_section(study, page, "methods", titles, caption, heads, rows, runs)
 
 
 def ratio(study: Study, page: Page) -> Section:
@@ -90,7 +90,7 @@ def ratio(study: Study, page: Page) -> Section:
         return [Row(sample.instruction, (pictures.source(sample), *edits, pictures.truth(sample)))]
 
     titles = ("Fig. 7: encoding ratio", "Encoding ratio, the other samples")
-    return _section(study, page, "ratio", titles, caption, ["input", *heads, "true edit"], rows, runs)
+    return grid_section(study, page, "ratio", titles, caption, ["input", *heads, "true edit"], rows, runs)
 
 
 def command(study: Study) -> str:
@@ -107,7 +107,7 @@ def figure(
     return made, {made.png: drawn.png, made.pdf: drawn.pdf}
 
 
-def _section(
+def grid_section(
     study: Study,
     page: Page,
     name: str,
@@ -116,9 +116,14 @@ def _section(
     heads: Sequence[str],
     rows: Callable[[Sample], list[Row]],
     runs: Sequence[StoredRun],
+    only: Sequence[str] | None = None,
 ) -> Section:
-    """The first samples in one figure, the others in a second one, folded."""
-    samples = pictures.chosen([s for s in study.benchmark.samples if all(s.id in r.records for r in runs)])
+    """The first samples in one figure, the others in a second one, folded; ``only`` names those to take, in order."""
+    if only is None:
+        samples = pictures.chosen([s for s in study.benchmark.samples if all(s.id in r.records for r in runs)])
+    else:
+        by_id = {s.id: s for s in study.benchmark.samples}
+        samples = [by_id[k] for k in only]
     if not samples:
         raise Missing(f"{titles[0]}: no sample was tried by all of {', '.join(r.label for r in runs)}")
     first, rest = samples[: page.figure_samples], samples[page.figure_samples :][:APPENDIX_ROWS]
@@ -127,7 +132,8 @@ def _section(
     for title, part, suffix in ((titles[0], first, ""), (titles[1], rest, "_more")):
         if part:
             drawn = pictures.grid(heads, [row for sample in part for row in rows(sample)])
-            shown = f"{caption} {len(part)} of the {len(samples)} samples that all of these runs tried."
+            of = "" if only else f" {len(part)} of the {len(samples)} samples that all of these runs tried."
+            shown = f"{caption}{of}"
             made, data = figure(study, name + suffix, title, shown, drawn, runs, folded=bool(suffix))
             figures.append(made)
             files |= data

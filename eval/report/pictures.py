@@ -16,6 +16,7 @@ from instructedit.images import load_image, overlay
 from instructedit.types import Sample, StageError
 
 CELL, GAP, MARGIN, LINE, SIZE = 192, 8, 14, 22, 15
+NOTE_LINE, NOTE_SIZE = 17, 12
 INK, GREY, EMPTY, RED = (34, 40, 49), (105, 114, 125), (238, 239, 241), (150, 60, 50)
 Cell = Image.Image | str
 
@@ -25,9 +26,11 @@ class Row:
     """Pictures side by side, under a line of text."""
 
     caption: str
-    """Empty where the row belongs to the one above."""
+    """Of one line or several; empty where the row belongs to the one above."""
     cells: tuple[Cell, ...]
     """RGB pictures, or what to say where there is none."""
+    notes: tuple[str, ...] = ()
+    """What stands under each cell; empty where nothing does."""
 
 
 @dataclass(frozen=True)
@@ -43,21 +46,29 @@ class Drawn:
 
 def grid(heads: Sequence[str], rows: Sequence[Row]) -> Drawn:
     """Draw rows of pictures under heads, one a column."""
-    font = _font(SIZE)
+    font, small = _font(SIZE), _font(NOTE_SIZE)
     lines = [_wrap(head, font) for head in heads]
     top = MARGIN + LINE * max(map(len, lines)) + GAP
-    heights = [CELL + GAP + (LINE + GAP if row.caption else 0) for row in rows]
+    notes = [[_wrap(note, small) for note in row.notes] for row in rows]
+    under = [NOTE_LINE * max(map(len, own), default=0) for own in notes]
+    heads_of = [row.caption.split("\n") if row.caption else [] for row in rows]
+    over = [LINE * len(own) + (GAP if own else 0) for own in heads_of]
+    heights = [CELL + GAP + o + u for o, u in zip(over, under, strict=True)]
     size = (2 * MARGIN + len(heads) * (CELL + GAP) - GAP, top + sum(heights) + MARGIN - GAP)
     sheet = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(sheet)
     for column, words in enumerate(lines):
         place = (MARGIN + column * (CELL + GAP) + CELL / 2, top - GAP)
         draw.multiline_text(place, "\n".join(words), INK, font, anchor="md", align="center", spacing=4)
-    for row, height in zip(rows, heights, strict=True):
-        if row.caption:
-            draw.text((MARGIN, top + 2), _cut(row.caption, font, size[0] - 2 * MARGIN), GREY, font)
+    for row, height, told, own, room in zip(rows, heights, heads_of, notes, under, strict=True):
+        for number, line in enumerate(told):
+            place = (MARGIN, top + 2 + number * LINE)
+            draw.text(place, _cut(line, font, size[0] - 2 * MARGIN), GREY, font)
         for column, cell in enumerate(row.cells):
-            _place(sheet, draw, cell, (MARGIN + column * (CELL + GAP), top + height - CELL - GAP))
+            _place(sheet, draw, cell, (MARGIN + column * (CELL + GAP), top + height - room - CELL - GAP))
+        for column, words in enumerate(own):
+            place = (MARGIN + column * (CELL + GAP), top + height - room - GAP + 2)
+            draw.multiline_text(place, "\n".join(words), GREY, small, spacing=NOTE_LINE - NOTE_SIZE - 2)
         top += height
     return save(sheet)
 

@@ -67,6 +67,11 @@ class StoredRun:
         return int(self.config.get("variation") or 0)
 
     @property
+    def is_described(self) -> bool:
+        """Whether a captioner described the images to the language processor."""
+        return any("captioner" in path.split(".")[:-1] for path in self.knobs)
+
+    @property
     def finished(self) -> str | None:
         """When its last session ended, in ISO 8601; None while it runs, or where it was interrupted."""
         return self.manifest.get("finished")

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from eval.benchmark import Benchmark, load_benchmark
+from eval.components import Labels, labelled, verdicts
 from eval.report.runs import Scalar, StoredRun
 from eval.report.words import METRICS
 from eval.tables import COUNTS, ROWS, summary
@@ -35,6 +36,25 @@ class Study:
     """Label, run id or method that the others are compared with."""
     notes: tuple[str, ...] = ()
     """What was left out and why, a line each."""
+    labels: Labels | None = None
+    """People's verdicts, in place of those that the runs have."""
+
+    @cached_property
+    def judged(self) -> pd.DataFrame:
+        """The verdicts of which component accuracy is reported: those on the reference's method.
+
+        Where it was run on other wordings of the instructions, these alone, as in the paper's §5, so that a sweep over
+        the instructions as they stand does not weigh in. With the columns ``variation``, ``ratio`` and ``described``.
+        """
+        runs = {r.run_id: r for r in self.runs}
+        name = self.reference_run.name if self.reference_run else self.reference
+        own = self.verdicts[self.verdicts["run_id"].isin([r.run_id for r in self.of(name)])]
+        own = own.assign(
+            variation=[runs[i].variation for i in own["run_id"]],
+            ratio=[runs[i].knob("ratio") for i in own["run_id"]],
+            described=[runs[i].is_described for i in own["run_id"]],
+        )
+        return own[own["variation"] > 0] if (own["variation"] > 0).any() else own
 
     @cached_property
     def key(self) -> str:
@@ -92,6 +112,15 @@ class Study:
         direction = self.cards[self.card_id(metric)].get("direction")
         return None if direction is None else direction == "higher"
 
+    @cached_property
+    def verdicts(self) -> pd.DataFrame:
+        """Which component was right, see :mod:`eval.components`: by people where they labelled, else by one judge."""
+        if self.labels:
+            return labelled(self.runs, [self.benchmark], self.labels)
+        runs = [r if (m := r.stored_metrics) is None else replace(r, stored_metrics=m[m["card_id"].isin(self.cards)])
+                for r in self.runs]  # fmt: skip
+        return verdicts(runs, [self.benchmark])
+
     @property
     def methods(self) -> list[str]:
         """Names of the methods, in the order of the runs."""
@@ -105,13 +134,13 @@ class Study:
         """The run that stands for a method, where one alone is shown.
 
         Returns:
-            Of the benchmark's own wording, then of most samples, then with knobs nearest to the defaults, then the
-            latest; None where the method has no run.
+            Of the benchmark's own wording, then without descriptions, then of most samples, then with knobs nearest to
+            the defaults, then the latest; None where the method has no run.
         """
 
-        def rank(run: StoredRun) -> tuple[bool, int, int, str]:
+        def rank(run: StoredRun) -> tuple[bool, bool, int, int, str]:
             shared = sum(run.knob(k) == v for k, v in self.defaults.items() if run.knob(k) is not None)
-            return not run.variation, len(run.records), shared, run.finished or ""
+            return not run.variation, not run.is_described, len(run.records), shared, run.finished or ""
 
         return max(self.of(name), key=rank, default=None)
 
@@ -152,12 +181,14 @@ class Study:
         return kept, lines
 
 
-def studies(runs: Sequence[StoredRun], defaults: Mapping[str, Any], reference: str) -> list[Study]:
+def studies(
+    runs: Sequence[StoredRun], defaults: Mapping[str, Any], reference: str, labels: Labels | None = None
+) -> list[Study]:
     """Sort runs by benchmark, and leave out those of an older content of it."""
     groups: dict[str, list[StoredRun]] = {}
     for run in runs:
         groups.setdefault(benchmark_name(run), []).append(run)
-    return [_study(name, own, defaults, reference) for name, own in sorted(groups.items())]
+    return [_study(name, own, defaults, reference, labels) for name, own in sorted(groups.items())]
 
 
 def benchmark_name(run: StoredRun) -> str:
@@ -171,7 +202,9 @@ def is_number(value: Scalar) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _study(name: str, runs: list[StoredRun], defaults: Mapping[str, Any], reference: str) -> Study:
+def _study(
+    name: str, runs: list[StoredRun], defaults: Mapping[str, Any], reference: str, labels: Labels | None
+) -> Study:
     benchmark, notes = _benchmark(name, runs)
     kept: list[StoredRun] = []
     for run in runs:
@@ -180,7 +213,7 @@ def _study(name: str, runs: list[StoredRun], defaults: Mapping[str, Any], refere
             notes.append(f"{run.label} ({run.run_id}) is left out: {reason}")
         else:
             kept.append(run)
-    return Study(name, benchmark, tuple(sorted(_tagged(kept), key=_order)), defaults, reference, tuple(notes))
+    return Study(name, benchmark, tuple(sorted(_tagged(kept), key=_order)), defaults, reference, tuple(notes), labels)
 
 
 def _benchmark(name: str, runs: list[StoredRun]) -> tuple[Benchmark, list[str]]:

@@ -10,7 +10,16 @@ from rich.console import Console
 
 from eval.benchmark import Benchmark
 from eval.component_tables import render_components
-from eval.components import COMPONENTS, METRICS, conditional, rates, read_labels, sensitivity, verdicts
+from eval.components import (
+    COMPONENTS,
+    METRICS,
+    TRUTH,
+    conditional,
+    rates,
+    read_labels,
+    sensitivity,
+    verdicts,
+)
 from eval.metrics.component import language_is_right
 from eval.runner import RunReport
 from instructedit.types import Captions, ConfigError, Decisions, Failure, Sample, Truth
@@ -20,7 +29,7 @@ def table(*groups: tuple[int, bool | None, bool | None, bool | None]) -> pd.Data
     """``(count, language, segmenter, editor)`` as verdicts, each case of its own."""
     rows = [verdict for count, *verdict in groups for _ in range(count)]
     frame = pd.DataFrame(rows, columns=list(COMPONENTS)).astype("boolean")
-    return frame.assign(case=range(len(frame)))
+    return frame.assign(case=range(len(frame)), judge=TRUTH)
 
 
 # 1,000 cases with the paper's rates (§5): where language fails all fail; where the segmenter alone fails, the editor is
@@ -152,20 +161,28 @@ def test_a_failure_is_wrong_from_its_stage_on() -> None:
     )
     rows = [("r", "run", "d", m, value, "card", "") for m, value in zip(METRICS, (1.0, 1.0, 0.0), strict=True)]
     columns = ["run_id", "label", "sample_id", "metric", "value", "card_id", "note"]
-    report = RunReport("r", "instructedit", "run", 1, failures, 0, False, pd.DataFrame(rows, columns=columns), {})
+    frame, cards = pd.DataFrame(rows, columns=columns), {"card": {"judge": "truth"}}
+    report = RunReport("r", "instructedit", "run", 1, failures, 0, False, frame, {}, cards)
     samples = tuple(replace(sample(), id=name) for name in "abcd")
-    found = verdicts([report], [Benchmark("b", "0", samples)]).set_index("case")[list(COMPONENTS)]
+    table = verdicts([report], [Benchmark("b", "0", samples)])
+    assert set(table["judge"]) == {TRUTH}
+    found = table.set_index("case")[list(COMPONENTS)]
     assert found.loc["a"].tolist() == [False, False, False]
     assert found.loc["b"].tolist() == [True, False, False]
     assert found.loc["c"].isna().tolist() == [False, True, False]
     assert found.loc["d"].tolist() == [True, True, False]
+    # Others judge what they are shown, which is edits: of b only the failure is known.
+    seen = replace(report, cards={"card": {"judge": "vlm", "model": "m"}})
+    table = verdicts([seen], [Benchmark("b", "0", samples)])
+    assert set(table["judge"]) == {"the vision-language model m"}
+    assert table.set_index("case").loc["b", list(COMPONENTS)].isna().tolist() == [True, False, False]
 
 
 def test_the_tables_hold_the_papers_numbers() -> None:
     out = io.StringIO()
     render_components(Console(file=out, width=100), PAPER)
     text = out.getvalue()
-    for number in ("97.3", "71.0", "69.4", "83.4 / 35.2", "1000 edits of 1000 images"):
+    for number in ("97.3", "71.0", "69.4", "83.4 / 35.2", "1000 edits of 1000 images, judged by the truth"):
         assert number in text
     empty = io.StringIO()
     render_components(Console(file=empty), PAPER.iloc[:0])
