@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 
 from PIL import Image
 
-from instructedit.types import Captions, EditResult, Sample
+from instructedit.images import load_image
+from instructedit.types import Captions, EditResult, Sample, StageError
 
 Card = dict[str, Any]
 """JSON values only, and no path: the same metric has the same card on every machine."""
@@ -32,6 +33,18 @@ class Score:
     def __post_init__(self) -> None:
         if not math.isfinite(self.value):
             raise MetricUndefined(f"the value is {self.value}")
+
+
+def read_truth(path: Path) -> Image.Image:
+    """A picture that a benchmark knows to be right, as 8-bit RGB.
+
+    Raises:
+        MetricUndefined: it is missing or damaged; this costs the samples that need it, not the others.
+    """
+    try:
+        return load_image(path)
+    except StageError as error:
+        raise MetricUndefined(f"the truth cannot be read: {error}") from None
 
 
 class Metric(ABC):

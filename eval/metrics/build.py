@@ -1,7 +1,5 @@
 """The metrics that a configuration names, on the checkpoints of its models preset."""
 
-from pathlib import Path
-
 from eval.metrics.base import Metric
 from eval.metrics.brisque import Brisque
 from eval.metrics.clip import ClipDirectional, ClipScore, ClipScorer
@@ -19,11 +17,11 @@ def paper_metrics(
 
     def make() -> list[Metric]:
         scorer = ClipScorer.from_folder(
-            Path(clip.id), clip.id, revision(clip), device=context.device, dtype=DTYPES[clip.dtype]
+            clip.folder, clip.id, clip.version, device=context.device, dtype=DTYPES[clip.dtype]
         )
         return [
-            Brisque(Path(brisque.id) / "model.safetensors"),
-            Lpips(Path(lpips.id), lpips.id, revision(lpips), lpips_calibration, device=str(context.device)),
+            Brisque(brisque.folder / "model.safetensors"),
+            Lpips(lpips.folder, lpips.id, lpips.version, lpips_calibration, device=str(context.device)),
             ClipScore(scorer),
             ClipDirectional(scorer),
             MaskIoU(),
@@ -50,8 +48,3 @@ def component_metrics(
     paper = paper_metrics(context, brisque, lpips, lpips_calibration, clip)
     scorer = next(m for m in paper if isinstance(m, ClipScore)).scorer
     return [*paper, *judge.metrics(context, scorer)]
-
-
-def revision(checkpoint: Checkpoint) -> str:
-    """What a card names as the revision: a hub commit, or the hash of a folder's content."""
-    return checkpoint.revision or checkpoint.fingerprint["content"]

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from PIL import Image
 
-from eval.metrics.base import Card, Metric, MetricUndefined, Score
+from eval.metrics.base import Card, Metric, MetricUndefined, Score, read_truth
 from eval.metrics.clip import ClipScorer, cosine
 from eval.metrics.mask_iou import MaskIoU
 from eval.metrics.region import square_around, true_region
@@ -140,8 +140,7 @@ class EditorRight(ByTruth):
         if sample.truth.edited is None:
             raise MetricUndefined("the sample has no true edit")
         box = square_around(true_region(sample, result.image.size))
-        with Image.open(sample.truth.edited) as truth:
-            pictures = [image.convert("RGB").crop(box) for image in (result.image, truth, source)]
+        pictures = [image.crop(box) for image in (result.image, read_truth(sample.truth.edited), source)]
         edited, right, before = (self.scorer.image(picture) for picture in pictures)
         gain = cosine(edited, right) - cosine(edited, before)
         return Score(float(gain > 0), f"nearer to the true edit by {gain:.3f}")

@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Bool
 from PIL import Image
 
-from eval.metrics.base import Card, Metric, MetricUndefined, Score
+from eval.metrics.base import Card, Metric, MetricUndefined, Score, read_truth
 from instructedit.types import Captions, EditResult, Sample
 
 THRESHOLD = 128
@@ -44,8 +44,7 @@ class MaskIoU(Metric):
             raise MetricUndefined("the sample has no true mask")
         if result.mask is None:
             raise MetricUndefined("the method has no mask")
-        with Image.open(sample.truth.mask) as image:
-            truth = np.asarray(image.convert("L")) >= THRESHOLD
+        truth = np.asarray(read_truth(sample.truth.mask).convert("L")) >= THRESHOLD
         if truth.shape != result.mask.shape:
             raise MetricUndefined(f"the mask is {result.mask.shape}, the true one {truth.shape} (height, width)")
         return Score(mask_iou(result.mask, truth))

@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from eval.metrics.base import Card, Metric, MetricUndefined, Score, package, require_same_size
+from eval.metrics.base import Card, Metric, MetricUndefined, Score, package, read_truth, require_same_size
 from eval.metrics.clip import ClipScorer, cosine
 from eval.metrics.lpips import MINIMUM_SIDE, Lpips, signed
 from eval.metrics.mask_iou import THRESHOLD
@@ -45,10 +45,10 @@ def true_region(sample: Sample, size: tuple[int, int]) -> Region:
     """
     if sample.truth.mask is None:
         raise MetricUndefined("the sample has no true mask")
-    with Image.open(sample.truth.mask) as image:
-        if image.size != size:
-            raise MetricUndefined(f"the true mask is {image.size}, the image {size} (width, height)")
-        region = np.asarray(image.convert("L")) >= THRESHOLD
+    image = read_truth(sample.truth.mask)
+    if image.size != size:
+        raise MetricUndefined(f"the true mask is {image.size}, the image {size} (width, height)")
+    region = np.asarray(image.convert("L")) >= THRESHOLD
     if region.all() or not region.any():
         raise MetricUndefined(f"the true mask covers {'all' if region.any() else 'nothing'} of the image")
     return region

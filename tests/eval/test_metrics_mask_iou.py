@@ -9,6 +9,7 @@ from PIL import Image
 
 from eval.metrics.base import MetricUndefined
 from eval.metrics.mask_iou import MaskIoU, mask_iou
+from eval.metrics.region import PsnrOutside
 from instructedit.types import Truth
 from tests.eval.pictures import SAMPLE, plain, result
 
@@ -58,3 +59,12 @@ def test_says_why_there_is_no_value(tmp_path: Path, mask: np.ndarray | None, rea
 def test_without_truth_there_is_no_value() -> None:
     with pytest.raises(MetricUndefined, match="no true mask"):
         MaskIoU().score(SAMPLE, plain(0), result(plain(0), box(0, 0, 1, 1)), None)
+
+
+def test_a_true_mask_that_is_gone_costs_its_sample_alone(tmp_path: Path) -> None:
+    lost = replace(SAMPLE, truth=Truth(mask=tmp_path / "gone.png"))
+    mask = np.ones((8, 8), bool)
+    with pytest.raises(MetricUndefined, match="gone.png: no such file"):
+        MaskIoU().score(lost, plain(0, 8), result(plain(0, 8), mask), None)
+    with pytest.raises(MetricUndefined, match="gone.png: no such file"):
+        PsnrOutside().score(lost, plain(0, 8), result(plain(0, 8), mask), None)
