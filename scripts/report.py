@@ -13,6 +13,9 @@ from instructedit.types import ConfigError
 from scripts.app import CONF, OK, launch
 
 
+PICTURES = ("original", "webp")
+
+
 def task(config: DictConfig) -> int:
     """Write the page, and say where it is and what is missing of it."""
     made = report(request(config))
@@ -27,6 +30,8 @@ def request(config: DictConfig) -> Request:
     """The configuration, checked."""
     if config.embed is not None and not isinstance(config.embed, bool):
         raise ConfigError(f"embed={config.embed}: accepted are true, false, or null")
+    if config.pictures not in PICTURES:
+        raise ConfigError(f"pictures={config.pictures}: accepted are {', '.join(PICTURES)}")
     count = config.figure_samples
     if not isinstance(count, int) or isinstance(count, bool) or count < 1:
         raise ConfigError(f"figure_samples={count}: accepted are whole numbers from 1 on")
@@ -41,6 +46,7 @@ def request(config: DictConfig) -> Request:
         benchmark=None if benchmark is None else str(benchmark.name),
         reference=str(config.reference),
         embed=config.embed,
+        pictures_as=str(config.pictures),
         figure_samples=count,
         labels=None if config.labels is None else Path(str(config.labels)),
     )

@@ -55,6 +55,8 @@ class Request:
     reference: str = "instructedit"
     embed: bool | None = None
     """Copy the pictures beside the page; None does where the page lies outside the results folder."""
+    pictures_as: str = "original"
+    """``original`` or ``webp``: what copied pictures are."""
     figure_samples: int = 6
     labels: Path | None = None
     """A table of people's verdicts, see :func:`eval.components.read_labels`."""
@@ -95,7 +97,7 @@ def report(request: Request) -> Report:
     embed = request.embed
     if embed is None:
         embed = not request.out.resolve().is_relative_to(request.results.resolve())
-    page = Page(request.out, embed, request.figure_samples)
+    page = Page(request.out, embed, request.pictures_as, request.figure_samples)
     parts = [_part(study, page) for study in found if study.runs]
     parts[0] = replace(parts[0], missing=(*unused, *parts[0].missing))
     sections = tuple(section for part in parts for section in part.sections)

@@ -407,6 +407,16 @@ def test_an_embedded_report_stands_alone_and_leaves_nothing_stale(results: Path,
     assert check_links(fewer.path) > 10
 
 
+def test_copies_may_be_webp(results: Path, tmp_path: Path) -> None:
+    made = report(request(results, tmp_path / "small", pictures_as="webp"))
+    assert check_links(made.path) > 100
+    copies = list((tmp_path / "small" / "pictures").iterdir())
+    assert {p.suffix for p in copies} == {".webp"}
+    edited = next(a for a in Links(made.path).addresses if a.startswith("pictures/"))
+    with Image.open(made.path.parent / edited) as image:
+        assert image.size == (16, 16)
+
+
 def test_what_is_missing_is_said_with_the_command_that_makes_it(results: Path, tmp_path: Path) -> None:
     ids = [p.name for p in (results / "runs").iterdir() if "name: mdp" in (p / "config.yaml").read_text()]
     made = report(request(results, tmp_path, runs=ids))
@@ -563,6 +573,7 @@ def test_the_command_writes_the_page_and_says_where(
     [
         ("results=nowhere", "no runs in nowhere/runs; python -m scripts.run"),
         ("embed=maybe", "embed=maybe: accepted are true, false, or null"),
+        ("pictures=gif", "pictures=gif: accepted are original, webp"),
         ("figure_samples=0", "figure_samples=0: accepted are whole numbers from 1 on"),
         ("colour=red", "colour"),
         ("benchmark=imagenet", "benchmark=imagenet: accepted are folder, magicbrush"),
