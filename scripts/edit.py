@@ -90,11 +90,15 @@ def edit(method: Method, request: EditRequest, path: Path, label: str, folder: P
     shown.append((outcome.image, request.instruction))
     save_png(panel([i for i, _ in shown], [t for _, t in shown]), folder / "panel.png")
     decisions = outcome.decisions
+    if decisions.description:
+        print(f"description:         {decisions.description}")
     if decisions.captions:
         if decisions.segmentation_prompt:
             print(f"segmentation prompt: {decisions.segmentation_prompt}")
         print(f"input caption:       {decisions.captions.input}")
         print(f"edited caption:      {decisions.captions.edited}")
+    if decisions.ratio is not None:
+        print(f"ratio chosen:        {decisions.ratio}")
     for box in decisions.boxes:
         print(f"box: {box.phrase} {box.score:.2f} at {box.x1:.0f},{box.y1:.0f} to {box.x2:.0f},{box.y2:.0f}")
     mask = "" if outcome.mask is None else "mask.png, "

@@ -12,7 +12,6 @@ from eval.report.build import Request, report
 from instructedit.types import ConfigError
 from scripts.app import CONF, OK, launch
 
-
 PICTURES = ("original", "webp")
 
 
