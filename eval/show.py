@@ -1,6 +1,7 @@
 """What a terminal shows of finished runs: a table with intervals, the failures, and where everything lies."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pandas as pd
 from rich.console import Console
@@ -31,6 +32,7 @@ def show(
     benchmarks: Sequence[Benchmark],
     rule: Rule | None = None,
     reference: str = "instructedit",
+    results: Path = Path("results"),
 ) -> None:
     """Print one row a run; a run that two cells share is printed once.
 
@@ -48,7 +50,7 @@ def show(
     for found in regrets(runs, rule) if rule else []:
         _regret(console, found)
     render_components(console, verdicts(runs, benchmarks))
-    _endings(console, runs, len(reports))
+    _endings(console, runs, len(reports), results)
 
 
 def _tables(console: Console, runs: Sequence[RunReport], compared: Sequence[RunReport], reference: str | None) -> None:
@@ -82,7 +84,7 @@ def _regret(console: Console, found: Regret) -> None:
     console.print(Text(line))
 
 
-def _endings(console: Console, runs: Sequence[RunReport], cells: int) -> None:
+def _endings(console: Console, runs: Sequence[RunReport], cells: int, results: Path) -> None:
     """Failures, and where everything lies."""
     failures = [(r.label, f) for r in runs for f in r.failures]
     for label, failure in failures[:SHOWN_FAILURES]:
@@ -91,6 +93,6 @@ def _endings(console: Console, runs: Sequence[RunReport], cells: int) -> None:
         console.print(Text(f"... and {len(failures) - SHOWN_FAILURES} more failures; all are in samples.jsonl"))
     for report in runs:
         state = "stopped by fail_on_error" if report.stopped else f"{report.new} new"
-        console.print(Text(f"{report.label}: {state}, results/runs/{report.run_id}", style="dim"))
+        console.print(Text(f"{report.label}: {state}, {results / 'runs' / report.run_id}", style="dim"))
     if len(runs) < cells:
         console.print(Text(f"{cells - len(runs)} cells share a run with another: they differ in no knob it has"))
