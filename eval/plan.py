@@ -1,6 +1,6 @@
 """From a Hydra configuration to a run, everything checked before a model loads. Past here there is no DictConfig."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from eval.benchmark import Benchmark, load_benchmark
 from eval.runner import RunPlan
+from instructedit.checkpoints import CHECKPOINT as CHECKPOINT
+from instructedit.checkpoints import checkpoints, named, require_checkpoints
 from instructedit.full_size import FullSize
-from instructedit.models import Checkpoint, Context
+from instructedit.models import Context
 from instructedit.types import ConfigError, Method
-
-CHECKPOINT = f"{Checkpoint.__module__}.{Checkpoint.__qualname__}"
 
 
 def plan(config: DictConfig) -> tuple[RunPlan, Context]:
@@ -29,6 +29,7 @@ def plan(config: DictConfig) -> tuple[RunPlan, Context]:
     if config.limit is not None:
         _check_integer(config, "limit", 1)
     config = wrapped(config)
+    require_checkpoints(config.method, config.metrics)
     results = Path(config.results)
     benchmark = _benchmark(config, results / "cache" / "true_masks").worded(int(config.variation))
     context = Context.create(results / "cache", str(config.device))
@@ -45,7 +46,7 @@ def plan(config: DictConfig) -> tuple[RunPlan, Context]:
         metrics=partial(instantiate(config.metrics, _convert_="all"), context) if config.metrics else list,
         results=results,
         config=OmegaConf.to_yaml(config, resolve=True),
-        checkpoints={c.id: c.revision or c.fingerprint["content"] for c in checkpoints(described)},
+        checkpoints={c.id: c.version for c in checkpoints(described)},
         seed=int(config.seed),
         batch_size=int(config.batch_size),
         retry_failed=bool(config.retry_failed),
@@ -142,20 +143,6 @@ def fingerprinted(node: Any) -> Any:
     """A configuration with each checkpoint replaced by what is in it: what decides a run's numbers."""
     if isinstance(node, Mapping):
         if node.get("_target_") == CHECKPOINT:
-            return _checkpoint(node).fingerprint
+            return named(node).fingerprint
         return {str(k): fingerprinted(v) for k, v in node.items() if k != "_partial_"}
     return [fingerprinted(v) for v in node] if isinstance(node, list) else node
-
-
-def checkpoints(node: Any) -> Iterator[Checkpoint]:
-    """Every checkpoint that a configuration names."""
-    if isinstance(node, Mapping):
-        if node.get("_target_") == CHECKPOINT:
-            yield _checkpoint(node)
-        else:
-            for value in node.values():
-                yield from checkpoints(value)
-
-
-def _checkpoint(node: Mapping[str, Any]) -> Checkpoint:
-    return Checkpoint(**{str(k): v for k, v in node.items() if k != "_target_"})

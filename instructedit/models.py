@@ -1,58 +1,21 @@
-"""Checkpoints: what they are called, what is in them, and loading each of them once per process."""
+"""Loading checkpoints, each of them once per process."""
 
 import gc
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import torch
 
 from instructedit.cache import StageCache
+from instructedit.checkpoints import DTYPES as DTYPE_NAMES
+from instructedit.checkpoints import Checkpoint, folder_hash
 from instructedit.types import ConfigError
 
 T = TypeVar("T")
-DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """A model by name: a local ``save_pretrained`` folder, or a hub id with its pinned revision."""
-
-    id: str
-    revision: str | None = None
-    dtype: str = "float32"
-
-    def __post_init__(self) -> None:
-        if self.dtype not in DTYPES:
-            raise ConfigError(f"dtype={self.dtype!r}: accepted are {', '.join(DTYPES)}")
-        if not Path(self.id).is_dir() and self.revision is None:
-            raise ConfigError(
-                f"checkpoint {self.id!r}: no such folder, and a hub id needs a pinned revision=<commit> beside it"
-            )
-
-    @property
-    def fingerprint(self) -> dict[str, str]:
-        """What decides the numbers: content for a folder (its path does not), id and revision for a hub id."""
-        if Path(self.id).is_dir():
-            return {"content": folder_hash(Path(self.id)), "dtype": self.dtype}
-        return {"id": self.id, "revision": str(self.revision), "dtype": self.dtype}
-
-
-@cache
-def folder_hash(folder: Path) -> str:
-    """SHA-256 over the weights and configurations in a folder, by relative path; 16 hex digits."""
-    total = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        # Cards and read-mes may be reworded without making another model.
-        if path.is_file() and path.name not in ("README.md", "card.json", "LICENSE") and not path.name.startswith("."):
-            with path.open("rb") as file:
-                total.update(
-                    f"{path.relative_to(folder)}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode()
-                )
-    return total.hexdigest()[:16]
+DTYPES = {name: getattr(torch, name) for name in DTYPE_NAMES}
+__all__ = ["DTYPES", "POOL", "Checkpoint", "Context", "ModelPool", "Pretrained", "checkpoint", "folder_hash"]
 
 
 class Pretrained(Protocol):
@@ -106,12 +69,13 @@ class ModelPool:
     def _from_pretrained(
         kind: type[Pretrained], checkpoint: Checkpoint, subfolder: str | None, options: dict[str, Any]
     ) -> Any:
+        folder = checkpoint.folder
         if subfolder is not None:
             options = options | {"subfolder": subfolder}
-        if checkpoint.revision is not None:
-            options = options | {"revision": checkpoint.revision}
+        if checkpoint.variant and any((folder / (subfolder or "")).glob(f"*.{checkpoint.variant}.safetensors")):
+            options = options | {"variant": checkpoint.variant}
         try:
-            return kind.from_pretrained(checkpoint.id, **options)
+            return kind.from_pretrained(str(folder), local_files_only=True, **options)
         except (OSError, ValueError) as error:
             where = checkpoint.id if subfolder is None else f"{checkpoint.id}/{subfolder}"
             raise ConfigError(f"{kind.__name__} cannot be loaded from {where}: {str(error).splitlines()[0]}") from error

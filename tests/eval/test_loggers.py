@@ -28,13 +28,13 @@ from eval.report.runs import StoredRun
 from eval.runner import RunPlan, run
 from eval.stats import mean_interval
 from eval.store import RunStore
+from eval.sweep import Sweep
 from eval.wandb_logger import WandbLogger, chosen
 from instructedit.cache import StageCache
 from instructedit.models import Context, ModelPool
 from instructedit.types import ConfigError, EditRequest, EditResult, Failure
 from scripts import publish as publish_script
 from scripts.app import OK, SOME_FAILED, WRONG_REQUEST
-from scripts.run import Sweep
 from tests.eval.test_runner import ROOT, Invert, make_benchmark, make_plan
 from tests.eval.wandb_file import items, records
 
@@ -219,8 +219,8 @@ def outcome(results: Path) -> dict[str, bytes]:
 
 
 def sweep_once(plan: RunPlan, context: Context, monkeypatch: pytest.MonkeyPatch, logger: Any, cells: int = 1) -> int:
-    """The cells of ``scripts.run``, on a plan of small parts; returns the worst exit code."""
-    monkeypatch.setattr("scripts.run.plan", lambda config: (plan, context))
+    """The cells of a command, on a plan of small parts; returns the worst exit code."""
+    monkeypatch.setattr("eval.sweep.plan", lambda config: (plan, context))
     sweep, config = Sweep(), with_logger(logger)
     return max(sweep.cell(config) for _ in range(cells))
 
@@ -310,7 +310,7 @@ def test_a_sweep_tells_its_logger_of_each_run_under_one_group(
     plans = [plan, replace(plan, seed=1)]
     logger = {"_target_": "eval.wandb_logger.WandbLogger", "project": "tests", "samples": 1}
     sweep, config, left = Sweep(), with_logger(logger), iter(plans)
-    monkeypatch.setattr("scripts.run.plan", lambda config: (next(left), context))
+    monkeypatch.setattr("eval.sweep.plan", lambda config: (next(left), context))
     for _ in plans:
         sweep.cell(config)
     told = [first(records(wandb_file(plan.results, p.run_id)), "run") for p in plans]

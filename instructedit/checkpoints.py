@@ -1,0 +1,149 @@
+"""Checkpoints: what they are called, what is in them, and which are missing.
+
+Imports no torch, which takes seconds: what is missing is said at once.
+"""
+
+import hashlib
+import re
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf
+
+from instructedit import hub
+from instructedit.types import ConfigError
+
+FETCH = "python -m scripts.models fetch models=<preset> brings it"
+DTYPES = ("float32", "float16", "bfloat16")
+CHECKPOINT = "instructedit.models.Checkpoint"
+"""What the configuration calls a checkpoint."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model by name: a local ``save_pretrained`` folder, or a hub id with its pinned revision.
+
+    A folder of that name wins over the hub. Nothing is downloaded here: ``python -m scripts.models fetch`` does that.
+    """
+
+    id: str
+    revision: str | None = None
+    dtype: str = "float32"
+    variant: str | None = None
+    """Of the weights' files, such as fp16, where the hub has safetensors of no other; folders without are as good."""
+    source: str | None = None
+    """Where ``scripts.models fetch`` has the folder ``id`` from, for weights that are on no hub: a URL."""
+
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise ConfigError(f"dtype={self.dtype!r}: accepted are {', '.join(DTYPES)}")
+        if not self.is_local and self.revision is None and self.source is None:
+            raise ConfigError(
+                f"checkpoint {self.id!r}: no such folder, and a hub id needs a pinned revision=<commit> beside it"
+            )
+
+    @property
+    def is_local(self) -> bool:
+        """Whether a folder of that name is there."""
+        return Path(self.id).is_dir()
+
+    @property
+    def fingerprint(self) -> dict[str, str]:
+        """What decides the numbers: content for a folder (its path does not), id and revision for a hub id."""
+        if self.is_local:
+            return {"content": folder_hash(Path(self.id)), "dtype": self.dtype}
+        variant = {"variant": self.variant} if self.variant else {}
+        return {"id": self.id, "revision": str(self.revision), "dtype": self.dtype} | variant
+
+    @property
+    def version(self) -> str:
+        """What a record names as the revision: a hub commit, or the hash of a folder's content."""
+        found = self.fingerprint
+        return found.get("content") or found["revision"]
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies: the folder of that name, or the snapshot in the hub's cache.
+
+        Raises:
+            ConfigError: it is not there.
+        """
+        found, _ = self._found()
+        if found is None:
+            raise ConfigError(f"checkpoint {self.id} is missing: {self.missing()}; {FETCH}")
+        return found
+
+    def missing(self) -> str | None:
+        """What of it is not on this machine, in words; nothing if it is complete."""
+        found, is_partial = self._found()
+        if found is None:
+            return "no such folder" if self.source else f"revision {self.revision} is not in the hub's cache"
+        accepted = {None, self.variant} if self.is_local else {self.variant}
+        lacking = [hub.missing_files(found, variant) for variant in sorted(accepted, key=str)]
+        if all(lacking):
+            return ", ".join(min(lacking, key=len))
+        return f"files that the hub lists are not in {found}" if is_partial else None
+
+    def _found(self) -> tuple[Path | None, bool]:
+        if self.is_local or self.revision is None:
+            return (Path(self.id) if self.is_local else None), False
+        return hub.snapshot(self.id, self.revision, self.variant)
+
+
+@cache
+def folder_hash(folder: Path) -> str:
+    """SHA-256 over the weights and configurations in a folder, by relative path; 16 hex digits."""
+    total = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        # Cards and read-mes may be reworded without making another model.
+        if path.is_file() and path.name not in ("README.md", "card.json", "LICENSE") and not path.name.startswith("."):
+            with path.open("rb") as file:
+                total.update(
+                    f"{path.relative_to(folder)}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode()
+                )
+    return total.hexdigest()[:16]
+
+
+def require_checkpoints(*nodes: Any) -> None:
+    """Refuse parts of a configuration whose checkpoints are not all on this machine: a run never downloads.
+
+    Raises:
+        ConfigError: names each that is missing, and the one command that fetches them.
+    """
+    used = [c for node in nodes if node for c in checkpoints(OmegaConf.to_container(node, resolve=True))]
+    lines = [f"{c.id} ({missing})" for c in dict.fromkeys(used) if (missing := c.missing())]
+    if lines:
+        raise ConfigError(f"checkpoints are missing: {'; '.join(lines)}; fetch them with: {fetch_command()}")
+
+
+def fetch_command() -> str:
+    """What fetches the checkpoints of the models that this command chose."""
+    chosen = ["models=<preset>"]
+    if HydraConfig.initialized():
+        hydra = HydraConfig.get()
+        given = OmegaConf.to_container(hydra.overrides.task, resolve=False)
+        changes = [o for o in given if re.match(r"\+*~?models\.", o)]
+        chosen = [f"models={hydra.runtime.choices.models}", *changes]
+    return shlex.join(["python", "-m", "scripts.models", "fetch", *chosen])
+
+
+def checkpoints(node: Any) -> Iterator[Checkpoint]:
+    """Every checkpoint that a configuration names."""
+    if isinstance(node, Mapping):
+        if node.get("_target_") == CHECKPOINT:
+            yield named(node)
+        else:
+            yield from checkpoints(list(node.values()))
+    elif isinstance(node, list):
+        for value in node:
+            yield from checkpoints(value)
+
+
+def named(node: Mapping[str, Any]) -> Checkpoint:
+    """The checkpoint that a mapping of the configuration names."""
+    return Checkpoint(**{str(k): v for k, v in node.items() if k != "_target_"})

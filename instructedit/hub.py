@@ -1,0 +1,116 @@
+"""Checkpoints on disk: where the hub's cache holds them, what is missing of them, and fetching it.
+
+Only fetching reaches the network. The cache is the hub's own (``HF_HOME``, ``HF_HUB_CACHE``), so what other programs
+have downloaded is found, and a copy of it made elsewhere works.
+"""
+
+import json
+import re
+from pathlib import Path
+
+from huggingface_hub import constants, snapshot_download
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    IncompleteSnapshotError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+NETWORKS = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "text_encoder": "model"}
+"""Parts of a Stable Diffusion folder that hold weights, and what their files are called."""
+_TEXTS = ["*.json", "*.txt", "*.model", "*.jinja"]
+# Repositories hold the same weights several times over; SD v1.5's has 30 GB of them.
+_NEVER = ["safety_checker/*", "feature_extractor/*", "onnx/*", "openvino/*"]
+
+
+class FetchError(Exception):
+    """A repository that could not be fetched: why, and what to do, in one line."""
+
+
+def is_pinned(revision: str) -> bool:
+    """Whether a revision is a commit, which cannot move, and no branch or tag."""
+    return re.fullmatch("[0-9a-f]{40}", revision) is not None
+
+
+def patterns(variant: str | None) -> list[str]:
+    """What is loaded of a repository, as glob patterns: safetensors of one variant, and small text files."""
+    end = f".{variant}.safetensors" if variant else ".safetensors"
+    names = [f"model{end}", f"diffusion_pytorch_model{end}", "model-?????-of-?????.safetensors"]
+    return [*_TEXTS, *names, *(f"*/{name}" for name in names)]
+
+
+def snapshot(repo: str, revision: str, variant: str | None = None) -> tuple[Path | None, bool]:
+    """The cache's folder of a revision, and whether the hub listed more files than it holds; no network is asked."""
+    wanted = {"allow_patterns": patterns(variant), "ignore_patterns": _NEVER}
+    try:
+        return Path(str(snapshot_download(repo, revision=revision, local_files_only=True, **wanted))), False
+    except IncompleteSnapshotError as error:
+        return Path(error.snapshot_path), True
+    except (LocalEntryNotFoundError, HFValidationError):
+        return None, False
+
+
+def missing_files(folder: Path, variant: str | None = None) -> list[str]:
+    """What a folder lacks that loading needs, by relative path: weights in safetensors and a network's configuration.
+
+    A Stable Diffusion folder is told by its ``model_index.json`` or its ``unet``; any other has one network.
+    """
+    if (folder / "model_index.json").is_file() or (folder / "unet").is_dir():
+        needed = ["tokenizer/tokenizer_config.json", "scheduler/scheduler_config.json"]
+        for part, stem in NETWORKS.items():
+            needed += [f"{part}/config.json", *(f"{part}/{name}" for name in _weights(folder / part, stem, variant))]
+    else:
+        needed = _weights(folder, "model", variant)
+    return [name for name in needed if not (folder / name).is_file()]
+
+
+def _weights(folder: Path, stem: str, variant: str | None) -> list[str]:
+    """Files that hold a network: one, or the shards that its index lists."""
+    index = folder / f"{stem}.safetensors.index.json"
+    if variant:
+        return [f"{stem}.{variant}.safetensors"]
+    if not index.is_file():
+        return [f"{stem}.safetensors"]
+    try:
+        return sorted(set(json.loads(index.read_text())["weight_map"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError, OSError):
+        return [f"{index.name} (the one there is damaged)"]
+
+
+def fetch(repo: str, revision: str, variant: str | None = None) -> Path:
+    """Download what is loaded of a revision into the hub's cache; files that are there are kept, parts continued.
+
+    Returns:
+        The snapshot's folder; its name is the commit.
+
+    Raises:
+        FetchError: says why not and what to do.
+    """
+    page = f"{constants.ENDPOINT}/{repo}"
+    try:
+        wanted = {"allow_patterns": patterns(variant), "ignore_patterns": _NEVER}
+        return Path(str(snapshot_download(repo, revision=revision, **wanted)))
+    except GatedRepoError:
+        raise FetchError(f"gated: accept its licence at {page}, then log in (hf auth login, or HF_TOKEN)") from None
+    except RepositoryNotFoundError:
+        raise FetchError(
+            f"no such repository at {page}, or a private one: name a copy (id=<hub id or folder> revision=<commit>), "
+            "or log in if it is yours (hf auth login, or HF_TOKEN)"
+        ) from None
+    except RevisionNotFoundError:
+        raise FetchError(f"{page} has no revision {revision}: name one that it has (revision=<commit>)") from None
+    except HFValidationError:
+        raise FetchError(f"{repo!r} is no hub id; accepted are owner/name and folders") from None
+    except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
+        causes = [error, error.__cause__]
+        if any(isinstance(cause, OfflineModeIsEnabled) for cause in causes) or constants.HF_HUB_OFFLINE:
+            raise FetchError("HF_HUB_OFFLINE is set: unset it, or copy the cache of a machine online") from error
+        status = next((c.response.status_code for c in causes if isinstance(c, HfHubHTTPError)), None)
+        if status in (401, 403):
+            raise FetchError(f"refused ({status}): log in (hf auth login, or HF_TOKEN) and see {page}") from error
+        what = f"{constants.ENDPOINT} answers {status}" if status else f"no connection to {constants.ENDPOINT}"
+        raise FetchError(f"{what}: try again, what was downloaded is kept; HF_ENDPOINT names a mirror") from error

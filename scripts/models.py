@@ -1,0 +1,126 @@
+"""Where a preset's checkpoints are, and bringing those that are missing.
+
+python -m scripts.models list models=sd15     # what they are, how large, and where they lie; reaches no network
+python -m scripts.models check models=sd15    # exit code 1 where one is missing; reaches no network
+python -m scripts.models fetch models=sd15    # downloads what is missing, and goes on where it stopped
+"""
+
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from instructedit import hub
+from instructedit.checkpoints import CHECKPOINT, Checkpoint, fetch_command, named
+from instructedit.types import ConfigError
+from scripts.app import OK, SOME_FAILED, launch
+
+ACTIONS = ("list", "fetch", "check")
+OPTIONAL = "optional."
+
+
+def task(config: DictConfig) -> int:
+    """List, fetch or check the checkpoints of a preset."""
+    if config.action not in ACTIONS:
+        raise ConfigError(f"action={config.action}: accepted are {', '.join(ACTIONS)}")
+    found = dict(_named(OmegaConf.to_container(config.models, resolve=True)))
+    chosen = {k: c for k, c in found.items() if not k.startswith(OPTIONAL)}
+    if config.only is not None:
+        wanted = [str(k) for k in ([config.only] if isinstance(config.only, str) else config.only)]
+        if unknown := [k for k in wanted if k not in found]:
+            raise ConfigError(f"only=[{','.join(unknown)}]: accepted are {', '.join(found)}")
+        chosen = {k: found[k] for k in wanted}
+    if config.action == "list":
+        show(found if config.only is None else chosen, config.about)
+        return OK
+    return check(chosen) if config.action == "check" else fetch(chosen)
+
+
+def _named(node: Any, prefix: str = "") -> Iterator[tuple[str, Checkpoint]]:
+    """Every checkpoint of a preset by its key, those of a group as group.key."""
+    for key, value in node.items():
+        if isinstance(value, Mapping):
+            if value.get("_target_") == CHECKPOINT:
+                yield f"{prefix}{key}", named(value)
+            else:
+                yield from _named(value, f"{prefix}{key}.")
+
+
+def show(named: Mapping[str, Checkpoint], about: Mapping[str, Any]) -> None:
+    """Print one line a checkpoint."""
+    rows = [("key", "id", "revision", "licence", "about", "where")]
+    for key, c in named.items():
+        facts = about.get(c.source or c.id) or {}
+        size = f"{facts['gigabytes']:.1f} GB" if facts else "unknown"
+        where = "missing" if c.missing() else str(c.folder)
+        rows.append((key, c.id, _revision(c), facts.get("licence", "unknown"), size, where))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _revision(checkpoint: Checkpoint) -> str:
+    if checkpoint.is_local:
+        return f"content {checkpoint.version}"
+    if checkpoint.revision is None:
+        return Path(checkpoint.source or "").name
+    pinned = hub.is_pinned(checkpoint.revision)
+    return checkpoint.revision if pinned else f"not pinned: {checkpoint.revision}"
+
+
+def check(named: Mapping[str, Checkpoint]) -> int:
+    """Say exactly what is missing and the command that fetches it."""
+    lacking = {key: missing for key, c in named.items() if (missing := c.missing())}
+    for key, missing in lacking.items():
+        print(f"{key}: {named[key].id}: {missing}")
+    print(f"{len(named) - len(lacking)} of {len(named)} checkpoints are here")
+    if lacking:
+        print(f"fetch the others with: {fetch_command()}")
+    return SOME_FAILED if lacking else OK
+
+
+def fetch(named: Mapping[str, Checkpoint]) -> int:
+    """Download what is missing; one that cannot be had leaves the others alone."""
+    failed = 0
+    for key, c in named.items():
+        if not c.missing():
+            print(f"{key}: {c.folder}")
+            continue
+        print(f"{key}: fetching {c.id}", flush=True)
+        try:
+            _fetch(key, c)
+            if missing := c.missing():
+                raise hub.FetchError(f"its repository holds no {missing}; name a copy that does, by models.{key}.id")
+        except hub.FetchError as error:
+            print(f"error: models.{key}: {c.id}: {error}", file=sys.stderr)
+            failed += 1
+    print(f"{len(named) - failed} of {len(named)} checkpoints are here")
+    return SOME_FAILED if failed else OK
+
+
+def _fetch(key: str, checkpoint: Checkpoint) -> None:
+    if checkpoint.source:
+        from scripts.convert import convert  # imports torch, which listing and checking need not wait for
+
+        convert(checkpoint.source, Path(checkpoint.id))
+    elif checkpoint.is_local:
+        raise hub.FetchError("a folder of your own, which only you can complete")
+    else:
+        revision = str(checkpoint.revision)
+        commit = hub.fetch(checkpoint.id, revision, checkpoint.variant).name
+        if not hub.is_pinned(revision):
+            print(f"{key}: {revision} is {commit} today; pin it with models.{key}.revision={commit}")
+
+
+def main() -> int:
+    """The action is the first word; Hydra reads the others."""
+    if len(sys.argv) > 1 and re.fullmatch("[a-z]+", sys.argv[1]):
+        sys.argv[1] = f"action={sys.argv[1]}"
+    return launch(task, "checkpoints")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
