@@ -31,9 +31,10 @@ def request(config: DictConfig) -> Request:
         raise ConfigError(f"embed={config.embed}: accepted are true, false, or null")
     if config.pictures not in PICTURES:
         raise ConfigError(f"pictures={config.pictures}: accepted are {', '.join(PICTURES)}")
-    count = config.figure_samples
-    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-        raise ConfigError(f"figure_samples={count}: accepted are whole numbers from 1 on")
+    for key, least in (("figure_samples", 1), ("more_samples", 0)):
+        count = config[key]
+        if not isinstance(count, int) or isinstance(count, bool) or count < least:
+            raise ConfigError(f"{key}={count}: accepted are whole numbers from {least} on")
     if not isinstance(config.runs, str | ListConfig):
         raise ConfigError(f"runs={config.runs}: accepted are all, latest, or run ids as [v1-0123,v1-4567]")
     results, benchmark = Path(str(config.results)), config.get("benchmark")
@@ -46,7 +47,8 @@ def request(config: DictConfig) -> Request:
         reference=str(config.reference),
         embed=config.embed,
         pictures_as=str(config.pictures),
-        figure_samples=count,
+        figure_samples=config.figure_samples,
+        more_samples=config.more_samples,
         labels=None if config.labels is None else Path(str(config.labels)),
     )
 

@@ -58,6 +58,7 @@ class Request:
     pictures_as: str = "original"
     """``original`` or ``webp``: what copied pictures are."""
     figure_samples: int = 6
+    more_samples: int = 24
     labels: Path | None = None
     """A table of people's verdicts, see :func:`eval.components.read_labels`."""
 
@@ -97,7 +98,7 @@ def report(request: Request) -> Report:
     embed = request.embed
     if embed is None:
         embed = not request.out.resolve().is_relative_to(request.results.resolve())
-    page = Page(request.out, embed, request.pictures_as, request.figure_samples)
+    page = Page(request.out, embed, request.pictures_as, request.figure_samples, request.more_samples)
     parts = [_part(study, page) for study in found if study.runs]
     parts[0] = replace(parts[0], missing=(*unused, *parts[0].missing))
     sections = tuple(section for part in parts for section in part.sections)

@@ -11,9 +11,6 @@ from eval.report.section import Missing, Section
 from eval.report.study import Study
 from instructedit.types import Sample
 
-APPENDIX_ROWS = 24
-"""Samples in a figure of the paper's appendix, at most."""
-
 
 @dataclass(frozen=True)
 class Figure:
@@ -126,7 +123,7 @@ def grid_section(
         samples = [by_id[k] for k in only]
     if not samples:
         raise Missing(f"{titles[0]}: no sample was tried by all of {', '.join(r.label for r in runs)}")
-    first, rest = samples[: page.figure_samples], samples[page.figure_samples :][:APPENDIX_ROWS]
+    first, rest = samples[: page.figure_samples], samples[page.figure_samples :][: page.more_samples]
     figures: list[Figure] = []
     files: dict[str, bytes] = {}
     for title, part, suffix in ((titles[0], first, ""), (titles[1], rest, "_more")):

@@ -38,6 +38,8 @@ class Page:
     """What copies are: ``original`` bytes, or ``webp``, a tenth of the size and hardly to be told from them."""
     figure_samples: int = 6
     """Rows of a figure; what does not fit goes to the figure of the paper's appendix."""
+    more_samples: int = 24
+    """Rows of that one, at most."""
     pictures: dict[str, Path] = field(default_factory=dict)
     """What to copy, by its path beside the page."""
     anchors: set[str] = field(default_factory=set)

@@ -51,7 +51,10 @@ def grid(heads: Sequence[str], rows: Sequence[Row]) -> Drawn:
     top = MARGIN + LINE * max(map(len, lines)) + GAP
     notes = [[_wrap(note, small) for note in row.notes] for row in rows]
     under = [NOTE_LINE * max(map(len, own), default=0) for own in notes]
-    heads_of = [row.caption.split("\n") if row.caption else [] for row in rows]
+    width = len(heads) * (CELL + GAP) - GAP
+    heads_of = [
+        [w for line in r.caption.split("\n") for w in _wrap(line, font, width)] if r.caption else [] for r in rows
+    ]
     over = [LINE * len(own) + (GAP if own else 0) for own in heads_of]
     heights = [CELL + GAP + o + u for o, u in zip(over, under, strict=True)]
     size = (2 * MARGIN + len(heads) * (CELL + GAP) - GAP, top + sum(heights) + MARGIN - GAP)
@@ -63,7 +66,7 @@ def grid(heads: Sequence[str], rows: Sequence[Row]) -> Drawn:
     for row, height, told, own, room in zip(rows, heights, heads_of, notes, under, strict=True):
         for number, line in enumerate(told):
             place = (MARGIN, top + 2 + number * LINE)
-            draw.text(place, _cut(line, font, size[0] - 2 * MARGIN), GREY, font)
+            draw.text(place, line, GREY, font)
         for column, cell in enumerate(row.cells):
             _place(sheet, draw, cell, (MARGIN + column * (CELL + GAP), top + height - room - CELL - GAP))
         for column, words in enumerate(own):
@@ -167,14 +170,14 @@ def _tag(cell: Image.Image, text: str) -> None:
     draw.text((5, CELL - 18), text, INK, font)
 
 
-def _wrap(text: str, font: ImageFont.FreeTypeFont) -> list[str]:
+def _wrap(text: str, font: ImageFont.FreeTypeFont, width: float = CELL) -> list[str]:
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".strip()
-        if lines[-1] and font.getlength(longer) > CELL:
-            lines.append(_cut(word, font, CELL))
+        if lines[-1] and font.getlength(longer) > width:
+            lines.append(_cut(word, font, width))
         else:
-            lines[-1] = _cut(longer, font, CELL)
+            lines[-1] = _cut(longer, font, width)
     return lines
 
 
