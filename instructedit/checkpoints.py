@@ -83,10 +83,11 @@ class Checkpoint:
         found, is_partial = self._found()
         if found is None:
             return "no such folder" if self.source else f"revision {self.revision} is not in the hub's cache"
-        accepted = {None, self.variant} if self.is_local else {self.variant}
-        lacking = [hub.missing_files(found, variant) for variant in sorted(accepted, key=str)]
-        if all(lacking):
-            return ", ".join(min(lacking, key=len))
+        lacking = hub.missing_files(found, self.variant)
+        if lacking and self.is_local and self.variant:
+            lacking = hub.missing_files(found)  # a copy of one's own may have its weights under their plain names
+        if lacking:
+            return ", ".join(lacking)
         return f"files that the hub lists are not in {found}" if is_partial else None
 
     def _found(self) -> tuple[Path | None, bool]:
@@ -126,9 +127,9 @@ def fetch_command() -> str:
     chosen = ["models=<preset>"]
     if HydraConfig.initialized():
         hydra = HydraConfig.get()
-        given = OmegaConf.to_container(hydra.overrides.task, resolve=False)
-        changes = [o for o in given if re.match(r"\+*~?models\.", o)]
-        chosen = [f"models={hydra.runtime.choices.models}", *changes]
+        given = OmegaConf.to_container(hydra.overrides.task, resolve=False)  # as it was written, ${...} and all
+        changes = [o for o in map(str, given or []) if re.match(r"\+*~?models\.", o)]
+        chosen = [f"models={hydra.runtime.choices['models']}", *changes]
     return shlex.join(["python", "-m", "scripts.models", "fetch", *chosen])
 
 

@@ -45,13 +45,24 @@ def patterns(variant: str | None) -> list[str]:
 
 def snapshot(repo: str, revision: str, variant: str | None = None) -> tuple[Path | None, bool]:
     """The cache's folder of a revision, and whether the hub listed more files than it holds; no network is asked."""
-    wanted = {"allow_patterns": patterns(variant), "ignore_patterns": _NEVER}
     try:
-        return Path(str(snapshot_download(repo, revision=revision, local_files_only=True, **wanted))), False
+        return _download(repo, revision, variant, local_files_only=True), False
     except IncompleteSnapshotError as error:
         return Path(error.snapshot_path), True
     except (LocalEntryNotFoundError, HFValidationError):
         return None, False
+
+
+def _download(repo: str, revision: str, variant: str | None, local_files_only: bool) -> Path:
+    return Path(
+        snapshot_download(
+            repo,
+            revision=revision,
+            local_files_only=local_files_only,
+            allow_patterns=patterns(variant),
+            ignore_patterns=_NEVER,
+        )
+    )
 
 
 def missing_files(folder: Path, variant: str | None = None) -> list[str]:
@@ -92,8 +103,7 @@ def fetch(repo: str, revision: str, variant: str | None = None) -> Path:
     """
     page = f"{constants.ENDPOINT}/{repo}"
     try:
-        wanted = {"allow_patterns": patterns(variant), "ignore_patterns": _NEVER}
-        return Path(str(snapshot_download(repo, revision=revision, **wanted)))
+        return _download(repo, revision, variant, local_files_only=False)
     except GatedRepoError:
         raise FetchError(f"gated: accept its licence at {page}, then log in (hf auth login, or HF_TOKEN)") from None
     except RepositoryNotFoundError:

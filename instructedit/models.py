@@ -41,7 +41,9 @@ class ModelPool:
         """A model in evaluation mode, without gradients, from safetensors only."""
 
         def load() -> Any:
-            options = {"torch_dtype": DTYPES[checkpoint.dtype], "use_safetensors": True}
+            # Two libraries, two names for one thing.
+            dtype = "dtype" if kind.__module__.startswith("transformers.") else "torch_dtype"
+            options = {dtype: DTYPES[checkpoint.dtype], "use_safetensors": True}
             loaded = self._from_pretrained(kind, checkpoint, subfolder, options)
             return loaded.to(device).eval().requires_grad_(False)
 
