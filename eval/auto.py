@@ -10,7 +10,7 @@ from eval.metrics.base import Metric, MetricUndefined
 from eval.metrics.build import paper_metrics
 from eval.tuning import COST, GAIN, Rule
 from instructedit.models import Context
-from instructedit.types import ConfigError, EditRequest, EditResult, Failure, Method, Sample
+from instructedit.types import ConfigError, EditRequest, EditResult, Failure, Method, Sample, Tokens
 
 Number = TypeVar("Number", int, float)
 
@@ -32,14 +32,15 @@ class BestRatio:
         self.needs_captions = any(getattr(m, "needs_captions", False) for m in methods.values())
 
     def edit(self, requests: Sequence[EditRequest]) -> list[EditResult | Failure]:
-        """Edit a batch at each ratio and keep one edit a request; seconds and evaluations are those of all tries."""
+        """Edit a batch at each ratio and keep one edit a request; what it cost is what all tries cost."""
         tries = {ratio: method.edit(requests) for ratio, method in self.methods.items()}
         return [self._best(r, {ratio: t[i] for ratio, t in tries.items()}) for i, r in enumerate(requests)]
 
     def _best(self, request: EditRequest, tries: Mapping[float, EditResult | Failure]) -> EditResult | Failure:
         edits = {ratio: outcome for ratio, outcome in tries.items() if isinstance(outcome, EditResult)}
+        tokens = Tokens.total(outcome.tokens for outcome in tries.values())
         if not edits:
-            return next(iter(tries.values()))
+            return replace(next(iter(tries.values())), tokens=tokens)
         # max() keeps the first of equals.
         ratio = max(edits, key=lambda r: self._liking(request, edits[r]))
         chosen = edits[ratio]
@@ -48,6 +49,7 @@ class BestRatio:
             decisions=replace(chosen.decisions, ratio=ratio),
             seconds=_total([e.seconds for e in edits.values()]),
             evaluations=_total([e.evaluations for e in edits.values()]),
+            tokens=tokens,
         )
 
     def _liking(self, request: EditRequest, edit: EditResult) -> float:

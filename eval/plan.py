@@ -13,6 +13,8 @@ from eval.runner import RunPlan
 from instructedit.checkpoints import CHECKPOINT as CHECKPOINT
 from instructedit.checkpoints import checkpoints, named, require_checkpoints
 from instructedit.full_size import FullSize
+from instructedit.language.openai import DECIDES_NOTHING
+from instructedit.language.openai import TARGET as OPENAI
 from instructedit.models import Context
 from instructedit.types import ConfigError, Method
 
@@ -29,7 +31,7 @@ def plan(config: DictConfig) -> tuple[RunPlan, Context]:
     if config.limit is not None:
         _check_integer(config, "limit", 1)
     config = wrapped(config)
-    require_checkpoints(config.method, config.metrics)
+    require_checkpoints(config.models, config.method, config.metrics)
     results = Path(config.results)
     benchmark = _benchmark(config, results / "cache" / "true_masks").worded(int(config.variation))
     context = Context.create(results / "cache", str(config.device))
@@ -144,5 +146,11 @@ def fingerprinted(node: Any) -> Any:
     if isinstance(node, Mapping):
         if node.get("_target_") == CHECKPOINT:
             return named(node).fingerprint
-        return {str(k): fingerprinted(v) for k, v in node.items() if k != "_partial_"}
+        return {k: fingerprinted(v) for k, v in deciding(node).items()}
     return [fingerprinted(v) for v in node] if isinstance(node, list) else node
+
+
+def deciding(node: Mapping[str, Any]) -> dict[str, Any]:
+    """A mapping of the configuration without what decides no number, such as where a server stands."""
+    idle = DECIDES_NOTHING if node.get("_target_") == OPENAI else ()
+    return {str(k): v for k, v in node.items() if k != "_partial_" and k not in idle}

@@ -10,12 +10,12 @@ from jaxtyping import Bool
 from PIL import Image
 
 from instructedit.images import hash_image
-from instructedit.types import Box, Captions, Decisions, EditResult, Failure, Record, Sample
+from instructedit.types import Box, Captions, Decisions, EditResult, Failure, Record, Sample, Tokens
 
 EDITED = "edited"
 FAILED = "failed"
-TIMING = ("seconds", "evaluations")
-"""What differs between two runs of the same thing: a stage found in the cache evaluates nothing."""
+TIMING = ("seconds", "evaluations", "tokens")
+"""What differs between two runs of the same thing: what is found in the cache evaluates nothing and costs nothing."""
 
 
 def record(outcome: EditResult | Failure, sample: Sample) -> Record:
@@ -26,8 +26,9 @@ def record(outcome: EditResult | Failure, sample: Sample) -> Record:
         sample: What was asked, for tables by category.
 
     Returns:
-        ``id``, ``status`` (``edited`` or ``failed``), what the sample asked, the decisions, and either seconds (to
-        four digits), evaluations and hashes of image and mask, or stage, error and message.
+        ``id``, ``status`` (``edited`` or ``failed``), what the sample asked, the decisions, the language model's tokens
+        where they were counted, and either seconds (to four digits), evaluations and hashes of image and mask, or
+        stage, error and message.
     """
     line: Record = {
         "id": outcome.id,
@@ -37,6 +38,8 @@ def record(outcome: EditResult | Failure, sample: Sample) -> Record:
         "edit": sample.edit,
         "decisions": asdict(outcome.decisions),
     }
+    if outcome.tokens is not None:
+        line["tokens"] = asdict(outcome.tokens)
     if isinstance(outcome, Failure):
         return line | {"stage": outcome.stage, "error": outcome.error, "message": outcome.message}
     return line | {
@@ -49,12 +52,19 @@ def record(outcome: EditResult | Failure, sample: Sample) -> Record:
 
 def result(line: Record, image: Image.Image, mask: Bool[np.ndarray, "h w"] | None) -> EditResult:
     """Turn the record of an edit, with its pixels, back into what the method answered."""
-    return EditResult(line["id"], image, mask, _decisions(line["decisions"]), line["seconds"], line["evaluations"])
+    decisions, tokens = _decisions(line["decisions"]), tokens_of(line)
+    return EditResult(line["id"], image, mask, decisions, line["seconds"], line["evaluations"], tokens)
 
 
 def failure(line: Record) -> Failure:
     """Turn the record of a failure back into it."""
-    return Failure(line["id"], line["stage"], line["error"], line["message"], _decisions(line["decisions"]))
+    decisions, tokens = _decisions(line["decisions"]), tokens_of(line)
+    return Failure(line["id"], line["stage"], line["error"], line["message"], decisions, tokens)
+
+
+def tokens_of(line: Record) -> Tokens | None:
+    """What a record says of the language model's tokens; None where they were not counted."""
+    return Tokens(**line["tokens"]) if "tokens" in line else None
 
 
 def mask_image(mask: Bool[np.ndarray, "h w"]) -> Image.Image:

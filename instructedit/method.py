@@ -57,6 +57,7 @@ class InstructEdit:
         descriptions = [p.decisions.description for p in alive]
         parsed = self.language.parse([p.request.instruction for p in alive], descriptions)
         for p, answer in zip(alive, parsed, strict=True):
+            p.tokens = answer.tokens
             if isinstance(answer, StageError):
                 p.error = answer
             else:

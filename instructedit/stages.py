@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image
 
-from instructedit.types import Decisions, EditRequest, EditResult, Failure, StageError
+from instructedit.types import Decisions, EditRequest, EditResult, Failure, StageError, Tokens
 
 
 @dataclass
@@ -21,6 +21,7 @@ class Progress:
     """The edit, once it is made."""
     seconds: dict[str, float] = field(default_factory=dict)
     evaluations: dict[str, int] = field(default_factory=dict)
+    tokens: Tokens | None = None
     error: StageError | None = None
 
     def outcome(self) -> EditResult | Failure:
@@ -28,9 +29,11 @@ class Progress:
         request = self.request
         if self.error is not None:
             error = self.error
-            return Failure(request.id, error.stage, type(error).__name__, str(error), decisions=self.decisions)
+            return Failure(request.id, error.stage, type(error).__name__, str(error), self.decisions, self.tokens)
         assert self.image is not None, "the last stage makes the image"
-        return EditResult(request.id, self.image, self.mask, self.decisions, self.seconds, self.evaluations)
+        return EditResult(
+            request.id, self.image, self.mask, self.decisions, self.seconds, self.evaluations, self.tokens
+        )
 
 
 def run_stages(

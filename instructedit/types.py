@@ -1,6 +1,6 @@
 """What travels between the parts: samples, requests, results and failures. Imports nothing of ours."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -78,6 +78,23 @@ class Box:
 
 
 @dataclass(frozen=True)
+class Tokens:
+    """What a language model read and wrote, as servers count and charge it."""
+
+    prompt: int = 0
+    completion: int = 0
+
+    def __add__(self, other: "Tokens") -> "Tokens":
+        return Tokens(self.prompt + other.prompt, self.completion + other.completion)
+
+    @staticmethod
+    def total(parts: Iterable["Tokens | None"]) -> "Tokens | None":
+        """The sum of those that were counted; None where none was."""
+        counted = [part for part in parts if part is not None]
+        return sum(counted, Tokens()) if counted else None
+
+
+@dataclass(frozen=True)
 class Decisions:
     """What each component decided on the way to an edit; None where a method has no such component."""
 
@@ -105,6 +122,8 @@ class EditResult:
     """Wall-clock seconds of each stage; of a batch, an equal share. A stage read from the cache costs its reading."""
     evaluations: Mapping[str, int] = field(default_factory=dict)
     """Evaluations of the noise predictor by stage; zero where the cache had the result."""
+    tokens: Tokens | None = None
+    """Of the language model; zero where the cache had its reply, None where nobody counted."""
 
 
 @dataclass(frozen=True)
@@ -119,14 +138,23 @@ class Failure:
     message: str
     decisions: Decisions = field(default_factory=Decisions)
     """What had been decided before."""
+    tokens: Tokens | None = None
+    """Of the language model, which is paid for its part of a failure too; None where nobody counted."""
 
 
 class StageError(Exception):
-    """A failure of one sample at one stage: becomes a :class:`Failure`, never the end of a sweep."""
+    """A failure of one sample at one stage: becomes a :class:`Failure`, never the end of a sweep.
 
-    def __init__(self, stage: str, message: str) -> None:
+    Args:
+        stage: Where.
+        message: Why, on one line.
+        tokens: Of a language model, spent on the way.
+    """
+
+    def __init__(self, stage: str, message: str, tokens: Tokens | None = None) -> None:
         super().__init__(message)
         self.stage = stage
+        self.tokens = tokens
 
 
 class ConfigError(Exception):

@@ -4,11 +4,17 @@ import contextlib
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from instructedit.language import OpenAILanguage
+
+SETTINGS = {
+    "model": "m", "revision": None, "structured": "never", "temperature": 0.0, "max_tokens": 200, "timeout": 20.0,
+    "max_retries": 0, "concurrency": 4, "api_key_env": "OPENAI_API_KEY",
+}  # fmt: skip
 GOOD = 'Segmentation prompt: Dog. Editing prompt 1: "Photo of a dog". Editing prompt 2: "Photo of a cat".'
 
 
@@ -22,15 +28,21 @@ class Answer:
     body: str | None = None
     content_type: str = "application/json"
     delay: float = 0.0
+    headers: Mapping[str, str] = field(default_factory=dict)
+    usage: tuple[int, int] | None = (1, 1)
+    """Tokens of prompt and completion; None where the server does not count."""
 
     def bytes(self) -> bytes:
         if self.body is not None:
             return self.body.encode()
         message = {"role": "assistant", "content": self.content, "refusal": None}
         choice = {"index": 0, "finish_reason": self.finish_reason, "message": message}
-        usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
         completion = {"id": "1", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice]}
-        return json.dumps({**completion, "usage": usage}).encode()
+        if self.usage is not None:
+            read, wrote = self.usage
+            usage = {"prompt_tokens": read, "completion_tokens": wrote, "total_tokens": read + wrote}
+            completion["usage"] = usage
+        return json.dumps(completion).encode()
 
 
 @dataclass
@@ -40,6 +52,11 @@ class Server:
     url: str
     requests: list[dict[str, Any]] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
+
+
+def openai_language(base_url: str | None, **settings: Any) -> OpenAILanguage:
+    """The backend on a server, asking for the paper's template once, unless told otherwise."""
+    return OpenAILanguage(base_url=base_url, **(SETTINGS | settings))
 
 
 @contextlib.contextmanager
@@ -63,6 +80,8 @@ def serve(answer: Callable[[dict[str, Any], int], Answer]) -> Iterator[Server]:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 self.send_response(said.status)
                 self.send_header("Content-Type", said.content_type)
+                for name, value in said.headers.items():
+                    self.send_header(name, value)
                 self.send_header("Content-Length", str(len(said.bytes())))
                 self.end_headers()
                 self.wfile.write(said.bytes())

@@ -8,6 +8,11 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import get_object
 from omegaconf import OmegaConf
 
+from eval.plan import plan
+from instructedit.language.openai import DECIDES_NOTHING
+from instructedit.language.openai import TARGET as OPENAI
+from instructedit.types import ConfigError
+
 CONF = Path(__file__).resolve().parents[1] / "conf"
 CHOICES = [
     f"{folder.name}={path.stem}"
@@ -43,6 +48,42 @@ def test_every_component_composes(component: str) -> None:
     config = resolved("train", f"component={component}")
     assert get_object(config["component"]["_target_"]).name == component
     assert set(config["component"]["train"]) >= {"steps", "batch_size", "learning_rate"}
+
+
+@pytest.mark.parametrize("wrapper", [[], ["ratio=auto"], ["max_side=512", "paste_back=true"]])
+def test_where_a_server_stands_and_what_it_costs_changes_no_run(wrapper: list[str], tmp_path: Path) -> None:
+    def run_id(*overrides: str) -> str:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            return plan(compose("config", ["language=openai", f"results={tmp_path}", *wrapper, *overrides]))[0].run_id
+
+    settings = resolved("config", "language=openai")["language"]
+    assert get_object(OPENAI) is get_object(settings["_target_"])
+    assert set(DECIDES_NOTHING) < settings.keys()
+    others = {
+        "base_url": "http://localhost:8000/v1", "timeout": "5", "max_retries": "9", "concurrency": "1",
+        "api_key_env": "MY_KEY", "prices": "{prompt: 0.15, completion: 0.6}",
+    }  # fmt: skip
+    assert others.keys() == set(DECIDES_NOTHING)
+    assert run_id(*(f"language.{key}={value}" for key, value in others.items())) == run_id()
+    deciding = {"model": "n", "revision": "q4", "structured": "never", "temperature": "1", "max_tokens": "9"}
+    assert deciding.keys() | others.keys() | {"_target_", "_partial_"} == settings.keys()
+    assert len({run_id(f"language.{key}={value}") for key, value in deciding.items()} | {run_id()}) == 6
+
+
+@pytest.mark.parametrize(
+    ("prices", "line"),
+    [
+        ("{prompt: -1, completion: 1}", "language.prices.prompt=-1: accepted are dollars for a million tokens"),
+        ("{prompt: 1, completion: cheap}", "language.prices.completion=cheap: accepted are dollars"),
+        ("{prompt: 1, completion: null}", "accepted are prompt and completion, both or none"),
+    ],
+)
+def test_a_wrong_price_is_named(prices: str, line: str, tmp_path: Path) -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("config", ["language=openai", f"results={tmp_path}", f"language.prices={prices}"])
+    with pytest.raises(ConfigError) as caught:
+        plan(config)
+    assert line in str(caught.value)
 
 
 def test_every_file_says_what_it_is_for() -> None:

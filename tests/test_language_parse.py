@@ -1,9 +1,12 @@
 """Replies as language models really write them, and the prompt that asks for them."""
 
+import json
+
 import pytest
 
 from instructedit.language import ReplyError, messages, parse_reply
-from instructedit.language.prompt import TASK_PROMPT, TASK_PROMPT_WITH_DESCRIPTION
+from instructedit.language.parse import parse_json
+from instructedit.language.prompt import FIELDS, TASK_PROMPT, TASK_PROMPT_WITH_DESCRIPTION, correction, in_json
 
 DOG = ("dog", "Photo of a dog", "Photo of a cat")
 
@@ -104,6 +107,54 @@ def test_what_is_missing_is_named(reply, field):
     with pytest.raises(ReplyError, match=f'"{field}:"') as caught:
         parse_reply(reply)
     assert "\n" not in str(caught.value)
+
+
+def in_fields(*values: object) -> str:
+    return json.dumps(dict(zip(FIELDS, values, strict=False)))
+
+
+@pytest.mark.parametrize("read", [parse_reply, parse_json])
+@pytest.mark.parametrize("around", ["{}", " {}\n", "```json\n{}\n```", "```\n{}```", "<think>{{a}}</think>{}"])
+def test_replies_in_json(read, around):
+    text = around.format(in_fields("Dog.", 'A "dog",\nred', "Photo of a kätzchen, No. 5"))
+    parsed = read(text)
+    assert (parsed.segmentation_prompt, parsed.captions.input) == ("dog", 'A "dog", red')
+    assert parsed.captions.edited == "Photo of a kätzchen, No. 5"
+    assert parsed.reply == text
+
+
+@pytest.mark.parametrize("read", [parse_reply, parse_json])
+@pytest.mark.parametrize("value", ["", " . ", 3, None, ["cat"]])
+def test_what_is_missing_in_json_is_named(read, value):
+    with pytest.raises(ReplyError, match='the reply has no text in "editing_prompt_2"'):
+        read(in_fields("Dog", "Photo of a dog", value))
+    with pytest.raises(ReplyError, match='"editing_prompt_1"'):
+        read(in_fields("Dog"))
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "{}", REPLIES["template"], in_fields("Dog", "a", "b")[:-1], "[" * 9999])
+def test_what_is_no_json_object_is_none(text):
+    with pytest.raises(ReplyError, match="no JSON object"):
+        parse_json(text)
+
+
+def test_in_json_our_examples_are_and_what_others_said_stays():
+    said = 'Segmentation prompt: Dog. Editing prompt 1: "a". Editing prompt 2: "b".'
+    for description in (None, "A painting of a dog"):
+        chat = messages(said, description) + correction(said, 'the reply has no "Editing prompt 2:"')
+        system, user, assistant, again = in_json(chat)
+        assert (user, assistant) == (chat[1], chat[2])
+        assert "Segmentation prompt: " not in system["content"] + again["content"]
+        examples = [line for line in system["content"].splitlines() if line.startswith("{")]
+        assert len(examples) == chat[0]["content"].count("Segmentation prompt: ")
+        for example in [*examples, again["content"].partition("form: ")[2]]:
+            parsed = parse_json(example)
+            assert parsed.captions.input != parsed.captions.edited
+        before = [parse_reply(x) for x in chat[0]["content"].splitlines() if x.startswith("Segmentation prompt: ")]
+        after = [parse_json(example) for example in examples]
+        assert [(p.segmentation_prompt, p.captions) for p in before] == [
+            (p.segmentation_prompt, p.captions) for p in after
+        ]
 
 
 def test_instruction_and_description_are_lines_of_the_user():

@@ -1,9 +1,9 @@
 """Kept replies answer for a language model that is not there."""
 
 from instructedit.cache import StageCache
-from instructedit.language import OpenAILanguage, Parsed, RulesLanguage, cached
-from instructedit.types import StageError
-from tests.language_server import GOOD, Answer, serve
+from instructedit.language import Parsed, RulesLanguage, cached
+from instructedit.types import StageError, Tokens
+from tests.language_server import GOOD, Answer, openai_language, serve
 
 ASK = (["Change the dog to a cat", "Change it to a cat"], [None, "Photo of a dog"])
 
@@ -12,12 +12,12 @@ def test_a_kept_reply_needs_neither_server_nor_key(tmp_path, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "k")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     with serve(lambda body, n: Answer()) as server:
-        first = cached(OpenAILanguage("m", server.url), StageCache(tmp_path)).parse(*ASK)
+        first = cached(openai_language(server.url), StageCache(tmp_path)).parse(*ASK)
         assert len(server.requests) == 2
-        assert cached(OpenAILanguage("m", server.url), StageCache(tmp_path)).parse(*ASK) == first
+        assert cached(openai_language(server.url), StageCache(tmp_path)).parse(*ASK) == first
         assert len(server.requests) == 2
     monkeypatch.delenv("OPENAI_API_KEY")
-    again = cached(OpenAILanguage("m", "http://127.0.0.1:9/v1"), StageCache(tmp_path)).parse(*ASK)
+    again = cached(openai_language("http://127.0.0.1:9/v1"), StageCache(tmp_path)).parse(*ASK)
     assert again == first
     assert [getattr(answer, "reply", answer) for answer in again] == [GOOD] * 2
 
@@ -28,22 +28,23 @@ def test_other_settings_are_other_replies(tmp_path, monkeypatch):
     cache = StageCache(tmp_path)
     with serve(lambda body, n: Answer()) as server:
         for processor in [
-            OpenAILanguage("m", server.url),
-            OpenAILanguage("m", server.url, temperature=0.0),
-            OpenAILanguage("m", server.url, max_tokens=99),
-            OpenAILanguage("m", server.url, revision="q4"),
+            openai_language(server.url),
+            openai_language(server.url, temperature=0.6),
+            openai_language(server.url, max_tokens=99),
+            openai_language(server.url, revision="q4"),
+            openai_language(server.url, structured="auto"),
         ]:
             cached(processor, cache).parse(ASK[0][:1], [None])
-        cached(OpenAILanguage("other", server.url), cache).parse(ASK[0][:1], [None])
-        cached(OpenAILanguage("m", server.url), cache).parse(ASK[0][:1], ["Photo of a dog"])
-    assert len(server.requests) == 6
+        cached(openai_language(server.url, model="other"), cache).parse(ASK[0][:1], [None])
+        cached(openai_language(server.url), cache).parse(ASK[0][:1], ["Photo of a dog"])
+    assert len(server.requests) == 7
 
 
 def test_failures_are_not_kept_and_a_question_is_asked_once_a_batch(tmp_path, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "k")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     with serve(lambda body, n: Answer(status=400, body="{}") if n == 0 else Answer()) as server:
-        processor = cached(OpenAILanguage("m", server.url, max_retries=0), StageCache(tmp_path))
+        processor = cached(openai_language(server.url), StageCache(tmp_path))
         twice = processor.parse(["Remove the dog"] * 2, [None] * 2)
         assert [type(answer) for answer in twice] == [StageError] * 2
         assert len(server.requests) == 1
@@ -59,3 +60,27 @@ def test_the_rules_survive_the_cache_as_well(tmp_path):
         assert (answers[0], answers[2]) == (plain[0], plain[2])
         assert str(answers[1]) == str(plain[1])
     assert cached(RulesLanguage(), StageCache(None)).identity == RulesLanguage().identity
+
+
+def test_a_kept_reply_costs_nothing_and_a_question_is_paid_for_once_a_batch(tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with serve(lambda body, n: Answer(usage=(300, 40)) if n else Answer(status=400, body="{}")) as server:
+        processor = cached(openai_language(server.url), StageCache(tmp_path))
+        [failed] = processor.parse(["Remove the dog"], [None])
+        assert failed.tokens is None
+        asked = processor.parse(["Remove the dog", "Remove the cat", "Remove the dog"], [None] * 3)
+        assert [answer.tokens for answer in asked] == [Tokens(300, 40), Tokens(300, 40), Tokens()]
+        kept = processor.parse(["Remove the cat", "Remove the bird"], [None] * 2)
+        assert [answer.tokens for answer in kept] == [Tokens(), Tokens(300, 40)]
+
+
+def test_a_kept_reply_in_json_is_read_as_such(tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    said = '{"segmentation_prompt": "Dog", "editing_prompt_1": "Photo of a d\\u00f6g", "editing_prompt_2": "A cat."}'
+    with serve(lambda body, n: Answer(said)) as server:
+        first = cached(openai_language(server.url, structured="always"), StageCache(tmp_path)).parse(*ASK)
+    again = cached(openai_language("http://127.0.0.1:9/v1", structured="always"), StageCache(tmp_path)).parse(*ASK)
+    assert again == first
+    assert [getattr(answer, "reply", answer) for answer in again] == [said] * 2

@@ -9,7 +9,7 @@ import io
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import openai
@@ -23,9 +23,9 @@ from instructedit.files import digest
 from instructedit.images import hash_image, overlay
 from instructedit.language.base import Reply, quote
 from instructedit.language.parse import ReplyError
-from instructedit.language.server import ChatServer, ServerError
+from instructedit.language.server import ChatServer, ServerError, json_schema
 from instructedit.models import Context
-from instructedit.types import Captions, ConfigError, EditResult, Sample
+from instructedit.types import Captions, EditResult, Sample
 
 log = logging.getLogger(__name__)
 STAGE = "judge"
@@ -83,12 +83,6 @@ class VlmJudge:
         max_retries: int,
         api_key_env: str,
     ) -> None:
-        if not isinstance(model, str) or not model:
-            raise ConfigError(f"judge.model={model}: accepted is the server's name for a model")
-        if not isinstance(timeout, int | float) or isinstance(timeout, bool) or timeout <= 0:
-            raise ConfigError(f"judge.timeout={timeout}: accepted are seconds above 0")
-        if not isinstance(max_retries, int) or isinstance(max_retries, bool) or max_retries < 0:
-            raise ConfigError(f"judge.max_retries={max_retries}: accepted are whole numbers from 0 on")
         self.server = ChatServer("judge=vlm", model, base_url, timeout, max_retries, api_key_env)
         self.sampling = {"temperature": temperature, "max_tokens": max_tokens}
         self.identity = {"model": model, "revision": revision, **self.sampling, "prompt": PROMPT_HASH}
@@ -130,7 +124,7 @@ class Case:
         # The reason comes first, so that the verdicts follow from it and not it from them.
         fields = {_WHY: {"type": "string"}} | {name: {"type": "boolean"} for name in self.asked}
         schema = {"type": "object", "properties": fields, "required": [*fields], "additionalProperties": False}
-        return {"type": "json_schema", "json_schema": {"name": "verdicts", "strict": True, "schema": schema}}
+        return json_schema("verdicts", schema)
 
     def key(self, identity: Mapping[str, Any]) -> str:
         """Where a judge's replies are kept: by all that it is shown, and all that it is."""
@@ -150,7 +144,6 @@ class Hearing:
     def __init__(self, judge: VlmJudge, cache: StageCache) -> None:
         self.judge = judge
         self._cache = cache
-        self._holds_to_schema = True
         # Three metrics ask in turn about one edit: without a cache, or with a server that fails, it is asked once.
         self._last: tuple[str, list[Reply] | ServerError] = ("", [])
         self._told: set[str] = set()
@@ -189,7 +182,8 @@ class Hearing:
                 log.warning("no reply of the judge: %s; the same command again asks again", error)
                 self._told.add(str(error))
             return error
-        self._cache.put_json(STAGE, key, {"replies": [asdict(reply) for reply in replies]})
+        kept = [{"text": reply.text, "is_cut": reply.is_cut} for reply in replies]
+        self._cache.put_json(STAGE, key, {"replies": kept})
         return replies
 
     def _ask(self, case: Case) -> Iterator[Reply]:
@@ -206,17 +200,8 @@ class Hearing:
                 yield self._complete(client, [*turns, said, again], case)
 
     def _complete(self, client: openai.OpenAI, turns: list[dict[str, Any]], case: Case) -> Reply:
-        ask, sampling = self.judge.server.ask, self.judge.sampling
-        if self._holds_to_schema:
-            try:
-                return ask(client, turns, response_format=case.response_format, **sampling)
-            except ServerError as error:
-                if not _may_refuse_schemas(error):
-                    raise
-        reply = ask(client, turns, **sampling)
-        # Only now is it known that the schema was to blame, and not the pictures, say.
-        self._holds_to_schema = False
-        return reply
+        ask, sampling = self.judge.server.ask_in_json, self.judge.sampling
+        return ask(client, turns, case.response_format, otherwise=turns, **sampling)
 
 
 class ByVlm(Component):
@@ -327,11 +312,6 @@ def _objects(text: str) -> Iterator[dict[str, Any]]:
         else:
             yield found
         start = text.find("{", end)
-
-
-def _may_refuse_schemas(error: ServerError) -> bool:
-    # Most servers say 400 to what they do not know; some forks of llama.cpp say 500 and name it.
-    return error.status in (400, 422, 501) or "response_format" in error.complaint
 
 
 def _small(picture: Image.Image) -> Image.Image:

@@ -12,7 +12,7 @@ import pandas as pd
 import yaml
 
 from eval.benchmark import Benchmark
-from eval.plan import CHECKPOINT
+from eval.plan import CHECKPOINT, deciding
 from eval.records import EDITED, failure
 from eval.store import RunStore, run_id
 from eval.tables import ROWS
@@ -178,13 +178,13 @@ def _fingerprinted(node: Any, revisions: Mapping[str, str]) -> Any:
             if node.get("revision"):
                 return {"id": node["id"], "revision": str(node["revision"]), "dtype": dtype}
             return {"content": revisions[node["id"]], "dtype": dtype}
-        return {str(k): _fingerprinted(v, revisions) for k, v in node.items() if k != "_partial_"}
+        return {k: _fingerprinted(v, revisions) for k, v in deciding(node).items()}
     return [_fingerprinted(v, revisions) for v in node] if isinstance(node, list) else node
 
 
 def _leaves(node: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Scalar]]:
-    for key, value in node.items():
+    for key, value in deciding(node).items():
         if isinstance(value, Mapping):
             yield from _leaves(value, f"{prefix}{key}.")
-        elif key != "_partial_" and not isinstance(value, list):
+        elif not isinstance(value, list):
             yield f"{prefix}{key}", value

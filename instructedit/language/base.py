@@ -1,12 +1,12 @@
 """What every language processor promises, and the conversation that those with a language model share."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from instructedit.language.parse import Parsed, ReplyError, parse_reply
 from instructedit.language.prompt import Message, correction
-from instructedit.types import StageError
+from instructedit.types import StageError, Tokens
 
 STAGE = "language"
 _QUOTED_CHARACTERS = 120
@@ -40,37 +40,51 @@ class Reply:
     text: str
     is_cut: bool
     """It was still speaking when it reached the most tokens it may use."""
+    tokens: Tokens | None = None
+    """What it cost; None where nobody counted."""
 
 
 Ask = Callable[[list[list[Message]]], Sequence[Reply | StageError]]
 """Continues chats: one answer a chat, in order."""
+Read = Callable[[str], Parsed]
+"""Reads a reply, or raises :class:`ReplyError`."""
 
 
-def converse(ask: Ask, chats: list[list[Message]]) -> list[Parsed | StageError]:
+def converse(ask: Ask, chats: list[list[Message]], read: Read = parse_reply) -> list[Parsed | StageError]:
     """Ask, and ask once more, with the error, where the reply cannot be parsed.
 
     Args:
         ask: Continues chats, all of a batch at once.
         chats: As :func:`instructedit.language.prompt.messages` begins them.
+        read: Reads the replies.
 
     Returns:
-        One answer a chat, in order.
+        One answer a chat, in order, with the tokens of both replies where it was asked twice.
     """
     if not chats:
         return []
     replies = list(ask(chats))
-    answers = [_read(reply) for reply in replies]
+    spent = [reply.tokens for reply in replies]
+    answers = [_read(reply, read) for reply in replies]
     again = [i for i, answer in enumerate(answers) if isinstance(answer, ReplyError)]
     if again:
         retried = ask([chats[i] + correction(_text(replies[i]), str(answers[i])) for i in again])
         for i, reply in zip(again, retried, strict=True):
-            replies[i], answers[i] = reply, _read(reply)
-    return [
-        StageError(STAGE, f"asked twice, and still {answer}; the reply was {quote(_text(reply))}")
-        if isinstance(answer, ReplyError)
-        else answer
-        for reply, answer in zip(replies, answers, strict=True)
-    ]
+            replies[i], answers[i] = reply, _read(reply, read)
+            spent[i] = Tokens.total([spent[i], reply.tokens])
+    return [_settled(*each) for each in zip(replies, answers, spent, strict=True)]
+
+
+def _settled(
+    reply: Reply | StageError, answer: Parsed | ReplyError | StageError, tokens: Tokens | None
+) -> Parsed | StageError:
+    """An answer with what it cost."""
+    if isinstance(answer, Parsed):
+        return replace(answer, tokens=tokens)
+    if isinstance(answer, ReplyError):
+        return StageError(STAGE, f"asked twice, and still {answer}; the reply was {quote(_text(reply))}", tokens)
+    answer.tokens = tokens
+    return answer
 
 
 def quote(text: str) -> str:
@@ -83,13 +97,13 @@ def _text(reply: Reply | StageError) -> str:
     return reply.text if isinstance(reply, Reply) else ""
 
 
-def _read(reply: Reply | StageError) -> Parsed | ReplyError | StageError:
+def _read(reply: Reply | StageError, read: Read) -> Parsed | ReplyError | StageError:
     if isinstance(reply, StageError):
         return reply
     # Even where all three fields can be read, the last one may have lost its end.
     if reply.is_cut:
         return ReplyError("the reply was cut off at the most tokens it may have")
     try:
-        return parse_reply(reply.text)
+        return read(reply.text)
     except ReplyError as error:
         return error

@@ -9,6 +9,7 @@ from instructedit.language.base import LanguageProcessor
 from instructedit.language.local import LocalLanguage
 from instructedit.language.openai import OpenAILanguage
 from instructedit.language.parse import Parsed
+from instructedit.language.prices import prices_of
 from instructedit.language.replies import cached
 from instructedit.language.rules import RulesLanguage
 from instructedit.models import Checkpoint, Context
@@ -42,8 +43,13 @@ def local(context: Context, model: Checkpoint, max_new_tokens: int = 200) -> Lan
     return cached(CheckpointLanguage(context, model, max_new_tokens), context.cache)
 
 
-def openai(context: Context, **options: Any) -> LanguageProcessor:
-    """A model behind any OpenAI-compatible server; see :class:`OpenAILanguage`."""
+def openai(context: Context, prices: Mapping[str, float | None], **options: Any) -> LanguageProcessor:
+    """A model behind any OpenAI-compatible server; see :class:`OpenAILanguage`.
+
+    Raises:
+        ConfigError: A setting cannot be used.
+    """
+    prices_of(prices)  # refused here if wrong; it is the report that multiplies
     return cached(OpenAILanguage(**options), context.cache)
 
 

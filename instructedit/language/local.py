@@ -11,7 +11,7 @@ import torch
 from instructedit.language.base import STAGE, Reply, converse, quote
 from instructedit.language.parse import Parsed
 from instructedit.language.prompt import PROMPT_HASH, Message, messages
-from instructedit.types import ConfigError, StageError
+from instructedit.types import ConfigError, StageError, Tokens
 
 
 class LocalLanguage:
@@ -80,10 +80,12 @@ class LocalLanguage:
         )
         ends = self._ends()
         replies = []
-        for new in out[:, width:].tolist():
+        for prompt, new in zip(prompts, out[:, width:].tolist(), strict=True):
             end = next((k for k, token in enumerate(new) if token in ends), len(new))
             text = tokenizer.decode(new[:end], skip_special_tokens=True)
-            replies.append(Reply(text, is_cut=end == self._max_new_tokens))
+            # As servers count: with the token that ends the reply.
+            tokens = Tokens(len(prompt), min(end + 1, len(new)))
+            replies.append(Reply(text, is_cut=end == self._max_new_tokens, tokens=tokens))
         return replies
 
     def _require_chat_template(self) -> None:

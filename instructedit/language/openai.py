@@ -7,10 +7,19 @@ from typing import Any
 import openai
 
 from instructedit.language.base import STAGE, Reply, converse
-from instructedit.language.parse import Parsed
-from instructedit.language.prompt import PROMPT_HASH, Message, messages
-from instructedit.language.server import ChatServer, ServerError
-from instructedit.types import StageError
+from instructedit.language.parse import Parsed, parse_json, parse_reply
+from instructedit.language.prompt import JSON_PROMPT_HASH, PROMPT_HASH, SCHEMA, Message, in_json, messages
+from instructedit.language.server import ChatServer, ServerError, check_whole, json_schema
+from instructedit.types import ConfigError, StageError
+
+ALWAYS, NEVER = "always", "never"
+STRUCTURED = ("auto", ALWAYS, NEVER)
+"""Whether replies are asked for in JSON: where the server takes a schema, of any server, or of none."""
+TARGET = "instructedit.language.build.openai"
+"""How configurations name this processor."""
+DECIDES_NOTHING = ("base_url", "timeout", "max_retries", "concurrency", "api_key_env", "prices")
+"""Its settings that are in no cache key and no run id: where a server stands, how it is asked, what it costs."""
+_FORMAT = json_schema("edit", SCHEMA)
 
 
 class OpenAILanguage:
@@ -24,33 +33,41 @@ class OpenAILanguage:
             ``OPENAI_BASE_URL``, or else OpenAI's own.
         revision: What the name leaves open, such as a checkpoint's revision or quantization on a server of one's own.
             It stands in cache keys; the URL does not, since the same model may stand anywhere.
-        temperature: 0.6, as in the released code; None sends none, for models that accept no other than their own.
+        structured: ``auto`` asks for JSON of a schema and, of a server that refuses schemas, for the paper's template;
+            replies in either are read. ``always`` never falls back, and takes no other reply than JSON. ``never`` asks
+            for the template.
+        temperature: The released code has 0.6; None sends none, for models that accept no other than their own.
         max_tokens: Most tokens of a reply; None sends no limit, for models that refuse the parameter. The released
             code's 40 cut "Editing prompt 2".
         timeout: Seconds that one request may take.
-        max_retries: How often a request is repeated after a failure of the network, a refusal for too many requests,
-            or a failure of the server.
+        max_retries: How often a request is repeated after a failure of the network, a refusal for too many requests
+            (no sooner than the server's ``Retry-After`` says), or a failure of the server.
         concurrency: Requests under way at a time.
         api_key_env: The environment variable that holds the key; servers without keys take any value.
 
     Raises:
-        ConfigError: ``base_url`` is no URL, or holds a password, which would be logged.
+        ConfigError: A setting cannot be used; ``base_url`` is no URL, or holds a password, which would be logged.
     """
 
     def __init__(
         self,
         model: str,
-        base_url: str | None = None,
-        revision: str | None = None,
-        temperature: float | None = 0.6,
-        max_tokens: int | None = 200,
-        timeout: float = 60.0,
-        max_retries: int = 2,
-        concurrency: int = 4,
-        api_key_env: str = "OPENAI_API_KEY",
+        base_url: str | None,
+        revision: str | None,
+        structured: str,
+        temperature: float | None,
+        max_tokens: int | None,
+        timeout: float,
+        max_retries: int,
+        concurrency: int,
+        api_key_env: str,
     ) -> None:
+        if structured not in STRUCTURED:
+            raise ConfigError(f"language.structured={structured}: accepted are {', '.join(STRUCTURED)}")
+        check_whole("language.concurrency", concurrency, 1)
         self._server = ChatServer("language=openai", model, base_url, timeout, max_retries, api_key_env)
         self._revision = revision
+        self._structured = structured
         self._sampling = {"temperature": temperature, "max_tokens": max_tokens}
         self._concurrency = concurrency
 
@@ -58,7 +75,9 @@ class OpenAILanguage:
     def identity(self) -> Mapping[str, Any]:
         """What decides the answers."""
         made_by = {"backend": "openai", "model": self._server.model, "revision": self._revision}
-        return {**made_by, **self._sampling, "prompt": PROMPT_HASH}
+        json_prompt = None if self._structured == NEVER else JSON_PROMPT_HASH
+        asked = {"structured": self._structured, "prompt": PROMPT_HASH, "json_prompt": json_prompt}
+        return {**made_by, **self._sampling, **asked}
 
     def parse(self, instructions: Sequence[str], descriptions: Sequence[str | None]) -> list[Parsed | StageError]:
         """Parse a batch; see :class:`instructedit.language.base.LanguageProcessor`.
@@ -67,11 +86,17 @@ class OpenAILanguage:
             ConfigError: There is no key; no request was made.
         """
         chats = [messages(i, d) for i, d in zip(instructions, descriptions, strict=True)]
+        read = parse_json if self._structured == ALWAYS else parse_reply
         with self._server.connect() as client, ThreadPoolExecutor(self._concurrency) as pool:
-            return converse(lambda batch: list(pool.map(lambda chat: self._ask(client, chat), batch)), chats)
+            return converse(lambda batch: list(pool.map(lambda chat: self._ask(client, chat), batch)), chats, read)
 
     def _ask(self, client: openai.OpenAI, chat: list[Message]) -> Reply | StageError:
+        server, sampling = self._server, self._sampling
         try:
-            return self._server.ask(client, chat, **self._sampling)
+            if self._structured == NEVER:
+                return server.ask(client, chat, **sampling)
+            if self._structured == ALWAYS:
+                return server.ask(client, in_json(chat), response_format=_FORMAT, **sampling)
+            return server.ask_in_json(client, in_json(chat), _FORMAT, otherwise=chat, **sampling)
         except ServerError as error:
             return StageError(STAGE, str(error))

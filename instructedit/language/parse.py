@@ -1,9 +1,13 @@
-"""Reading a reply in the paper's template (appendix D.1), as language models really write it."""
+"""Reading a reply: in the paper's template (appendix D.1), as language models really write it, or in JSON."""
 
+import json
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
-from instructedit.types import Captions
+from instructedit.language.prompt import FIELDS
+from instructedit.types import Captions, Tokens
 
 
 @dataclass(frozen=True)
@@ -16,6 +20,8 @@ class Parsed:
     """The input caption c^(i) and the edited caption c^(e), without the template's quotes and dots."""
     reply: str
     """The model's words, verbatim; :func:`parse_reply` makes all the rest of it again."""
+    tokens: Tokens | None = field(default=None, compare=False)
+    """What it cost; zero where the reply had been kept, None where nobody counted. No part of what was said."""
 
 
 class ReplyError(ValueError):
@@ -32,15 +38,16 @@ _LABELS = {
 _QUOTES = "\"'`“”„‟‘’«»"
 # A quotation ends where a quote is followed by punctuation, a line's end or nothing: not at the one in "the cat's hat".
 _QUOTED = re.compile(rf"[*\s]*[{_QUOTES}]+(.+?)[{_QUOTES}](?=\s*(?:[.,;)}}\]*]|\n|$))", re.DOTALL)
+_FENCE = re.compile(r"^```\w*\s*|\s*```$")
 _EDGES = f" \t\r\n.,;*-{_QUOTES}"
 
 
 def parse_reply(text: str) -> Parsed:
-    """Read the three fields of a reply.
+    """Read the three fields of a reply, from one JSON object or from the template.
 
-    Tolerates any case, spaces around punctuation, straight and curly quotes or none, bold and JSON-like labels,
-    a missing last quote or dot, and words before and after the answer. Of several answers the last counts, and
-    nothing that stands inside ``<think>`` does.
+    In the template, any case is read, spaces around punctuation, straight and curly quotes or none, bold and JSON-like
+    labels, a missing last quote or dot, and words before and after the answer; of several answers the last counts.
+    Nothing that stands inside ``<think>`` counts.
 
     Args:
         text: The reply.
@@ -51,15 +58,56 @@ def parse_reply(text: str) -> Parsed:
     Raises:
         ReplyError: A field is absent or empty.
     """
-    answer = text.rpartition("</think>")[2]
+    if _object(text).keys() & FIELDS.keys():
+        return parse_json(text)
+    answer = _answer(text)
     fields: dict[str, str] = {}
     places = _places(answer)
     for (label, match), end in zip(places, [m.start() for _, m in places[1:]] + [len(answer)], strict=True):
         fields[label] = _clean(answer[match.end() : end])
         if not fields[label]:
             raise ReplyError(f'nothing stands after "{label}:"')
+    return _parsed(fields, text)
+
+
+def parse_json(text: str) -> Parsed:
+    """Read the three fields of a reply that is one JSON object.
+
+    Args:
+        text: The reply; a code fence around it is left aside, and so is ``<think>``.
+
+    Raises:
+        ReplyError: It is none, or a field is absent, empty or no text.
+    """
+    found = _object(text)
+    if not found:
+        raise ReplyError("the reply is no JSON object")
+    fields: dict[str, str] = {}
+    for name, label in FIELDS.items():
+        value = found.get(name)
+        # Quotes in it are the caption's own, unlike the template's.
+        fields[label] = " ".join(value.split()).strip(" .,;") if isinstance(value, str) else ""
+        if not fields[label]:
+            raise ReplyError(f'the reply has no text in "{name}"')
+    return _parsed(fields, text)
+
+
+def _answer(text: str) -> str:
+    return text.rpartition("</think>")[2]
+
+
+def _object(text: str) -> Mapping[str, Any]:
+    """The JSON object that a reply is; empty where it is none."""
+    try:
+        found = json.loads(_FENCE.sub("", _answer(text).strip()))
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _parsed(fields: Mapping[str, str], reply: str) -> Parsed:
     captions = Captions(input=fields["Editing prompt 1"], edited=fields["Editing prompt 2"])
-    return Parsed(fields["Segmentation prompt"].lower(), captions, reply=text)
+    return Parsed(fields["Segmentation prompt"].lower(), captions, reply)
 
 
 def _places(answer: str) -> list[tuple[str, re.Match[str]]]:

@@ -1,5 +1,9 @@
 """What a general language model is told about the task: in-context examples in the paper's template (appendix D.1)."""
 
+import json
+import re
+from collections.abc import Sequence
+
 from instructedit.files import digest
 
 Message = dict[str, str]
@@ -64,6 +68,23 @@ That answer cannot be used: {problem}. Give it once more, complete, in the form:
 Segmentation prompt: Dog. Editing prompt 1: "Photo of a dog". Editing prompt 2: "Photo of a cat".\
 """
 
+FIELDS = {
+    "segmentation_prompt": "Segmentation prompt",
+    "editing_prompt_1": "Editing prompt 1",
+    "editing_prompt_2": "Editing prompt 2",
+}
+"""Of a reply in JSON: name of the field, and what the template calls it."""
+SCHEMA = {
+    "type": "object",
+    "properties": {name: {"type": "string"} for name in FIELDS},
+    "required": [*FIELDS],
+    "additionalProperties": False,
+}
+"""Of a reply in JSON."""
+
+# An answer in the template, as it stands in the task prompts and in the correction.
+_TEMPLATE = re.compile(r'Segmentation prompt: (.+?)\. Editing prompt 1: "(.+?)"\. Editing prompt 2: "(.+?)"\.')
+
 PROMPT_HASH = digest([TASK_PROMPT, TASK_PROMPT_WITH_DESCRIPTION, _CORRECTION])[:16]
 """Names the wording above in cache keys and run ids."""
 
@@ -88,3 +109,17 @@ def correction(reply: str, problem: str) -> list[Message]:
     # Chat templates want the roles to alternate, and some servers refuse an empty turn.
     said = reply.strip() or "(no answer)"
     return [{"role": "assistant", "content": said}, {"role": "user", "content": _CORRECTION.format(problem=problem)}]
+
+
+def in_json(chat: Sequence[Message]) -> list[Message]:
+    """The chat with our examples of an answer in JSON; what the user and the model have said stays as it is."""
+    ours = [i for i, turn in enumerate(chat) if i != 1 and turn["role"] != "assistant"]
+    return [{**turn, "content": _exemplified(turn["content"])} if i in ours else turn for i, turn in enumerate(chat)]
+
+
+def _exemplified(text: str) -> str:
+    return _TEMPLATE.sub(lambda answer: json.dumps(dict(zip(FIELDS, answer.groups(), strict=True))), text)
+
+
+JSON_PROMPT_HASH = digest([*map(_exemplified, (TASK_PROMPT, TASK_PROMPT_WITH_DESCRIPTION, _CORRECTION)), SCHEMA])[:16]
+"""Names the wording that asks for JSON in cache keys."""

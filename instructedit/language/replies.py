@@ -1,12 +1,13 @@
 """Replies kept verbatim, so that a table can be made again with no language model at hand."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from instructedit.cache import StageCache
 from instructedit.language.base import STAGE, LanguageProcessor
 from instructedit.language.parse import Parsed, ReplyError, parse_reply
-from instructedit.types import StageError
+from instructedit.types import StageError, Tokens
 
 _VERSION = 1
 
@@ -15,7 +16,7 @@ def cached(processor: LanguageProcessor, cache: StageCache) -> LanguageProcessor
     """The processor with a memory: it is asked only what the cache does not hold, and each question once a batch.
 
     Only replies that could be parsed are kept, and only the replies: they are parsed again when they are read, so a
-    better parser needs no new replies.
+    better parser needs no new replies. A kept reply costs no tokens, nor does a question's second answer in a batch.
     """
     return _Cached(processor, cache)
 
@@ -45,7 +46,8 @@ class _Cached:
                 answers[question] = answer
                 if isinstance(answer, Parsed):
                     self._cache.put_json(STAGE, self._key(question), {"reply": answer.reply})
-        return [answers[question] for question in questions]
+        paid = {questions.index(question) for question in missing}
+        return [answers[q] if i in paid else _free(answers[q]) for i, q in enumerate(questions)]
 
     def _read(self, question: tuple[str, str | None]) -> Parsed | None:
         entry = self._cache.get_json(STAGE, self._key(question))
@@ -58,3 +60,9 @@ class _Cached:
         instruction, description = question
         identity = dict(self._processor.identity)
         return StageCache.key(STAGE, _VERSION, identity=identity, instruction=instruction, description=description)
+
+
+def _free(answer: Parsed | StageError) -> Parsed | StageError:
+    if isinstance(answer, StageError):
+        return StageError(answer.stage, str(answer), Tokens())
+    return replace(answer, tokens=Tokens())

@@ -1,6 +1,9 @@
 """Asking a server that speaks OpenAI's chat completions: its address, its key, and what it may do wrong."""
 
+import logging
 import os
+import re
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -9,8 +12,10 @@ import openai
 from openai.types.chat import ChatCompletion, ChatCompletionMessageParam
 
 from instructedit.language.base import Reply, quote
-from instructedit.types import ConfigError
+from instructedit.types import ConfigError, Tokens
 
+log = logging.getLogger(__name__)
+_SCHEMA_NAMED = re.compile(r"response_format|json_schema|structured[ _]output", re.IGNORECASE)
 _NO_COMPLETION = "the answer is no chat completion; does the URL end with /v1?"
 
 
@@ -39,20 +44,28 @@ class ChatServer:
         api_key_env: The environment variable that holds the key; servers without keys take any value.
 
     Raises:
-        ConfigError: ``base_url`` is no URL, or holds a password, which would be logged.
+        ConfigError: A setting cannot be used; ``base_url`` is no URL, or holds a password, which would be logged.
     """
 
     def __init__(
         self, choice: str, model: str, base_url: str | None, timeout: float, max_retries: int, api_key_env: str
     ) -> None:
+        group = choice.partition("=")[0]
+        if not isinstance(model, str) or not model:
+            raise ConfigError(f"{group}.model={model}: accepted is the server's name for a model")
+        if not isinstance(timeout, int | float) or isinstance(timeout, bool) or timeout <= 0:
+            raise ConfigError(f"{group}.timeout={timeout}: accepted are seconds above 0")
+        check_whole(f"{group}.max_retries", max_retries, 0)
         self.choice = choice
         self.model = model
         # An empty one is refused, or a shell variable that is not set would send pictures to OpenAI.
         url = os.environ.get("OPENAI_BASE_URL") or None if base_url is None else base_url
-        self._base_url = None if url is None else _checked_url(f"{choice.partition('=')[0]}.base_url", url)
+        self._base_url = None if url is None else _checked_url(f"{group}.base_url", url)
         self._timeout = timeout
         self._max_retries = max_retries
         self._api_key_env = api_key_env
+        self._lock = threading.Lock()
+        self._takes_schemas = True
 
     def connect(self) -> openai.OpenAI:
         """A client, to be closed after use; several threads may share it.
@@ -93,7 +106,47 @@ class ChatServer:
         if choice.finish_reason == "content_filter" or message.refusal:
             said = message.refusal or choice.finish_reason
             raise self._failure(client, f"the model refuses to answer ({said})")
-        return Reply(message.content or "", is_cut=choice.finish_reason == "length")
+        is_cut = choice.finish_reason == "length"
+        return Reply(message.content or "", is_cut, _tokens(getattr(completion, "usage", None)))
+
+    def ask_in_json(
+        self,
+        client: openai.OpenAI,
+        chat: Sequence[Mapping[str, Any]],
+        response_format: Mapping[str, Any],
+        otherwise: Sequence[Mapping[str, Any]],
+        **options: Any,
+    ) -> Reply:
+        """Continue a chat in JSON, where the server can hold a model to a schema.
+
+        Once it is known that it cannot, and said in one line of the log, it is not tried again.
+
+        Args:
+            client: From :meth:`connect`.
+            chat: Its turns.
+            response_format: The schema, as servers take it.
+            otherwise: The chat for a server that takes no schemas.
+            **options: As for :meth:`ask`.
+
+        Raises:
+            ServerError: There is no reply.
+        """
+        refusal = None
+        if self._takes_schemas:
+            try:
+                return self.ask(client, chat, response_format=response_format, **options)
+            except ServerError as error:
+                if not _may_refuse_schemas(error):
+                    raise
+                refusal = error
+        reply = self.ask(client, otherwise, **options)
+        # Only now is it known that the schema was to blame, and not the pictures, say.
+        with self._lock:
+            if self._takes_schemas:
+                self._takes_schemas = False
+                log.warning("%s: asking without response_format from now on, as the server refuses it: %s",
+                            self.choice, refusal)  # fmt: skip
+        return reply
 
     def _failure(self, client: openai.OpenAI, reason: str, status: int | None = None) -> ServerError:
         # Servers are known to repeat a wrong key in their complaint about it.
@@ -102,11 +155,41 @@ class ChatServer:
         return ServerError(f"{self.model} at {url.netloc}: {quote(reason)}", reason, status)
 
 
+def check_whole(key: str, value: object, low: int) -> None:
+    """Refuse what is no whole number from ``low`` on.
+
+    Raises:
+        ConfigError: names the key.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < low:
+        raise ConfigError(f"{key}={value}: accepted are whole numbers from {low} on")
+
+
+def json_schema(name: str, schema: Mapping[str, Any]) -> dict[str, Any]:
+    """A schema as the field ``response_format`` of a request holds it."""
+    return {"type": "json_schema", "json_schema": {"name": name, "strict": True, "schema": schema}}
+
+
+def _tokens(usage: Any) -> Tokens | None:
+    counts: list[Any] = [getattr(usage, name, None) for name in ("prompt_tokens", "completion_tokens")]
+    return Tokens(*counts) if all(isinstance(count, int) for count in counts) else None
+
+
+def _may_refuse_schemas(error: ServerError) -> bool:
+    # Most servers say 400 to what they do not know. Routers say 404, as to a model that is not there, and some forks of
+    # llama.cpp 500; both name it.
+    return error.status in (400, 422, 501) or bool(_SCHEMA_NAMED.search(error.complaint))
+
+
 def _reason(error: openai.OpenAIError) -> str:
     if isinstance(error, openai.APITimeoutError):
         return "no answer in time"
     if isinstance(error, openai.APIConnectionError):
         return f"no connection ({error.__cause__ or error})"
+    body = getattr(error, "body", None)
+    if isinstance(body, Mapping) and "detail" in body:
+        # Servers made with FastAPI say their reason so, and the package passes it over.
+        return f"{error} - {body['detail']}"
     return str(error)
 
 

@@ -17,7 +17,7 @@ from eval.plan import best_ratio, full_size, wrapped
 from eval.tuning import Rule
 from instructedit.cache import StageCache
 from instructedit.models import Context, ModelPool
-from instructedit.types import Captions, ConfigError, Decisions, EditRequest, EditResult, Failure
+from instructedit.types import Captions, ConfigError, Decisions, EditRequest, EditResult, Failure, Tokens
 from tests.eval import tiny_clip
 from tests.eval.pictures import textured
 from tests.eval.test_metrics_lpips import random_backbone
@@ -37,12 +37,16 @@ class Blend:
     def edit(self, requests: Sequence[EditRequest]) -> list[EditResult | Failure]:
         """Blend."""
         if self.gives_up:
-            return [Failure(r.id, "editor", "StageError", f"no {self.strength}") for r in requests]
+            message = f"no {self.strength}"
+            return [Failure(r.id, "editor", "StageError", message, tokens=Tokens(30, 4)) for r in requests]
         decided = Decisions(captions=CAPTIONS)
         return [
-            EditResult(r.id, Image.blend(r.image, GOAL, self.strength), None, decided, {"editor": 2.0}, {"edit": 5})
+            EditResult(
+                r.id, Image.blend(r.image, GOAL, self.strength), None, decided,
+                {"editor": 2.0}, {"edit": 5}, Tokens(30, 4),
+            )
             for r in requests
-        ]
+        ]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +79,7 @@ def test_it_keeps_what_the_rule_likes_best(metrics: tuple[ClipDirectional, Lpips
     # All tries were made for it.
     assert kept.seconds == {"editor": 6.0}
     assert kept.evaluations == {"edit": 15}
+    assert kept.tokens == Tokens(90, 12)
 
 
 def test_a_ratio_that_fails_costs_itself_alone(metrics: tuple[ClipDirectional, Lpips]) -> None:
@@ -82,10 +87,12 @@ def test_a_ratio_that_fails_costs_itself_alone(metrics: tuple[ClipDirectional, L
     (kept,) = BestRatio(tries, Rule(0.5), lambda: metrics).edit([REQUEST])
     assert isinstance(kept, EditResult)
     assert kept.decisions.ratio == 0.5
+    assert kept.tokens == Tokens(90, 12)
     none = BestRatio({r: Blend(r, gives_up=True) for r in RATIOS}, Rule(0.5), lambda: metrics)
     (failed,) = none.edit([REQUEST])
     assert isinstance(failed, Failure)
     assert failed.message == "no 0.2"
+    assert failed.tokens == Tokens(90, 12)
 
 
 def test_ratio_auto_is_a_choice_of_the_configuration() -> None:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from PIL import Image
 
 from eval.provenance import CHECKOUT, environment
 from eval.store import RunStore, records_equal_ignoring_timing, run_id
-from instructedit.types import Box, Captions, ConfigError, Decisions, EditResult, Failure, Sample
+from instructedit.types import Box, Captions, ConfigError, Decisions, EditResult, Failure, Sample, Tokens
 
 PARTS = {"method": {"name": "instructedit", "ratio": 0.5}, "seed": 0}
 
@@ -293,6 +294,19 @@ def test_records_are_compared_without_order_and_timing(tmp_path):
     assert records_equal_ignoring_timing(one.finished(), two.finished())
     assert not records_equal_ignoring_timing(one.finished(), other.finished())  # by its pixels alone
     assert not records_equal_ignoring_timing(one.finished(), {})
+
+
+def test_tokens_come_back_and_are_no_difference_between_runs(tmp_path):
+    asked, kept, uncounted = (RunStore(tmp_path / name, "v1-0") for name in ("asked", "kept", "uncounted"))
+    for store, tokens in ((asked, Tokens(300, 40)), (kept, Tokens()), (uncounted, None)):
+        with store.lock():
+            store.write(replace(edit("a"), tokens=tokens), sample("a"))
+            store.write(replace(failed("b"), tokens=tokens), sample("b"))
+        assert store.read_result("a").tokens == tokens
+        assert store.read_failure("b").tokens == tokens
+        assert records_equal_ignoring_timing(store.finished(), asked.finished())
+    assert asked.finished()["b"]["tokens"] == {"prompt": 300, "completion": 40}
+    assert "tokens" not in uncounted.finished()["a"]
 
 
 def test_run_id_is_of_the_parts():

@@ -1,0 +1,38 @@
+"""What a language model's tokens cost, by the prices that the user states."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from instructedit.types import ConfigError, Tokens
+
+_MILLION = 1_000_000
+
+
+@dataclass(frozen=True)
+class Prices:
+    """Of a million tokens, in US dollars."""
+
+    prompt: float
+    completion: float
+
+    def cost(self, tokens: Tokens) -> float:
+        """In US dollars."""
+        return (self.prompt * tokens.prompt + self.completion * tokens.completion) / _MILLION
+
+
+def prices_of(stated: Mapping[str, Any]) -> Prices | None:
+    """The prices of a configuration; None where it states none.
+
+    Raises:
+        ConfigError: A price is no amount, or stands alone.
+    """
+    given = {key: value for key, value in stated.items() if value is not None}
+    for key, value in given.items():
+        if not isinstance(value, int | float) or isinstance(value, bool) or value < 0:
+            raise ConfigError(f"language.prices.{key}={value}: accepted are dollars for a million tokens, from 0 on")
+    if not given:
+        return None
+    if given.keys() != {"prompt", "completion"}:
+        raise ConfigError(f"language.prices={given}: accepted are prompt and completion, both or none")
+    return Prices(**given)
