@@ -1,4 +1,4 @@
-"""Seconds by stage and method (paper §4.1), out of what each run noted while it edited."""
+"""Seconds by stage and method (paper §4.1) and tokens, out of what each run noted while it edited."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from eval.report.latex import latex_table
 from eval.report.page import Page
 from eval.report.section import Missing, Section
 from eval.report.study import Study
+from eval.report.usage import to_csv, usages
 from instructedit.types import Record
 
 PAPER = {"captioner": 0.3, "language": 2.0, "segmenter": 8.0, "editor": 10.0}
@@ -51,7 +52,10 @@ def timing(study: Study, page: Page) -> Section:
     stages = [s for s in (*STAGES, *sorted(set(found) - set(STAGES))) if s in found or s in PAPER]
     groups = {(str(m), str(d)): own for (m, d), own in frame.groupby(["method", "device"], sort=False)}
     cells = {key: {s: _timing(own[own["stage"] == s]) for s in stages} for key, own in groups.items()}
-    html = page.render("timing.html", study=study, stages=stages, cells=cells, paper=PAPER, total=PAPER_TOTAL)
+    tokens = usages(study.runs)
+    html = page.render(
+        "timing.html", study=study, stages=stages, cells=cells, paper=PAPER, total=PAPER_TOTAL, tokens=tokens
+    )
     rows = [[words.method_title(m), d, *(_plain(row[s]) for s in stages)] for (m, d), row in cells.items()]
     rows.append(["paper", "A100", *(f"{PAPER[s]:g}" if s in PAPER else words.NONE for s in stages)])
     caption = f"Mean seconds of each stage on {study.name}, over the samples that computed it"
@@ -63,6 +67,8 @@ def timing(study: Study, page: Page) -> Section:
     columns = ["method", "device", "stage", "mean_seconds", "n", "mean_seconds_cached", "n_cached", "paper_seconds"]
     csv = pd.DataFrame(long, columns=columns).to_csv(index=False).encode()
     files = {f"{study.key}/tables/timing.csv": csv, f"{study.key}/tables/timing.tex": tex}
+    if tokens:
+        files[f"{study.key}/tables/tokens.csv"] = to_csv(tokens)
     return Section(f"timing-{study.key}", "Seconds by stage", html, files)
 
 

@@ -78,6 +78,13 @@ def seconds(value: float | None) -> str:
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 0.095 else f"{value:.2g}"
 
 
+def dollars(value: float) -> str:
+    """To the cent; of less than a dollar, the first two digits that count."""
+    if 0 < value < 0.0001:
+        return "<0.0001"
+    return f"{value:,.2f}" if value >= 1 or not value else f"{value:.2g}"
+
+
 def when(stamp: str | None) -> str:
     """An ISO time to the minute, in UTC as the runs note it."""
     if not stamp:
