@@ -75,6 +75,7 @@ def test_where_a_server_stands_and_what_it_costs_changes_no_run(wrapper: list[st
     [
         ("{prompt: -1, completion: 1}", "language.prices.prompt=-1: accepted are dollars for a million tokens"),
         ("{prompt: 1, completion: cheap}", "language.prices.completion=cheap: accepted are dollars"),
+        ("5", "language.prices=5: accepted are prompt and completion, both or none"),
         ("{prompt: 1, completion: null}", "accepted are prompt and completion, both or none"),
     ],
 )

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from eval.records import EDITED
+from eval.records import EDITED, tokens_of
 from eval.report import words
 from eval.report.latex import latex_table
 from eval.report.page import Page
 from eval.report.section import Missing, Section
 from eval.report.study import Study
 from eval.report.usage import to_csv, usages
-from instructedit.types import Record
+from instructedit.types import Record, Tokens
 
 PAPER = {"captioner": 0.3, "language": 2.0, "segmenter": 8.0, "editor": 10.0}
 """Seconds of an edit on one A100 (paper §4.1); BLIP-2 is optional there, and the total of 20 leaves it out."""
@@ -81,11 +81,13 @@ def _rows(study: Study) -> Iterator[tuple[str, str, str, float, bool]]:
 
 
 def was_cached(line: Record, stage: str) -> bool:
-    """Whether a stage of an edit read from the cache what it would have evaluated.
+    """Whether a stage of an edit read from the cache what it would have evaluated or asked for.
 
     Evaluations are named by what was evaluated: ``mask`` is a stage of its own, all others (inversion,
-    reconstruction, edit) are the editor's. Stages that evaluate no noise predictor note nothing.
+    reconstruction, edit) are the editor's. The language processor notes its tokens; other stages note nothing.
     """
+    if stage == "language":
+        return tokens_of(line) == Tokens()
     evaluations = line["evaluations"]
     if stage in evaluations:
         return not evaluations[stage]

@@ -59,7 +59,7 @@ def _model(method: Any) -> tuple[str, Prices | None]:
     node: Mapping[str, Any] = next(_languages(method), {})
     model = node.get("model")
     name = model.get("id") if isinstance(model, Mapping) else model
-    prices = prices_of(node.get("prices") or {}) if node.get("_target_") == OPENAI else None
+    prices = prices_of(node.get("prices")) if node.get("_target_") == OPENAI else None
     return str(name or "unknown"), prices
 
 

@@ -43,7 +43,7 @@ def local(context: Context, model: Checkpoint, max_new_tokens: int = 200) -> Lan
     return cached(CheckpointLanguage(context, model, max_new_tokens), context.cache)
 
 
-def openai(context: Context, prices: Mapping[str, float | None], **options: Any) -> LanguageProcessor:
+def openai(context: Context, prices: Mapping[str, float | None] | None, **options: Any) -> LanguageProcessor:
     """A model behind any OpenAI-compatible server; see :class:`OpenAILanguage`.
 
     Raises:

@@ -21,12 +21,16 @@ class Prices:
         return (self.prompt * tokens.prompt + self.completion * tokens.completion) / _MILLION
 
 
-def prices_of(stated: Mapping[str, Any]) -> Prices | None:
+def prices_of(stated: Any) -> Prices | None:
     """The prices of a configuration; None where it states none.
 
     Raises:
         ConfigError: A price is no amount, or stands alone.
     """
+    if not isinstance(stated, Mapping):
+        if stated is None:
+            return None
+        raise ConfigError(f"language.prices={stated}: accepted are prompt and completion, both or none")
     given = {key: value for key, value in stated.items() if value is not None}
     for key, value in given.items():
         if not isinstance(value, int | float) or isinstance(value, bool) or value < 0:

@@ -360,6 +360,13 @@ def test_a_stage_is_cached_where_its_own_evaluations_are_zero(
     assert was_cached(line, stage) is cached
 
 
+@pytest.mark.parametrize(
+    ("tokens", "cached"), [({"prompt": 0, "completion": 0}, True), ({"prompt": 9, "completion": 2}, False)]
+)
+def test_a_kept_reply_is_counted_apart(tokens: dict[str, int], cached: bool) -> None:
+    assert was_cached({"seconds": {"language": 1}, "evaluations": {}, "tokens": tokens}, "language") is cached
+
+
 def test_figures_are_pictures_and_pdfs(made: Report) -> None:
     folder = made.path.parent / "tiny" / "figures"
     names = {p.stem for p in folder.iterdir()}

@@ -69,7 +69,7 @@ def test_tokens_are_summed_by_method_model_and_prices(tmp_path: Path) -> None:
         make_run(benchmark, results, paid, "instructedit", openai(prices=PRICES), ratio=ratio)
     local = {"_target_": "instructedit.language.build.local", "model": {"id": "some/folder"}}
     make_run(benchmark, results, paid, "instructedit", local, ratio=0.5)
-    make_run(benchmark, results, paid, "sd_inpainting", openai(prices={"prompt": None, "completion": None}))
+    make_run(benchmark, results, paid, "sd_inpainting", openai(prices=None))
     make_run(benchmark, results, Paid(0.5, tokens=None), "mdp", None, start=2)
     found = {(u.method, u.model): u for u in usages(list(read_runs(results)))}
     priced = found["instructedit", "gpt & more"]
@@ -100,7 +100,7 @@ def test_runs_that_count_nothing_say_nothing_of_tokens(tmp_path: Path) -> None:
     benchmark = make_benchmark(tmp_path / "benchmark")
     make_run(benchmark, tmp_path / "results", Fade(0.5), "instructedit", None, ratio=0.5)
     made = report(request(tmp_path / "results"))
-    assert "okens" not in section(made.path, "timing-tiny")
+    assert "prompt tokens" not in section(made.path, "timing-tiny")
     assert not (made.path.parent / "tiny/tables/tokens.csv").exists()
 
 
