@@ -9,6 +9,7 @@ from jaxtyping import Float
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from instructedit.diffusion import Condition
 from instructedit.latent_diffusion import SAMPLERS, LatentDiffusion, generator, noise, to_images
 from instructedit.models import Checkpoint, Context
 from instructedit.stages import Progress, run_stages
@@ -65,14 +66,14 @@ class InstructPix2Pix:
     def _edit_group(self, group: list[Progress], images: list[Image.Image]) -> None:
         backbone = self.backbone
         # The posterior's mode, and unlike other latents not scaled.
-        seen = backbone.vae.encode(backbone.tensor(images)).latent_dist.mode()
+        seen = backbone.vae.encode(backbone.tensor(images)).latent_dist.mode().to(backbone.unet.dtype)
         generators = [generator(p.request, STAGE) for p in group]
-        states = backbone.embed([p.request.instruction for p in group])
+        instruction = backbone.embed([p.request.instruction for p in group])
         empty = backbone.embed([""] * len(group))
         sampler = backbone.sampler(self.sampler, self.steps)
         start = noise(seen.shape[1:], generators, seen)
         scales = self.guidance_scale, self.image_guidance_scale
-        latents = sample(backbone.unet, sampler, start, seen, states, empty, scales, generators)
+        latents = sample(backbone.unet, sampler, start, seen, instruction, empty, scales, generators)
         edited = to_images(backbone.decode(latents), [p.request.image.size for p in group])
         for p, image in zip(group, edited, strict=True):
             p.image, p.evaluations = image, {"edit": 3 * self.steps}
@@ -95,8 +96,8 @@ def sample(
     sampler: Any,
     start: Float[Tensor, "b c h w"],
     seen: Float[Tensor, "b c h w"],
-    states: Float[Tensor, "b n d"],
-    empty: Float[Tensor, "b n d"],
+    instruction: Condition,
+    empty: Condition,
     scales: tuple[float, float],
     generators: Sequence[torch.Generator],
 ) -> Float[Tensor, "b c h w"]:
@@ -107,17 +108,17 @@ def sample(
         sampler: Of diffusers, its timesteps set.
         start: Gaussian noise of variance 1.
         seen: The input image's latents, unscaled.
-        states: The instruction's embedding.
-        empty: The empty instruction's.
+        instruction: What it is told.
+        empty: What it is told where it is told nothing.
         scales: s_T and s_I.
         generators: One a sample, for samplers that draw noise on their way.
     """
-    conditions = torch.cat([states, empty, empty])
+    conditions = Condition.cat([instruction, empty, empty])
     beside = torch.cat([seen, seen, torch.zeros_like(seen)])
     latents = start * sampler.init_noise_sigma
     for timestep in sampler.timesteps:
         given = sampler.scale_model_input(torch.cat([latents] * 3), timestep)
-        predicted = unet(torch.cat([given, beside], dim=1), timestep, encoder_hidden_states=conditions).sample
+        predicted = unet(torch.cat([given, beside], dim=1), timestep, **conditions.arguments(given)).sample
         full, only_image, neither = predicted.chunk(3)
         predicted = neither + scales[0] * (full - only_image) + scales[1] * (only_image - neither)
         latents = sampler.step(predicted, timestep, latents, generator=list(generators)).prev_sample

@@ -1,6 +1,7 @@
 """MDP-eps_t (Wang et al. 2023b): the predicted noises of two captions, mixed over a window of the sampling steps."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -152,13 +153,13 @@ def mixed_sample(
 def null_text_noises(
     backbone: LatentDiffusion,
     trajectory: Float[Tensor, "levels b c h w"],
-    condition: Float[Tensor, "b n d"],
+    condition: diffusion.Condition,
     schedule: diffusion.Schedule,
     guidance_scale: float,
     count: int,
     inner_steps: int = 10,
 ) -> tuple[list[Tensor], int]:
-    """Guided noises, the empty caption's embedding optimised at each step until the step lands on the inverted path.
+    """Guided noises, the empty caption's states optimised at each step until the step lands on the inverted path.
 
     Null-text inversion (Mokady et al. 2022, Alg. 1) with the released code's numbers: Adam at 1e-2 (1 - i / 2T), up to
     ``inner_steps`` steps, until the error is below 1e-5 + 2e-5 i.
@@ -166,8 +167,8 @@ def null_text_noises(
     Returns:
         The noises of the first ``count`` steps and the evaluations that they cost.
     """
-    null = backbone.embed([""] * len(condition))
-    x, noises, evaluations = trajectory[-1], list[Tensor](), 0
+    empty = backbone.embed([""] * len(condition))
+    null, x, noises, evaluations = empty.states, trajectory[-1], list[Tensor](), 0
     for step in range(count):
         level = schedule.steps - step
         timestep, alphas = schedule.timesteps[level - 1], (schedule.alphas[level], schedule.alphas[level - 1])
@@ -177,7 +178,8 @@ def null_text_noises(
             null = null.detach().clone().requires_grad_(True)
             optimiser = torch.optim.Adam([null], lr=1e-2 * (1 - step / (2 * schedule.steps)))
             for _ in range(inner_steps):
-                without = diffusion.predict_noise(backbone.unet, backbone.scheduler, x, timestep, null)
+                told = replace(empty, states=null)
+                without = diffusion.predict_noise(backbone.unet, backbone.scheduler, x, timestep, told)
                 evaluations += 1
                 guided = without + guidance_scale * (with_caption - without)
                 error = functional.mse_loss(diffusion.move(x, guided, *alphas), trajectory[level - 1])
@@ -187,7 +189,8 @@ def null_text_noises(
                 if error < 1e-5 + 2e-5 * step:
                     break
         null = null.detach()
-        without = diffusion.predict_noise(backbone.unet, backbone.scheduler, x, timestep, null)
+        told = replace(empty, states=null)
+        without = diffusion.predict_noise(backbone.unet, backbone.scheduler, x, timestep, told)
         evaluations += 1
         noises.append(without + guidance_scale * (with_caption - without))
         x = diffusion.move(x, noises[-1], *alphas)

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from instructedit import diffusion as latent
+from instructedit.diffusion import Condition
 from instructedit.editor import Edited, grow
 from instructedit.latent_diffusion import SAMPLERS, LatentDiffusion, generator, noise, to_images
 from instructedit.models import Checkpoint, Context
@@ -95,8 +95,8 @@ class InpaintingEditor:
         resized = [Image.fromarray(m).resize((size[1], size[0]), Image.Resampling.NEAREST) for m in grown]
         hole = torch.from_numpy(np.stack([np.asarray(m) for m in resized]))[:, None].to(pixels)
         prompts = captions if self.prompt == "caption" else [_MEDIUM.sub("", c) for c in captions]
-        conditions = torch.cat([backbone.embed([""] * len(prompts)), backbone.embed(prompts)])
-        left = latent.encode(backbone.vae, pixels * (1 - hole))
+        conditions = Condition.cat([backbone.embed([""] * len(prompts)), backbone.embed(prompts)])
+        left = backbone.encode_pixels(pixels * (1 - hole))
         sampler = backbone.sampler(self.sampler, self.steps)
         timesteps = sampler.timesteps[self.steps - int(self.steps * self.strength) :]
         generators = [generator(r, STAGE) for r in requests]
@@ -104,7 +104,7 @@ class InpaintingEditor:
         if self.strength == 1:
             start = start * sampler.init_noise_sigma
         else:
-            clean = latent.encode(backbone.vae, pixels)
+            clean = backbone.encode_pixels(pixels)
             start = sampler.add_noise(clean, start, timesteps[:1].repeat(len(clean)))
         latents = sample(
             backbone.unet, sampler, timesteps, start, hole, left, conditions, self.guidance_scale, generators
@@ -119,7 +119,7 @@ def sample(
     latents: Float[Tensor, "b c h w"],
     hole: Float[Tensor, "b 1 H W"],
     left: Float[Tensor, "b c h w"],
-    conditions: Float[Tensor, "2b n d"],
+    conditions: Condition,
     guidance_scale: float,
     generators: Sequence[torch.Generator],
 ) -> Float[Tensor, "b c h w"]:
@@ -132,7 +132,7 @@ def sample(
         latents: To start from, at the first timestep's noise.
         hole: 1 where the picture is to be painted anew; it reaches the latent grid by nearest neighbour.
         left: The latents of the picture with the hole grey.
-        conditions: Embeddings of the empty caption, then of the captions.
+        conditions: Of the empty caption, then of the captions.
         guidance_scale: Of classifier-free guidance.
         generators: One a sample, for samplers that draw noise on their way.
     """
@@ -140,7 +140,7 @@ def sample(
     beside = torch.cat([beside, beside])
     for timestep in timesteps:
         given = sampler.scale_model_input(torch.cat([latents] * 2), timestep)
-        predicted = unet(torch.cat([given, beside], dim=1), timestep, encoder_hidden_states=conditions).sample
+        predicted = unet(torch.cat([given, beside], dim=1), timestep, **conditions.arguments(given)).sample
         without, with_caption = predicted.chunk(2)
         predicted = without + guidance_scale * (with_caption - without)
         latents = sampler.step(predicted, timestep, latents, generator=list(generators)).prev_sample

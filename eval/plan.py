@@ -31,7 +31,7 @@ def plan(config: DictConfig) -> tuple[RunPlan, Context]:
     if config.limit is not None:
         _check_integer(config, "limit", 1)
     config = wrapped(config)
-    require_checkpoints(config.method, config.metrics)
+    require_checkpoints(config.models, config.method, config.metrics)
     results = Path(config.results)
     benchmark = _benchmark(config, results / "cache" / "true_masks").worded(int(config.variation))
     context = Context.create(results / "cache", str(config.device))

@@ -6,7 +6,7 @@ Imports no torch, which takes seconds: what is missing is said at once.
 import hashlib
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -22,6 +22,8 @@ FETCH = "python -m scripts.models fetch models=<preset> brings it"
 DTYPES = ("float32", "float16", "bfloat16")
 CHECKPOINT = "instructedit.models.Checkpoint"
 """What the configuration calls a checkpoint."""
+OPTIONAL = "optional."
+"""How the keys of a preset begin that nothing uses until told so."""
 
 
 @dataclass(frozen=True)
@@ -110,27 +112,46 @@ def folder_hash(folder: Path) -> str:
     return total.hexdigest()[:16]
 
 
-def require_checkpoints(*nodes: Any) -> None:
+def require_checkpoints(models: Any, *users: Any) -> None:
     """Refuse parts of a configuration whose checkpoints are not all on this machine: a run never downloads.
+
+    Args:
+        models: The preset, by whose keys checkpoints are fetched.
+        *users: The parts; those that are empty use none.
 
     Raises:
         ConfigError: names each that is missing, and the one command that fetches them.
     """
-    used = [c for node in nodes if node for c in checkpoints(OmegaConf.to_container(node, resolve=True))]
-    lines = [f"{c.id} ({missing})" for c in dict.fromkeys(used) if (missing := c.missing())]
-    if lines:
-        raise ConfigError(f"checkpoints are missing: {'; '.join(lines)}; fetch them with: {fetch_command()}")
+    nodes = [OmegaConf.to_container(node, resolve=True) for node in users if node]
+    used = dict.fromkeys(c for node in nodes for c in checkpoints(node))
+    missing = {c: words for c in used if (words := c.missing())}
+    if missing:
+        keys = [k for k, c in by_key(OmegaConf.to_container(models, resolve=True)) if c in missing]
+        lines = "; ".join(f"{c.id} ({words})" for c, words in missing.items())
+        raise ConfigError(f"checkpoints are missing: {lines}; fetch them with: {fetch_command(keys)}")
 
 
-def fetch_command() -> str:
-    """What fetches the checkpoints of the models that this command chose."""
+def fetch_command(keys: Sequence[str] = ()) -> str:
+    """What fetches the checkpoints of the models that this command chose; of ``keys`` if one of them is optional."""
     chosen = ["models=<preset>"]
     if HydraConfig.initialized():
         hydra = HydraConfig.get()
         given = OmegaConf.to_container(hydra.overrides.task, resolve=False)  # as it was written, ${...} and all
         changes = [o for o in map(str, given or []) if re.match(r"\+*~?models\.", o)]
         chosen = [f"models={hydra.runtime.choices['models']}", *changes]
-    return shlex.join(["python", "-m", "scripts.models", "fetch", *chosen])
+    # Without any, fetch brings all but the optional ones.
+    only = [f"only=[{','.join(keys)}]"] if any(k.startswith(OPTIONAL) for k in keys) else []
+    return shlex.join(["python", "-m", "scripts.models", "fetch", *chosen, *only])
+
+
+def by_key(node: Any, prefix: str = "") -> Iterator[tuple[str, Checkpoint]]:
+    """Every checkpoint of a preset with its key, those of a group as group.key."""
+    for key, value in node.items():
+        if isinstance(value, Mapping):
+            if value.get("_target_") == CHECKPOINT:
+                yield f"{prefix}{key}", named(value)
+            else:
+                yield from by_key(value, f"{prefix}{key}.")
 
 
 def checkpoints(node: Any) -> Iterator[Checkpoint]:

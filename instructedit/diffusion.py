@@ -5,15 +5,50 @@ Noise levels are numbered 0 (the image) to T (almost pure noise); level k belong
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from jaxtyping import Float
 from torch import Tensor
-from transformers import CLIPTextModel, PreTrainedTokenizerBase
+from transformers import CLIPTextModel, CLIPTextModelWithProjection, PreTrainedTokenizerBase
 
 NoisePredictor = Callable[[Tensor, int], Tensor]
 """(latents [b c h w], timestep) -> predicted noise [b c h w], under a condition already bound."""
+PIXELS_A_LATENT = 8
+"""Of every Stable Diffusion, SDXL included."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What the noise predictor is told of a batch of captions."""
+
+    states: Float[Tensor, "b n d"]
+    """A state for each token."""
+    pooled: Float[Tensor, "b p"] | None = None
+    """One for the whole caption, which SDXL asks for beside them."""
+
+    def __len__(self) -> int:
+        return len(self.states)
+
+    @staticmethod
+    def cat(parts: "Sequence[Condition]") -> "Condition":
+        """The conditions of one batch after those of another."""
+        pooled = [p.pooled for p in parts if p.pooled is not None]
+        return Condition(torch.cat([p.states for p in parts]), torch.cat(pooled) if pooled else None)
+
+    def arguments(self, latents: Float[Tensor, "b c h w"]) -> dict[str, Any]:
+        """What UNet2DConditionModel is called with beside latents and timestep.
+
+        SDXL is told that the picture was never resized or cropped (original size = target size, offset 0), as
+        StableDiffusionXLPipeline tells it unless told otherwise.
+        """
+        if self.pooled is None:
+            return {"encoder_hidden_states": self.states}
+        height, width = (side * PIXELS_A_LATENT for side in latents.shape[-2:])
+        sizes = latents.new_tensor([height, width, 0, 0, height, width]).expand(len(latents), -1)
+        added = {"text_embeds": self.pooled, "time_ids": sizes}
+        return {"encoder_hidden_states": self.states, "added_cond_kwargs": added}
 
 
 @dataclass(frozen=True)
@@ -62,11 +97,34 @@ def encode_text(
     tokenizer: PreTrainedTokenizerBase, text_encoder: CLIPTextModel, prompts: Sequence[str]
 ) -> Float[Tensor, "b n d"]:
     """Captions to the text encoder's last hidden states, padded to its window as in training."""
-    tokens = tokenizer(
+    states: Tensor = text_encoder(_tokens(tokenizer, prompts).to(text_encoder.device)).last_hidden_state
+    return states
+
+
+def encode_text_xl(
+    tokenizers: Sequence[PreTrainedTokenizerBase],
+    text_encoders: tuple[CLIPTextModel, CLIPTextModelWithProjection],
+    prompts: Sequence[str],
+) -> Condition:
+    """Captions as SDXL wants them (Podell et al. 2023, §2.1; StableDiffusionXLPipeline's ``encode_prompt``).
+
+    Returns:
+        The last hidden states but one of both encoders side by side, and the second one's pooled projection.
+    """
+    states, pooled = [], None
+    for tokenizer, encoder in zip(tokenizers, text_encoders, strict=True):
+        out = encoder(_tokens(tokenizer, prompts).to(encoder.device), output_hidden_states=True)
+        states.append(out.hidden_states[-2])
+        pooled = out[0]
+    return Condition(torch.cat(states, dim=-1), pooled)
+
+
+def _tokens(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str]) -> Tensor:
+    padded = tokenizer(
         list(prompts), padding="max_length", max_length=tokenizer.model_max_length, truncation=True, return_tensors="pt"
     )
-    states: Tensor = text_encoder(tokens.input_ids.to(text_encoder.device)).last_hidden_state
-    return states
+    ids: Tensor = padded.input_ids
+    return ids
 
 
 def predict_noise(
@@ -74,10 +132,10 @@ def predict_noise(
     scheduler: DDIMScheduler,
     latents: Float[Tensor, "b c h w"],
     timestep: int,
-    condition: Float[Tensor, "b n d"],
+    condition: Condition,
 ) -> Float[Tensor, "b c h w"]:
     """epsilon_theta(x_t, c, t), whichever of epsilon or v the network was trained to predict."""
-    output: Tensor = unet(latents, timestep, encoder_hidden_states=condition).sample
+    output: Tensor = unet(latents, timestep, **condition.arguments(latents)).sample
     match scheduler.config["prediction_type"]:
         case "epsilon":
             return output
@@ -88,9 +146,7 @@ def predict_noise(
             raise ValueError(f"prediction_type={other!r}: accepted are epsilon and v_prediction")
 
 
-def conditional(
-    unet: UNet2DConditionModel, scheduler: DDIMScheduler, condition: Float[Tensor, "b n d"]
-) -> NoisePredictor:
+def conditional(unet: UNet2DConditionModel, scheduler: DDIMScheduler, condition: Condition) -> NoisePredictor:
     """Noise prediction under one caption, without guidance: what inversion uses."""
     return lambda latents, timestep: predict_noise(unet, scheduler, latents, timestep, condition)
 
@@ -98,12 +154,12 @@ def conditional(
 def guided(
     unet: UNet2DConditionModel,
     scheduler: DDIMScheduler,
-    condition: Float[Tensor, "b n d"],
-    unconditional: Float[Tensor, "b n d"],
+    condition: Condition,
+    unconditional: Condition,
     guidance_scale: float,
 ) -> NoisePredictor:
     """Classifier-free guidance, both halves in one batch."""
-    both = torch.cat([unconditional, condition])
+    both = Condition.cat([unconditional, condition])
 
     def predict(latents: Tensor, timestep: int) -> Tensor:
         pair = predict_noise(unet, scheduler, torch.cat([latents, latents]), timestep, both)
@@ -132,7 +188,9 @@ def invert(
     """DDIM inversion (Eq. 3): the whole trajectory x_0 ... x_T.
 
     The step from level k-1 to k asks for the noise at level k's timestep, as the released code and diffusers'
-    DDIMInverseScheduler do; sampling back then undoes it up to the change of the noise within a step.
+    DDIMInverseScheduler do; sampling back then undoes it up to the change of the noise within a step. A network that
+    predicts v is asked for the same noise, so that inversion depends on what it knows and not on how it says so;
+    DDIMInverseScheduler reads v at level k-1's alpha there, which comes back with twice the error (T=50).
     """
     trajectory = [latents]
     for level, timestep in enumerate(schedule.timesteps, start=1):

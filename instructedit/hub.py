@@ -22,9 +22,11 @@ from huggingface_hub.errors import (
 
 NETWORKS = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "text_encoder": "model"}
 """Parts of a Stable Diffusion folder that hold weights, and what their files are called."""
+SECOND = {"text_encoder_2": "model"}
+"""What SDXL has beside them."""
 _TEXTS = ["*.json", "*.txt", "*.model", "*.jinja"]
 # Repositories hold the same weights several times over; SD v1.5's has 30 GB of them.
-_NEVER = ["safety_checker/*", "feature_extractor/*", "onnx/*", "openvino/*"]
+_NEVER = ["safety_checker/*", "feature_extractor/*", "onnx/*", "openvino/*", "vae_1_0/*"]
 
 
 class FetchError(Exception):
@@ -72,11 +74,22 @@ def missing_files(folder: Path, variant: str | None = None) -> list[str]:
     """
     if (folder / "model_index.json").is_file() or (folder / "unet").is_dir():
         needed = ["tokenizer/tokenizer_config.json", "scheduler/scheduler_config.json"]
-        for part, stem in NETWORKS.items():
+        is_xl = _names_second(folder / "model_index.json") or (folder / "text_encoder_2").is_dir()
+        needed += ["tokenizer_2/tokenizer_config.json"] if is_xl else []
+        for part, stem in (NETWORKS | SECOND if is_xl else NETWORKS).items():
             needed += [f"{part}/config.json", *(f"{part}/{name}" for name in _weights(folder / part, stem, variant))]
     else:
         needed = _weights(folder, "model", variant)
     return [name for name in needed if not (folder / name).is_file()]
+
+
+def _names_second(index: Path) -> bool:
+    """Whether a ``model_index.json`` lists SDXL's second text encoder."""
+    try:
+        listed = json.loads(index.read_text()).get("text_encoder_2")
+    except (ValueError, AttributeError, OSError):
+        return False
+    return isinstance(listed, list) and listed[0] is not None
 
 
 def _weights(folder: Path, stem: str, variant: str | None) -> list[str]:

@@ -1,18 +1,27 @@
 """A Stable Diffusion checkpoint and the stages that every method on it shares."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, EulerAncestralDiscreteScheduler, UNet2DConditionModel
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    DiffusionPipeline,
+    EulerAncestralDiscreteScheduler,
+    UNet2DConditionModel,
+)
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
-from transformers import AutoTokenizer, CLIPTextModel
+from transformers import AutoTokenizer, CLIPTextModel, CLIPTextModelWithProjection
 
 from instructedit import diffusion
 from instructedit.cache import StageCache, hash_image
+from instructedit.diffusion import PIXELS_A_LATENT, Condition
 from instructedit.files import digest
 from instructedit.models import Checkpoint, Context
 from instructedit.types import EditRequest
@@ -21,13 +30,21 @@ SAMPLERS: dict[str, Any] = {"ddim": DDIMScheduler, "euler_ancestral": EulerAnces
 
 
 class LatentDiffusion:
-    """A Stable Diffusion folder (vae, unet, text_encoder, tokenizer, scheduler), each part loaded when first needed."""
+    """A Stable Diffusion folder (vae, unet, text_encoder, tokenizer, scheduler), each part loaded when first needed.
+
+    Versions 1 and 2, which predict epsilon or v, and SDXL, which has a second text_encoder_2 and tokenizer_2.
+    """
 
     def __init__(self, context: Context, checkpoint: Checkpoint) -> None:
         self.context, self.checkpoint = context, checkpoint
 
     def _part(self, kind: Any, name: str) -> Any:
         return self.context.pool.model(kind, self.checkpoint, self.context.device, subfolder=name)
+
+    @cached_property
+    def is_xl(self) -> bool:
+        """Whether it is an SDXL."""
+        return (self.checkpoint.folder / "text_encoder_2").is_dir()
 
     @property
     def unet(self) -> UNet2DConditionModel:
@@ -36,7 +53,10 @@ class LatentDiffusion:
 
     @property
     def vae(self) -> AutoencoderKL:
-        """The autoencoder."""
+        """The autoencoder; SDXL's in float32 where the others are in float16, in which its activations overflow."""
+        if self.is_xl and self.checkpoint.dtype == "float16":
+            full = replace(self.checkpoint, dtype="float32")
+            return self.context.pool.model(AutoencoderKL, full, self.context.device, subfolder="vae")
         return self._part(AutoencoderKL, "vae")
 
     @property
@@ -45,25 +65,38 @@ class LatentDiffusion:
         return self.context.pool.processor(DDIMScheduler, self.checkpoint, "scheduler")
 
     @property
-    def factor(self) -> int:
-        """Pixels a latent, 8 for Stable Diffusion."""
-        return int(2 ** (len(self.vae.config["block_out_channels"]) - 1))
-
-    @property
     def native(self) -> int:
         """The side in pixels that the noise predictor was trained at."""
-        return int(self.unet.config["sample_size"]) * self.factor
+        return int(self.unet.config["sample_size"]) * PIXELS_A_LATENT
 
     def size(self, image: Image.Image) -> tuple[int, int]:
-        """The size (width, height) to work at: the longest side native, both multiples of ``factor``."""
-        scale = self.native / max(image.size)
-        width, height = (max(self.factor, round(side * scale / self.factor) * self.factor) for side in image.size)
+        """The size (width, height) to work at: the longest side native, both multiples of a latent's."""
+        scale, unit = self.native / max(image.size), PIXELS_A_LATENT
+        width, height = (max(unit, round(side * scale / unit) * unit) for side in image.size)
         return width, height
 
-    def embed(self, prompts: Sequence[str]) -> Float[Tensor, "b n d"]:
-        """Captions as the noise predictor's condition."""
-        tokenizer = self.context.pool.processor(AutoTokenizer, self.checkpoint, "tokenizer")
-        return diffusion.encode_text(tokenizer, self._part(CLIPTextModel, "text_encoder"), prompts)
+    def embed(self, prompts: Sequence[str]) -> Condition:
+        """Captions as the noise predictor's condition; an empty one stands for no caption."""
+        first = self._part(CLIPTextModel, "text_encoder")
+        if not self.is_xl:
+            return Condition(diffusion.encode_text(self._tokenizer("tokenizer"), first, prompts))
+        second = self._part(CLIPTextModelWithProjection, "text_encoder_2")
+        tokenizers = self._tokenizer("tokenizer"), self._tokenizer("tokenizer_2")
+        found = diffusion.encode_text_xl(tokenizers, (first, second), prompts)
+        if not self._empty_is_zero or found.pooled is None:
+            return found
+        said = torch.tensor([bool(p) for p in prompts], device=found.states.device).to(found.states.dtype)
+        return Condition(found.states * said[:, None, None], found.pooled * said[:, None])
+
+    def _tokenizer(self, name: str) -> Any:
+        return self.context.pool.processor(AutoTokenizer, self.checkpoint, name)
+
+    @cached_property
+    def _empty_is_zero(self) -> bool:
+        """Whether no caption is all zeros, as SDXL learnt it, or the empty one's embedding."""
+        if not (self.checkpoint.folder / "model_index.json").is_file():
+            return True  # as the pipeline assumes where nothing is said
+        return bool(DiffusionPipeline.load_config(self.checkpoint.folder).get("force_zeros_for_empty_prompt", True))
 
     def groups(self, images: Sequence[Image.Image]) -> list[list[int]]:
         """Indices of the images that go through the network together: those of one working size."""
@@ -86,11 +119,15 @@ class LatentDiffusion:
 
     def encode(self, images: Sequence[Image.Image]) -> Float[Tensor, "b c h w"]:
         """Images of one working size to latents."""
-        return diffusion.encode(self.vae, self.pixels(images))
+        return self.encode_pixels(self.pixels(images))
+
+    def encode_pixels(self, pixels: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b c h w"]:
+        """Pixels in [-1, 1] to latents, in the noise predictor's precision."""
+        return diffusion.encode(self.vae, pixels).to(self.unet.dtype)
 
     def decode(self, latents: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 3 H W"]:
         """Latents to images in [-1, 1]."""
-        return diffusion.decode(self.vae, latents).float()
+        return diffusion.decode(self.vae, latents.to(self.vae.dtype)).float()
 
     def sampler(self, name: str, steps: int) -> Any:
         """A sampler of diffusers (a key of :data:`SAMPLERS`) on this checkpoint's noise schedule, set to ``steps``."""

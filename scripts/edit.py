@@ -16,6 +16,7 @@ from PIL import Image
 
 from eval.plan import wrapped
 from eval.runner import guarded
+from instructedit.checkpoints import require_checkpoints
 from instructedit.files import write_aside
 from instructedit.images import FORMATS, load_image, overlay, panel, save_png
 from instructedit.models import Context
@@ -28,10 +29,12 @@ def task(config: DictConfig) -> int:
     for key in ("image", "instruction"):
         if OmegaConf.is_missing(config, key):
             raise ConfigError(f"{key}=... is needed, as in image=cat.png instruction='\"Change the cat to a lion\"'")
+    config = wrapped(config)
+    require_checkpoints(config.models, config.method)
     path, instruction = Path(str(config.image)), str(config.instruction)
     paths = pictures(path) if path.is_dir() else [path]
     context = Context.create(Path(config.results) / "cache", str(config.device))
-    method = instantiate(wrapped(config).method, _convert_="all")(context=context)
+    method = instantiate(config.method, _convert_="all")(context=context)
     given = [config.captions.input, config.captions.edited]
     if not all(given) and (any(given) or getattr(method, "needs_captions", False)):
         raise ConfigError(f"method={config.name} takes captions.input=... and captions.edited=..., both")

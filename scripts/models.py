@@ -7,26 +7,27 @@ python -m scripts.models fetch models=sd15    # downloads what is missing, and g
 
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from instructedit import hub
-from instructedit.checkpoints import CHECKPOINT, Checkpoint, fetch_command, named
+from instructedit.checkpoints import OPTIONAL, Checkpoint, by_key, fetch_command
 from instructedit.types import ConfigError
 from scripts.app import OK, SOME_FAILED, launch
 
 ACTIONS = ("list", "fetch", "check")
-OPTIONAL = "optional."
+RANDOM = "random:"
+"""How the source of a checkpoint begins that is built from a configuration, with random weights."""
 
 
 def task(config: DictConfig) -> int:
     """List, fetch or check the checkpoints of a preset."""
     if config.action not in ACTIONS:
         raise ConfigError(f"action={config.action}: accepted are {', '.join(ACTIONS)}")
-    found = dict(_named(OmegaConf.to_container(config.models, resolve=True)))
+    found = dict(by_key(OmegaConf.to_container(config.models, resolve=True)))
     chosen = {k: c for k, c in found.items() if not k.startswith(OPTIONAL)}
     if config.only is not None:
         wanted = [str(k) for k in ([config.only] if isinstance(config.only, str) else config.only)]
@@ -37,16 +38,6 @@ def task(config: DictConfig) -> int:
         show(found if config.only is None else chosen, config.about)
         return OK
     return check(chosen) if config.action == "check" else fetch(chosen)
-
-
-def _named(node: Any, prefix: str = "") -> Iterator[tuple[str, Checkpoint]]:
-    """Every checkpoint of a preset by its key, those of a group as group.key."""
-    for key, value in node.items():
-        if isinstance(value, Mapping):
-            if value.get("_target_") == CHECKPOINT:
-                yield f"{prefix}{key}", named(value)
-            else:
-                yield from _named(value, f"{prefix}{key}.")
 
 
 def show(named: Mapping[str, Checkpoint], about: Mapping[str, Any]) -> None:
@@ -78,7 +69,7 @@ def check(named: Mapping[str, Checkpoint]) -> int:
         print(f"{key}: {named[key].id}: {missing}")
     print(f"{len(named) - len(lacking)} of {len(named)} checkpoints are here")
     if lacking:
-        print(f"fetch the others with: {fetch_command()}")
+        print(f"fetch the others with: {fetch_command(list(lacking))}")
     return SOME_FAILED if lacking else OK
 
 
@@ -102,8 +93,13 @@ def fetch(named: Mapping[str, Checkpoint]) -> int:
 
 
 def _fetch(key: str, checkpoint: Checkpoint) -> None:
-    if checkpoint.source:
-        from scripts.convert import convert  # imports torch, which listing and checking need not wait for
+    # Imported here, since both import torch, which listing and checking need not wait for.
+    if checkpoint.source and checkpoint.source.startswith(RANDOM):
+        from scripts.random_weights import build
+
+        build(checkpoint.source.removeprefix(RANDOM), Path(checkpoint.id))
+    elif checkpoint.source:
+        from scripts.convert import convert
 
         convert(checkpoint.source, Path(checkpoint.id))
     elif checkpoint.is_local:

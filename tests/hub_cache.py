@@ -38,7 +38,10 @@ def snapshot(cache: Path, checkpoint: Checkpoint) -> Path:
 
 
 def fill(cache: Path, weights: Path) -> None:
-    """Save a tiny model for each of ``models=sd15``: hub ids into ``cache``, what is on no hub into ``weights``."""
+    """Save a tiny model for each checkpoint of ``models=sd15`` and of the presets that change it.
+
+    Hub ids go into ``cache``, what is on no hub into ``weights``.
+    """
     savers: Mapping[str, Callable[[Path], object]] = {
         "diffusion": stable_diffusion,
         "instruct_pix2pix": lambda folder: tiny.save_diffusion(folder, in_channels=8),
@@ -53,7 +56,22 @@ def fill(cache: Path, weights: Path) -> None:
     for key, save in savers.items():
         save(snapshot(cache, checkpoints[key]))
     assert set(checkpoints) - set(savers) == {"lpips", "brisque"}
-    shutil.copytree(SHIPPED / "blip2", snapshot(cache, preset(group="models.optional")["blip2_opt"]))
+    others: Mapping[str, Callable[[Path], object]] = {
+        "blip2_opt": lambda folder: shutil.copytree(SHIPPED / "blip2", folder),
+        "grounding_dino_base": tiny.save_grounding_dino,
+        "sam_large": tiny.save_sam,
+        "sam_base": tiny.save_sam,
+        "clip_b32": clip,
+        "sam2": tiny.save_sam2,
+        "mm_grounding_dino": lambda folder: tiny.save_grounding_dino(folder, newer=True),
+    }
+    optional = preset(group="models.optional")
+    assert set(others) == set(optional)
+    for key, save in others.items():
+        save(snapshot(cache, optional[key]))
+    stable_diffusion(snapshot(cache, preset("models=sd14_official")["diffusion"]))
+    tiny.save_diffusion(snapshot(cache, preset("models=sd21")["diffusion"]), prediction_type="v_prediction")
+    tiny.sdxl().to(torch.float16).save_pretrained(snapshot(cache, preset("models=sdxl")["diffusion"]), variant="fp16")
     (weights / "lpips").mkdir(parents=True)
     torch.manual_seed(7)
     features = {f"features.{k}": v for k, v in alexnet(weights=None).features.state_dict().items()}

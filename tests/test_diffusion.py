@@ -5,6 +5,7 @@ import torch
 from diffusers import DDIMInverseScheduler, DDIMScheduler
 
 from instructedit import diffusion
+from instructedit.diffusion import Condition
 from tests import tiny
 
 
@@ -14,8 +15,8 @@ def latents() -> torch.Tensor:
 
 
 @pytest.fixture(scope="module")
-def condition() -> torch.Tensor:
-    return torch.randn(2, 6, 32, generator=torch.Generator().manual_seed(1))
+def condition() -> Condition:
+    return Condition(torch.randn(2, 6, 32, generator=torch.Generator().manual_seed(1)))
 
 
 @pytest.mark.parametrize("steps", [1, 7, 50, 100])
@@ -39,7 +40,7 @@ def test_a_schedule_of_impossible_length_is_refused(steps: int) -> None:
 
 
 @torch.no_grad()
-def test_sampling_equals_ddim_scheduler(latents: torch.Tensor, condition: torch.Tensor) -> None:
+def test_sampling_equals_ddim_scheduler(latents: torch.Tensor, condition: Condition) -> None:
     unet, scheduler = tiny.unet(), tiny.scheduler()
     ours = diffusion.sample(
         diffusion.conditional(unet, scheduler, condition), latents, diffusion.make_schedule(scheduler, 20)
@@ -47,12 +48,12 @@ def test_sampling_equals_ddim_scheduler(latents: torch.Tensor, condition: torch.
     scheduler.set_timesteps(20)
     x = latents
     for t in scheduler.timesteps:
-        x = scheduler.step(unet(x, t, encoder_hidden_states=condition).sample, t, x).prev_sample
+        x = scheduler.step(unet(x, t, encoder_hidden_states=condition.states).sample, t, x).prev_sample
     torch.testing.assert_close(ours, x, atol=1e-4, rtol=1e-4)
 
 
 @torch.no_grad()
-def test_inversion_equals_ddim_inverse_scheduler(latents: torch.Tensor, condition: torch.Tensor) -> None:
+def test_inversion_equals_ddim_inverse_scheduler(latents: torch.Tensor, condition: Condition) -> None:
     unet, scheduler = tiny.unet(), tiny.scheduler()
     ours = diffusion.invert(
         diffusion.conditional(unet, scheduler, condition), latents, diffusion.make_schedule(scheduler, 20)
@@ -61,16 +62,14 @@ def test_inversion_equals_ddim_inverse_scheduler(latents: torch.Tensor, conditio
     inverse.set_timesteps(20)
     x, trajectory = latents, [latents]
     for t in inverse.timesteps:
-        x = inverse.step(unet(x, t, encoder_hidden_states=condition).sample, t, x).prev_sample
+        x = inverse.step(unet(x, t, encoder_hidden_states=condition.states).sample, t, x).prev_sample
         trajectory.append(x)
     assert ours.shape == (21, *latents.shape)
     torch.testing.assert_close(ours, torch.stack(trajectory), atol=1e-4, rtol=1e-4)
 
 
 @torch.no_grad()
-def test_inversion_then_sampling_comes_back_closer_with_more_steps(
-    latents: torch.Tensor, condition: torch.Tensor
-) -> None:
+def test_inversion_then_sampling_comes_back_closer_with_more_steps(latents: torch.Tensor, condition: Condition) -> None:
     unet, scheduler = tiny.unet(), tiny.scheduler()
     errors = []
     for steps in (10, 50, 200):
@@ -90,9 +89,9 @@ def test_a_step_there_and_back_under_one_noise_is_exact(latents: torch.Tensor) -
 
 
 @torch.no_grad()
-def test_guidance_of_one_is_the_condition_and_of_zero_is_none(latents: torch.Tensor, condition: torch.Tensor) -> None:
+def test_guidance_of_one_is_the_condition_and_of_zero_is_none(latents: torch.Tensor, condition: Condition) -> None:
     unet, scheduler = tiny.unet(), tiny.scheduler()
-    empty = torch.zeros_like(condition)
+    empty = Condition(torch.zeros_like(condition.states))
     for scale, wanted in ((1.0, condition), (0.0, empty)):
         guided = diffusion.guided(unet, scheduler, condition, empty, scale)(latents, 101)
         plain = diffusion.predict_noise(unet, scheduler, latents, 101, wanted)
@@ -100,18 +99,20 @@ def test_guidance_of_one_is_the_condition_and_of_zero_is_none(latents: torch.Ten
 
 
 @torch.no_grad()
-def test_v_prediction_becomes_the_noise_that_diffusers_derives(latents: torch.Tensor, condition: torch.Tensor) -> None:
+def test_v_prediction_becomes_the_noise_that_diffusers_derives(latents: torch.Tensor, condition: Condition) -> None:
     unet = tiny.unet()
     scheduler = DDIMScheduler.from_config(tiny.scheduler().config, prediction_type="v_prediction")
     scheduler.set_timesteps(50)
     t = int(scheduler.timesteps[20])
     noise = diffusion.predict_noise(unet, scheduler, latents, t, condition)
-    clean = scheduler.step(unet(latents, t, encoder_hidden_states=condition).sample, t, latents).pred_original_sample
+    clean = scheduler.step(
+        unet(latents, t, encoder_hidden_states=condition.states).sample, t, latents
+    ).pred_original_sample
     alpha = scheduler.alphas_cumprod[t]
     torch.testing.assert_close(alpha.sqrt() * clean + (1 - alpha).sqrt() * noise, latents, atol=1e-5, rtol=1e-5)
 
 
-def test_an_unknown_prediction_type_is_refused(latents: torch.Tensor, condition: torch.Tensor) -> None:
+def test_an_unknown_prediction_type_is_refused(latents: torch.Tensor, condition: Condition) -> None:
     scheduler = DDIMScheduler.from_config(tiny.scheduler().config, prediction_type="sample")
     with pytest.raises(ValueError, match="epsilon and v_prediction"):
         diffusion.predict_noise(tiny.unet(), scheduler, latents, 1, condition)

@@ -55,7 +55,7 @@ def test_the_outside_stays_the_reconstruction(context: Context, checkpoint: Chec
 def test_latents_outside_end_on_x0_for_the_paper_and_a_level_later_for_the_released_code() -> None:
     scheduler, unet = tiny.scheduler(), tiny.unet()
     schedule = diffusion.make_schedule(scheduler, 10)
-    latents, condition = torch.randn(1, 4, 8, 8), torch.randn(1, 5, 32)
+    latents, condition = torch.randn(1, 4, 8, 8), diffusion.Condition(torch.randn(1, 5, 32))
     predict = diffusion.conditional(unet, scheduler, condition)
     trajectory = diffusion.invert(predict, latents, schedule)
     mask = latent_mask(square_mask(), (8, 8))[None]

@@ -13,6 +13,7 @@ from eval.store import RunStore
 from instructedit.models import POOL
 from scripts import run as run_script
 from tests import hub_cache, tiny
+from tests.language_server import Answer, serve
 
 Run = Callable[..., RunStore]
 
@@ -45,7 +46,10 @@ def sd15(machine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         # A random detector is sure of nothing.
         knobs = ["segmenter.box_threshold=0", "segmenter.text_threshold=0", "device=cpu"]
         where = ["benchmark=folder", f"benchmark.folder={machine / 'benchmark'}", f"results={tmp_path}"]
-        monkeypatch.setattr(sys, "argv", ["run", "models=sd15", "metric=full", *knobs, *where, *overrides])
+        defaults = {"models": "models=sd15", "metric": "metric=full"}
+        for override in overrides:
+            defaults.pop(override.partition("=")[0], None)
+        monkeypatch.setattr(sys, "argv", ["run", *defaults.values(), *knobs, *where, *overrides])
         try:
             assert run_script.main() == 0
         finally:
@@ -54,6 +58,14 @@ def sd15(machine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         return RunStore(tmp_path, run.name)
 
     return call
+
+
+def values(store: RunStore, metric: str) -> list[float]:
+    """A metric's values; each of the two samples must have been edited."""
+    assert [record["status"] for record in store.finished().values()] == ["edited", "edited"]
+    frame = store.read_metrics()
+    assert frame is not None
+    return [float(v) for v in frame.loc[frame["metric"] == metric, "value"].dropna()]
 
 
 @pytest.mark.parametrize(
@@ -67,20 +79,49 @@ def sd15(machine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         ["method=mdp"],
         ["method=instruct_pix2pix"],
         ["method=sd_inpainting"],
+        ["models=sd14_official", "method.editor.blend=official"],
+        ["models=sd21"],
+        ["models=sd21", "method=diffedit"],
+        ["models=sdxl"],
+        ["models=sdxl", "method=mdp"],
+        ["segmenter=grounded_sam2"],
+        ["segmenter=mm_grounded_sam"],
+        ["models.grounding_dino=${models.optional.grounding_dino_base}", "models.sam=${models.optional.sam_base}"],
+        ["models.sam=${models.optional.sam_large}", "models.clip=${models.optional.clip_b32}"],
     ],
     ids=lambda overrides: "-".join(overrides),
 )
 def test_every_method_runs_and_is_scored(sd15: Run, overrides: list[str]) -> None:
     store = sd15(*overrides)
-    assert len(store.finished()) == 2
-    assert all(record["status"] == "edited" for record in store.finished().values())
-    frame = store.read_metrics()
-    assert frame is not None
     for metric in ("brisque", "lpips", "clip_score", "clip_directional"):
-        assert frame.loc[frame["metric"] == metric, "value"].notna().all(), metric
+        assert len(values(store, metric)) == 2, metric
     (session,) = json.loads((store.folder / "manifest.json").read_text())["sessions"]
     named = session["checkpoints"]
-    known = hub_cache.preset() | hub_cache.preset(group="models.optional")
-    wanted = {c.id: c.revision for c in known.values() if c.revision}
+    presets = [hub_cache.preset(f"models={name}") for name in ("sd15", "sd14_official", "sd21", "sdxl")]
+    known = [c for one in (*presets, hub_cache.preset(group="models.optional")) for c in one.values()]
     assert named
-    assert named.items() <= wanted.items()
+    assert named.items() <= {c.id: c.revision for c in known if c.revision}.items()
+
+
+def test_a_vision_language_model_judges(sd15: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "anything")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    verdict = {"why": "-", "language": True, "segmenter": False, "editor": True}
+    with serve(lambda body, n: Answer(json.dumps(verdict))) as server:
+        store = sd15("metric=components", "judge=vlm", f"judge.base_url={server.url}")
+    assert values(store, "language_right") == [1.0, 1.0]
+    assert values(store, "segmenter_right") == [0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("metric", "names"),
+    [
+        ("components", ["language_right", "segmenter_right", "editor_right"]),
+        ("full", ["mask_iou", "psnr_outside", "ssim_outside", "mse_outside", "lpips_outside", "clip_inside"]),
+    ],
+)
+def test_what_needs_the_truth_is_scored_where_it_is_known(sd15: Run, metric: str, names: list[str]) -> None:
+    drawn = ["benchmark=picturebook_ablation", "benchmark.folder=data/picturebook/benchmark_ablation", "limit=2"]
+    store = sd15(f"metric={metric}", "judge=truth", *drawn)
+    for name in names:
+        assert len(values(store, name)) == 2, name

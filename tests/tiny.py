@@ -6,7 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    EulerDiscreteScheduler,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+)
 from PIL import Image
 from safetensors.torch import save_file
 from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, TwoWayTransformer
@@ -22,6 +28,7 @@ from transformers import (
     BlipImageProcessor,
     CLIPTextConfig,
     CLIPTextModel,
+    CLIPTextModelWithProjection,
     GroundingDinoConfig,
     GroundingDinoForObjectDetection,
     GroundingDinoImageProcessor,
@@ -83,37 +90,79 @@ def vae() -> AutoencoderKL:
     ).eval()
 
 
-def text_encoder() -> CLIPTextModel:
-    """One layer, with the tokenizer of picturebook."""
+def text_encoder(layers: int = 1) -> CLIPTextModel:
+    """With the tokenizer of picturebook."""
     torch.manual_seed(3)
+    return CLIPTextModel(text_config(layers)).eval()
+
+
+def text_config(layers: int) -> CLIPTextConfig:
     tokenizer = clip_tokenizer()
-    return CLIPTextModel(
-        CLIPTextConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=32,
-            intermediate_size=64,
-            num_hidden_layers=1,
-            num_attention_heads=2,
-            max_position_embeddings=TEXT_WINDOW,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-    ).eval()
+    return CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=layers,
+        num_attention_heads=2,
+        max_position_embeddings=TEXT_WINDOW,
+        projection_dim=24,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
 
 
-def scheduler() -> DDIMScheduler:
-    """Stable Diffusion v1.5's, as the released code sets it up."""
-    return make_scheduler()
+def scheduler(prediction_type: str = "epsilon") -> DDIMScheduler:
+    """Stable Diffusion v1.5's, as the released code sets it up; v2.1's predicts v."""
+    return DDIMScheduler.from_config(make_scheduler().config, prediction_type=prediction_type)
 
 
-def save_diffusion(folder: Path, in_channels: int = 4) -> Path:
+def save_diffusion(folder: Path, in_channels: int = 4, prediction_type: str = "epsilon") -> Path:
     """A whole Stable Diffusion folder; returns it."""
     unet(in_channels).save_pretrained(folder / "unet")
     vae().save_pretrained(folder / "vae")
     text_encoder().save_pretrained(folder / "text_encoder")
     clip_tokenizer().save_pretrained(folder / "tokenizer")
-    scheduler().save_pretrained(folder / "scheduler")
+    scheduler(prediction_type).save_pretrained(folder / "scheduler")
+    return folder
+
+
+def sdxl() -> StableDiffusionXLPipeline:
+    """Two text encoders of 32 dimensions, a pooled projection of 24, and the six sizes embedded in 8 each."""
+    torch.manual_seed(1)
+    network = UNet2DConditionModel(
+        sample_size=8,
+        in_channels=4,
+        out_channels=4,
+        block_out_channels=(16, 32),
+        layers_per_block=1,
+        cross_attention_dim=64,
+        attention_head_dim=4,
+        transformer_layers_per_block=(1, 2),
+        use_linear_projection=True,
+        addition_embed_type="text_time",
+        addition_time_embed_dim=8,
+        projection_class_embeddings_input_dim=24 + 6 * 8,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        norm_num_groups=8,
+    ).eval()
+    torch.manual_seed(4)
+    second = CLIPTextModelWithProjection(text_config(3)).eval()
+    # SDXL is published with this scheduler, whose configuration ours reads.
+    euler = EulerDiscreteScheduler(
+        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1, timestep_spacing="leading"
+    )
+    made = StableDiffusionXLPipeline(
+        vae(), text_encoder(3), second, clip_tokenizer(), clip_tokenizer(), network, euler, add_watermarker=False
+    )
+    made.set_progress_bar_config(disable=True)
+    return made
+
+
+def save_sdxl(folder: Path) -> Path:
+    """A whole SDXL folder, with its ``model_index.json``; returns it."""
+    sdxl().save_pretrained(folder)
     return folder
 
 

@@ -21,7 +21,7 @@ from data.picturebook.training.denoising import Denoising
 from data.picturebook.training.loop import TrainConfig
 from data.picturebook.training.scenes import scene
 from data.picturebook.training.tokenizers import TEXT_WINDOW, clip_tokenizer
-from instructedit.diffusion import decode, encode_text, guided, make_schedule, sample
+from instructedit.diffusion import Condition, decode, encode_text, guided, make_schedule, sample
 
 SHOWN = (
     "photo of a cat", "photo of a lion on sand", "photo of a dog with sunglasses", "photo of an apple and a lemon",
@@ -101,9 +101,9 @@ class TextToImage(Denoising):
     def sheet(self) -> Image.Image:
         generator = torch.Generator().manual_seed(0)
         x = torch.randn(len(SHOWN), 4, 16, 16, generator=generator).to(self.device)
-        states = encode_text(self.tokenizer, self.text_encoder, SHOWN)
-        empty = encode_text(self.tokenizer, self.text_encoder, [""] * len(SHOWN))
-        predict = guided(self.unet, self.scheduler, states, empty, guidance_scale=5.0)
+        captions = Condition(encode_text(self.tokenizer, self.text_encoder, SHOWN))
+        empty = Condition(encode_text(self.tokenizer, self.text_encoder, [""] * len(SHOWN)))
+        predict = guided(self.unet, self.scheduler, captions, empty, guidance_scale=5.0)
         images = decode(self.vae, sample(predict, x, make_schedule(self.scheduler, 30)))
         return to_pil_image(make_grid(images, nrow=8, normalize=True, value_range=(-1, 1)))
 
