@@ -3,6 +3,9 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .PHONY: run test clean
 
+# Containers often tell Python to write no bytecode: then every process would compile torch and all else anew.
+export PYTHONDONTWRITEBYTECODE :=
+
 PY := .venv/bin/python
 READY := .venv/.ready
 
