@@ -110,7 +110,10 @@ def _files(study: Study, by: str, groups: list[Group], matrices: Mapping[bool, p
     ]  # fmt: skip
     columns = ["by", "value", "component", "edits", "rate", "low", "high", "paper"]
     both = pd.concat([m.assign(given="right" if g else "wrong") for g, m in matrices.items()])
-    lines = [[g.value, str(g.edits), *(_short(g.rates.get(c)) for c in COMPONENTS)] for g in groups]
+    lines = [
+        [f"{GROUPS.get(g.by, '')} {g.value}".strip(), str(g.edits), *(_short(g.rates.get(c)) for c in COMPONENTS)]
+        for g in groups
+    ]
     lines.append(["paper", "", *(f"{published.COMPONENTS[c]:.1f}" for c in COMPONENTS)])
     caption = f"Percent of edits on {study.name} in which each component is right, judged by {by}"
     tex = latex_table(

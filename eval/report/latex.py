@@ -20,6 +20,10 @@ def escape(text: str) -> str:
     return "".join(c for c in text.translate(SPECIAL) if c.isprintable())
 
 
+SHRINK = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
+"""A table that is wider than the text is made to fit; a narrow one stays as it is."""
+
+
 def latex_table(heads: Sequence[str], rows: Sequence[Sequence[str]], caption: str, label: str, note: str = "") -> bytes:
     r"""A ``table`` environment, its first column to the left and the others to the right.
 
@@ -42,7 +46,7 @@ def latex_table(heads: Sequence[str], rows: Sequence[Sequence[str]], caption: st
         .to_latex(hrules=True, column_format="l" + "r" * (len(heads) - 1))
     )
     lines = [
-        "% \\usepackage{booktabs,graphicx}", "\\begin{table}", "\\centering", "\\resizebox{\\linewidth}{!}{%",
+        "% \\usepackage{booktabs,graphicx}", "\\begin{table}", "\\centering", SHRINK,
         body.rstrip() + "}", f"\\caption{{{escape(f'{caption} {note}'.strip())}}}", f"\\label{{{label}}}",
         "\\end{table}", "",
     ]  # fmt: skip
