@@ -126,9 +126,13 @@ def require_checkpoints(models: Any, *users: Any) -> None:
     used = dict.fromkeys(c for node in nodes for c in checkpoints(node))
     missing = {c: words for c in used if (words := c.missing())}
     if missing:
-        keys = [k for k, c in by_key(OmegaConf.to_container(models, resolve=True)) if c in missing]
+        keys: dict[Checkpoint, str] = {}
+        for key, c in by_key(OmegaConf.to_container(models, resolve=True)):
+            # The optional ones stand last: one that was chosen is fetched by the key that it was chosen for.
+            keys.setdefault(c, key)
         lines = "; ".join(f"{c.id} ({words})" for c, words in missing.items())
-        raise ConfigError(f"checkpoints are missing: {lines}; fetch them with: {fetch_command(keys)}")
+        command = fetch_command([keys[c] for c in missing if c in keys])
+        raise ConfigError(f"checkpoints are missing: {lines}; fetch them with: {command}")
 
 
 def fetch_command(keys: Sequence[str] = ()) -> str:

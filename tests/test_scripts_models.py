@@ -87,6 +87,12 @@ def test_what_was_changed_stands_in_the_command(command: Command, tmp_path: Path
     assert done.stderr.strip().endswith(f"scripts.models fetch models=sd14_official '{change}'")
 
 
+def test_what_is_optional_is_fetched_by_its_key(command: Command, tmp_path: Path) -> None:
+    done = command("scripts.run", "models=sd15", "segmenter=grounded_sam2", f"results={tmp_path}")
+    keys = done.stderr.strip().partition("scripts.models fetch models=sd15 ")[2]
+    assert keys == "'only=[language_model,grounding_dino,optional.sam2,diffusion,brisque,lpips,clip]'"
+
+
 def test_check_names_the_files_that_lack(command: Command, tmp_path: Path) -> None:
     place(tmp_path, "sam", "config.json", "model.safetensors")
     place(tmp_path, "clip", "config.json")
