@@ -180,7 +180,7 @@ def _when_wrong(condition: str, others: Sequence[str], least: float, most: float
         found = conditional(table, given=False).set_index(["condition", "component"]).loc[condition].loc[list(others)]
         if not found["n"].min():
             return None
-        text = ", ".join(f"{c} right in {100 * r.rate:.0f} % of {r.n}" for c, r in found.iterrows())
+        text = ", ".join(f"{c} right in {100 * r.rate:.0f} % of {int(r.n)}" for c, r in found.iterrows())
         return Answer(text, bool(found["rate"].between(least, most).all()))
 
     return ask

@@ -92,10 +92,11 @@ def _series(study: Study, knob: str) -> list[list[StoredRun]]:
 def _draw(study: Study, knob: str, series: Sequence[Sequence[StoredRun]], others: Sequence[StoredRun]) -> Drawn:
     with matplotlib.rc_context(STYLE):
         # Not pyplot, which keeps every figure and looks for a screen.
-        made = Figure(figsize=(6.4, 4.2), layout="constrained")
+        made = Figure(figsize=(6.4, 4.2 + 0.1 * (len(series) + len(others))), layout="constrained")
         axes = made.add_subplot()
         for place, runs in enumerate(series):
-            _line(axes, study, knob, runs, "-" if place == 0 or runs[0].name != series[place - 1][0].name else "--")
+            is_first = place == 0 or runs[0].name != series[place - 1][0].name
+            _line(axes, study, knob, runs, ":" if runs[0].is_described else "-" if is_first else "--")
         for run in others:
             if point := _point(study, run, ""):
                 axes.plot(point.x, point.y, "D", color=_colour(run), ms=5, label=words.method_title(run.name))
@@ -104,7 +105,8 @@ def _draw(study: Study, knob: str, series: Sequence[Sequence[StoredRun]], others
         axes.grid(color="#e7e9ec", linewidth=0.8)
         axes.set_axisbelow(True)
         axes.margins(0.12)
-        axes.legend(loc="best", fontsize=8)
+        # Below, where it hides no point.
+        made.legend(loc="outside lower center", ncols=2, fontsize=8)
         png, pdf = io.BytesIO(), io.BytesIO()
         made.savefig(png, format="png", dpi=200)
         made.savefig(pdf, format="pdf", metadata={"CreationDate": None, "ModDate": None})
@@ -130,9 +132,15 @@ def _line(axes: Axes, study: Study, knob: str, runs: Sequence[StoredRun], style:
 
 def _fixed(study: Study, runs: Sequence[StoredRun], knob: str) -> str:
     """What sets one series apart from another of the same method, such as ``, ratio=0.7``."""
-    alike = [r for r in study.of(runs[0].name) if is_number(r.knob(knob))]
-    paths = [p for p in runs[0].knobs if p.rpartition(".")[2] != knob and len({str(r.knobs.get(p)) for r in alike}) > 1]
-    return "".join(f", {words.knob_title(p.rpartition('.')[2])} {runs[0].knobs[p]}" for p in paths)
+    run = runs[0]
+    alike = [r for r in study.of(run.name) if is_number(r.knob(knob))]
+    # What a captioner is made of says less than that there is one.
+    paths = [p for p in run.knobs if p.rpartition(".")[2] != knob and p.partition(".")[0] != "captioner"]
+    apart = [p for p in paths if len({str(r.knobs.get(p)) for r in alike}) > 1]
+    said = [f"{words.knob_title(p.rpartition('.')[2])} {run.knobs[p]}" for p in apart]
+    said += [f"wording {run.variation}"] if len({r.variation for r in alike}) > 1 and run.variation else []
+    said += ["with BLIP-2"] if run.is_described else []
+    return "".join(f", {s}" for s in said)
 
 
 def _point(study: Study, run: StoredRun, text: str) -> _Point | None:
