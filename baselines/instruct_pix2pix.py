@@ -56,7 +56,7 @@ class InstructPix2Pix:
         return run_stages(requests, (STAGE, self._edit))
 
     def _edit(self, alive: list[Progress]) -> None:
-        fitted = [fit(p.request.image, self.backbone.native) for p in alive]
+        fitted = [fit(p.request.image, self.backbone.sample_size) for p in alive]
         sizes = [image.size for image in fitted]
         for size in dict.fromkeys(sizes):
             group = [i for i, own in enumerate(sizes) if own == size]
@@ -65,8 +65,7 @@ class InstructPix2Pix:
     @torch.no_grad()
     def _edit_group(self, group: list[Progress], images: list[Image.Image]) -> None:
         backbone = self.backbone
-        # The posterior's mode, and unlike other latents not scaled.
-        seen = backbone.vae.encode(backbone.tensor(images)).latent_dist.mode().to(backbone.unet.dtype)
+        seen = backbone.encode_unscaled(images)  # as the released model expects the input image
         generators = [generator(p.request, STAGE) for p in group]
         instruction = backbone.embed([p.request.instruction for p in group])
         empty = backbone.embed([""] * len(group))

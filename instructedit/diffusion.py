@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from diffusers import AutoencoderDC, AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from jaxtyping import Float
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, PreTrainedTokenizerBase
 
 NoisePredictor = Callable[[Tensor, int], Tensor]
 """(latents [b c h w], timestep) -> predicted noise [b c h w], under a condition already bound."""
-PIXELS_A_LATENT = 8
-"""Of every Stable Diffusion, SDXL included."""
+Autoencoder = AutoencoderKL | AutoencoderDC
+"""Stable Diffusion's, which answers with a distribution, or SANA's, which answers with latents."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,8 @@ class Condition:
     """A state for each token."""
     pooled: Float[Tensor, "b p"] | None = None
     """One for the whole caption, which SDXL asks for beside them."""
+    vae_scale_factor: int = 8
+    """Pixels per latent along each side, by which SDXL is told the picture's size."""
 
     def __len__(self) -> int:
         return len(self.states)
@@ -35,7 +37,8 @@ class Condition:
     def cat(parts: "Sequence[Condition]") -> "Condition":
         """The conditions of one batch after those of another."""
         pooled = [p.pooled for p in parts if p.pooled is not None]
-        return Condition(torch.cat([p.states for p in parts]), torch.cat(pooled) if pooled else None)
+        states = torch.cat([p.states for p in parts])
+        return Condition(states, torch.cat(pooled) if pooled else None, parts[0].vae_scale_factor)
 
     def arguments(self, latents: Float[Tensor, "b c h w"]) -> dict[str, Any]:
         """What UNet2DConditionModel is called with beside latents and timestep.
@@ -45,7 +48,7 @@ class Condition:
         """
         if self.pooled is None:
             return {"encoder_hidden_states": self.states}
-        height, width = (side * PIXELS_A_LATENT for side in latents.shape[-2:])
+        height, width = (side * self.vae_scale_factor for side in latents.shape[-2:])
         sizes = latents.new_tensor([height, width, 0, 0, height, width]).expand(len(latents), -1)
         added = {"text_embeds": self.pooled, "time_ids": sizes}
         return {"encoder_hidden_states": self.states, "added_cond_kwargs": added}
@@ -81,13 +84,28 @@ def make_schedule(scheduler: DDIMScheduler, steps: int) -> Schedule:
     return Schedule(timesteps, (float(cumulative[0]), *(float(cumulative[t]) for t in timesteps)))
 
 
-def encode(vae: AutoencoderKL, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b c h w"]:
-    """Images in [-1, 1] to scaled latents; the posterior's mean, not a sample, as the released code."""
-    mean: Tensor = vae.encode(images).latent_dist.mode()
-    return mean * float(vae.config["scaling_factor"])
+def vae_scale_factor(vae: Autoencoder) -> int:
+    """Pixels per latent along each side: 8 for Stable Diffusion."""
+    widths = vae.config.get("block_out_channels") or vae.config["encoder_block_out_channels"]
+    return int(2 ** (len(widths) - 1))
 
 
-def decode(vae: AutoencoderKL, latents: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 3 H W"]:
+def encode_unscaled(vae: Autoencoder, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b c h w"]:
+    """Images in [-1, 1] to latents as the autoencoder has them.
+
+    Of an autoencoder that answers with a distribution, the mean and not a sample, as the released code.
+    """
+    encoded = vae.encode(images)
+    latents: Tensor = encoded.latent_dist.mode() if hasattr(encoded, "latent_dist") else encoded.latent
+    return latents
+
+
+def encode(vae: Autoencoder, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b c h w"]:
+    """Images in [-1, 1] to scaled latents, which the noise predictor knows."""
+    return encode_unscaled(vae, images) * float(vae.config["scaling_factor"])
+
+
+def decode(vae: Autoencoder, latents: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 3 H W"]:
     """Scaled latents to images clamped to [-1, 1]."""
     images: Tensor = vae.decode(latents / float(vae.config["scaling_factor"])).sample
     return images.clamp(-1, 1)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import (
-    AutoencoderKL,
+    AutoModel,
     DDIMScheduler,
     DiffusionPipeline,
     EulerAncestralDiscreteScheduler,
@@ -21,7 +21,7 @@ from transformers import AutoTokenizer, CLIPTextModel, CLIPTextModelWithProjecti
 
 from instructedit import diffusion
 from instructedit.cache import StageCache, hash_image
-from instructedit.diffusion import PIXELS_A_LATENT, Condition
+from instructedit.diffusion import Autoencoder, Condition
 from instructedit.files import digest
 from instructedit.models import Checkpoint, Context
 from instructedit.types import EditRequest
@@ -52,12 +52,12 @@ class LatentDiffusion:
         return self._part(UNet2DConditionModel, "unet")
 
     @property
-    def vae(self) -> AutoencoderKL:
-        """The autoencoder; SDXL's in float32 where the others are in float16, in which its activations overflow."""
+    def vae(self) -> Autoencoder:
+        """The autoencoder, of the class that its configuration names; SDXL's in float32 where the others are in float16, in which its activations overflow."""
         if self.is_xl and self.checkpoint.dtype == "float16":
             full = replace(self.checkpoint, dtype="float32")
-            return self.context.pool.model(AutoencoderKL, full, self.context.device, subfolder="vae")
-        return self._part(AutoencoderKL, "vae")
+            return self.context.pool.model(AutoModel, full, self.context.device, subfolder="vae")
+        return self._part(AutoModel, "vae")
 
     @property
     def scheduler(self) -> DDIMScheduler:
@@ -65,13 +65,18 @@ class LatentDiffusion:
         return self.context.pool.processor(DDIMScheduler, self.checkpoint, "scheduler")
 
     @property
-    def native(self) -> int:
+    def vae_scale_factor(self) -> int:
+        """Pixels per latent along each side."""
+        return diffusion.vae_scale_factor(self.vae)
+
+    @property
+    def sample_size(self) -> int:
         """The side in pixels that the noise predictor was trained at."""
-        return int(self.unet.config["sample_size"]) * PIXELS_A_LATENT
+        return int(self.unet.config["sample_size"]) * self.vae_scale_factor
 
     def size(self, image: Image.Image) -> tuple[int, int]:
-        """The size (width, height) to work at: the longest side native, both multiples of a latent's."""
-        scale, unit = self.native / max(image.size), PIXELS_A_LATENT
+        """The size (width, height) to work at: the longest side ``sample_size``, both multiples of a latent's."""
+        scale, unit = self.sample_size / max(image.size), self.vae_scale_factor
         width, height = (max(unit, round(side * scale / unit) * unit) for side in image.size)
         return width, height
 
@@ -82,11 +87,13 @@ class LatentDiffusion:
             return Condition(diffusion.encode_text(self._tokenizer("tokenizer"), first, prompts))
         second = self._part(CLIPTextModelWithProjection, "text_encoder_2")
         tokenizers = self._tokenizer("tokenizer"), self._tokenizer("tokenizer_2")
-        found = diffusion.encode_text_xl(tokenizers, (first, second), prompts)
+        found = replace(
+            diffusion.encode_text_xl(tokenizers, (first, second), prompts), vae_scale_factor=self.vae_scale_factor
+        )
         if not self._empty_is_zero or found.pooled is None:
             return found
         said = torch.tensor([bool(p) for p in prompts], device=found.states.device).to(found.states.dtype)
-        return Condition(found.states * said[:, None, None], found.pooled * said[:, None])
+        return replace(found, states=found.states * said[:, None, None], pooled=found.pooled * said[:, None])
 
     def _tokenizer(self, name: str) -> Any:
         return self.context.pool.processor(AutoTokenizer, self.checkpoint, name)
@@ -120,6 +127,10 @@ class LatentDiffusion:
     def encode(self, images: Sequence[Image.Image]) -> Float[Tensor, "b c h w"]:
         """Images of one working size to latents."""
         return self.encode_pixels(self.pixels(images))
+
+    def encode_unscaled(self, images: Sequence[Image.Image]) -> Float[Tensor, "b c h w"]:
+        """Images of one size, as they are, to latents without the scaling factor."""
+        return diffusion.encode_unscaled(self.vae, self.tensor(images)).to(self.unet.dtype)
 
     def encode_pixels(self, pixels: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b c h w"]:
         """Pixels in [-1, 1] to latents, in the noise predictor's precision."""

@@ -30,7 +30,7 @@ def task(config: DictConfig) -> int:
         held_out=config.held_out,
         resume=config.resume,
         from_shipped=config.from_shipped,
-        max_minutes=float("inf") if config.max_minutes is None else float(config.max_minutes),
+        stop_after=float("inf") if config.stop_after is None else float(config.stop_after),
     )
     kind: type[Component] = get_class(config.component._target_)
     work = Path(config.work) / kind.name

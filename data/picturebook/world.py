@@ -297,19 +297,27 @@ def sample_sizes(rng: np.random.Generator, count: int) -> list[float]:
     return [float(s) for s in rng.uniform(low, high, count)]
 
 
-def sample_scene(rng: np.random.Generator, kind: str | None = None) -> Scene:
-    """A scene at random. ``kind`` is one of the paper's three categories, or None for a mixture of all.
+def sample_scene(
+    rng: np.random.Generator, kind: str | None = None, noun_weights: Sequence[float] | None = None
+) -> Scene:
+    """Sample a scene.
 
-    ``single``: one animal that wears one or two things; ``same``: two or three things of one noun that differ in
-    size, colour or place; ``different``: two or three things of different nouns.
+    Args:
+        rng: Decides all of it.
+        kind: One of the paper's three categories, or None for a mixture of all. ``single``: one animal that wears one
+            or two things; ``same``: two or three things of one noun that differ in size, colour or place;
+            ``different``: two or three things of different nouns.
+        noun_weights: Relative frequencies of :data:`NOUNS`; None draws all equally often.
     """
+    share = None if noun_weights is None else np.asarray(noun_weights) / np.sum(noun_weights)
+    face_share = None if share is None else share[: len(FACES)] / share[: len(FACES)].sum()
     kind = kind or str(rng.choice(["one", "single", "same", "different", "empty"], p=(0.22, 0.3, 0.18, 0.27, 0.03)))
     style = str(rng.choice(STYLES, p=(0.8, 0.1, 0.1)))
     head = Scene(int(rng.integers(2**31)), style, str(rng.choice(BACKGROUNDS)))
     if kind == "empty":
         return head
     if kind in ("one", "single"):
-        noun = str(rng.choice(FACES if kind == "single" else NOUNS))
+        noun = str(rng.choice(FACES, p=face_share) if kind == "single" else rng.choice(NOUNS, p=share))
         size = float(rng.uniform(70, 88)) if kind == "single" else sample_sizes(rng, 1)[0]
         (thing,) = _place(rng, [noun], [size])
         if kind == "single":
@@ -320,12 +328,12 @@ def sample_scene(rng: np.random.Generator, kind: str | None = None) -> Scene:
         return replace(head, things=(thing,))
     count = int(rng.choice([2, 3], p=(0.65, 0.35)))
     if kind == "same":
-        nouns = [str(rng.choice(NOUNS))] * count
+        nouns = [str(rng.choice(NOUNS, p=share))] * count
         sizes = sample_sizes(rng, count)
         if count == 2 and rng.random() < 0.6:
             sizes = [float(rng.uniform(58, 70)), float(rng.uniform(36, 44))][:: int(rng.choice([1, -1]))]
     else:
-        nouns = [str(n) for n in rng.choice(NOUNS, count, replace=False)]
+        nouns = [str(n) for n in rng.choice(NOUNS, count, replace=False, p=share)]
         sizes = sample_sizes(rng, count)
     things = _place(rng, nouns, sizes)
     if kind == "same" and nouns[0] in COLOURABLE:

@@ -1,20 +1,24 @@
 """One training loop for every component: warm-up and decay, EMA, checkpoints, a progress bar.
 
-A component says what it learns (:class:`Component`); the loop knows nothing of models. Stopped at any moment, it goes
-on from its last checkpoint.
+A component says what it learns (:class:`Component`); the loop knows nothing of models. Whatever ends it, SIGKILL
+included, it continues from its last checkpoint and ends with the weights of an undisturbed training.
 """
 
+import json
 import os
 import signal
 import time
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 
@@ -26,16 +30,21 @@ class TrainConfig:
     """Optimiser steps of a whole training."""
     batch_size: int
     learning_rate: float
-    max_minutes: float = float("inf")
-    """Stop here even when ``steps`` are not done; the learning rate decays along whichever ends first."""
+    decay_start: float = 0.0
+    """Share of ``steps`` after which the learning rate decays linearly to 3 %; it is constant before."""
     warmup: int = 100
+    """Steps in which the learning rate rises from 0."""
     ema_decay: float = 0.999
     weight_decay: float = 0.01
     checkpoint_minutes: float = 4.0
+    evaluate_steps: int = 0
+    """Steps between evaluations of the EMA weights on held-out scenes; 0 evaluates at the end only."""
+    stop_after: float = float("inf")
+    """Minutes after which this call writes a checkpoint and stops; the next call continues."""
     threads: int = 2
     device: str = "cpu"
     seed: int = 0
-    scenes: int = 16_000
+    scenes: int = 24_000
     """Pictures drawn for training; each is seen many times."""
     held_out: int = 400
     resume: bool = True
@@ -73,24 +82,59 @@ class Component(ABC):
         """Write the trained model and its card below ``self.models``."""
 
 
+@dataclass(frozen=True)
+class Progress:
+    """How far a training has come; kept as ``progress.json`` beside its checkpoint."""
+
+    step: int = 0
+    steps: int = 0
+    seconds: float = 0.0
+    """Time in the loop, over all calls."""
+    scores: dict[str, float] = field(default_factory=dict)
+    """The last held-out scores."""
+    scored_at: int = 0
+    """The step that ``scores`` belong to."""
+    finished: bool = False
+    """Whether the model was evaluated and saved."""
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Expected time until ``steps``; None before the first step."""
+        return self.seconds / self.step * (self.steps - self.step) if self.step else None
+
+    @staticmethod
+    def read(work: Path) -> "Progress":
+        """The progress of the component that trains in ``work``; a fresh one where nothing has begun."""
+        path = work / "progress.json"
+        return Progress(**json.loads(path.read_text())) if path.exists() else Progress()
+
+    def write(self, work: Path) -> None:
+        aside = work / "progress.part"
+        aside.write_text(json.dumps(asdict(self), indent=2))
+        aside.replace(work / "progress.json")
+
+
 def train(component: Component) -> dict[str, float]:
     """Train, then evaluate, draw the sheet and save; returns the held-out scores.
 
     Raises:
-        KeyboardInterrupt: SIGTERM or SIGINT came; the checkpoint is written, nothing is evaluated.
+        KeyboardInterrupt: SIGTERM or SIGINT came, or ``stop_after`` has passed; the checkpoint is written, nothing
+            is evaluated.
     """
     config, work = component.config, component.work
     work.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
-    modules = component.modules()
-    parameters = [p for m in modules.values() for p in m.parameters() if p.requires_grad]
-    averages = [p.detach().clone() for p in parameters]
+    modules = nn.ModuleDict(component.modules())
+    parameters = [p for p in modules.parameters() if p.requires_grad]
+    averaged = AveragedModel(modules, multi_avg_fn=_ema(config.ema_decay))
     optimiser = torch.optim.AdamW(
         parameters, config.learning_rate, betas=(0.9, 0.99), weight_decay=config.weight_decay, fused=True
     )
-    state = _resume(work / "checkpoint.pt", modules, averages, optimiser) if config.resume else None
+    checkpoint = work / "checkpoint.pt"
+    state = _resume(checkpoint, modules, averaged, optimiser) if config.resume else None
     step, spent = state or (0, 0.0)
+    last = Progress.read(work) if state else Progress()
     # A termination request or Ctrl-C becomes a checkpoint, as a cluster that preempts expects.
     stopped: list[int] = []
     stops = (signal.SIGTERM, signal.SIGINT)
@@ -100,16 +144,19 @@ def train(component: Component) -> dict[str, float]:
     bar = tqdm(
         total=config.steps, initial=step, desc=f"{component.name} ({size:.2f} M)", mininterval=10, maxinterval=30
     )
-    for module in modules.values():
-        module.train()
-    while not stopped:
-        elapsed = spent + time.monotonic() - began
-        progress = max(step / config.steps, elapsed / 60 / config.max_minutes)
-        if progress >= 1:
+
+    def keep(scores: dict[str, float], scored_at: int) -> None:
+        seconds = spent + time.monotonic() - began
+        _checkpoint(checkpoint, modules, averaged, optimiser, step, seconds)
+        Progress(step, config.steps, seconds, scores, scored_at).write(work)
+
+    modules.train()
+    while not stopped and step < config.steps:
+        if time.monotonic() - began > 60 * config.stop_after:
+            stopped.append(0)
             break
-        rate = config.learning_rate * min(1.0, (step + 1) / config.warmup) * (1 - 0.97 * progress)
         for group in optimiser.param_groups:
-            group["lr"] = rate
+            group["lr"] = learning_rate(config, step)
         generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
         loss, shown = component.loss(step, generator)
         optimiser.zero_grad()
@@ -117,44 +164,83 @@ def train(component: Component) -> dict[str, float]:
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
         step += 1
-        decay = min(config.ema_decay, (1 + step) / (10 + step))
-        with torch.no_grad():
-            torch._foreach_lerp_(averages, list[Tensor](parameters), 1 - decay)
+        averaged.update_parameters(modules)
         bar.update()
         bar.set_postfix({"loss": f"{loss.item():.4f}"} | {k: f"{v:.3f}" for k, v in shown.items()}, refresh=False)
-        if time.monotonic() - saved > 60 * config.checkpoint_minutes:
-            _checkpoint(work / "checkpoint.pt", modules, averages, optimiser, step, spent + time.monotonic() - began)
+        if config.evaluate_steps and step % config.evaluate_steps == 0 and step < config.steps:
+            with _weights_of(averaged, modules), torch.no_grad():
+                last = Progress(scores=component.evaluate(), scored_at=step)
+                component.sheet().save(work / "sheet.png")
+            keep(last.scores, last.scored_at)
+            saved = time.monotonic()
+        elif time.monotonic() - saved > 60 * config.checkpoint_minutes:
+            keep(last.scores, last.scored_at)
             saved = time.monotonic()
     bar.close()
     for number, handler in zip(stops, previous, strict=True):
         signal.signal(number, handler)
-    minutes = (spent + time.monotonic() - began) / 60
-    _checkpoint(work / "checkpoint.pt", modules, averages, optimiser, step, minutes * 60)
+    keep(last.scores, last.scored_at)
     if stopped:
         raise KeyboardInterrupt
-    with torch.no_grad():
-        for parameter, average in zip(parameters, averages, strict=True):
-            parameter.copy_(average)
-        for module in modules.values():
-            module.eval()
+    seconds = Progress.read(work).seconds
+    with _weights_of(averaged, modules), torch.no_grad():
         scores = component.evaluate()
         component.sheet().save(work / "sheet.png")
-        card = {"steps": step, "minutes": round(minutes, 1), "batch_size": config.batch_size, "seed": config.seed}
-        component.save(card | {"held_out": scores})
+        component.save(
+            {
+                "steps": step,
+                "minutes": round(seconds / 60, 1),
+                "batch_size": config.batch_size,
+                "learning_rate": config.learning_rate,
+                "scenes": config.scenes,
+                "seed": config.seed,
+                "held_out": scores,
+            }
+        )
+    Progress(step, config.steps, seconds, scores, step, finished=True).write(work)
     return scores
+
+
+def learning_rate(config: TrainConfig, step: int) -> float:
+    """Linear warm-up, constant until ``decay_start``, then linear decay to 3 %."""
+    tail = max(0.0, step / config.steps - config.decay_start) / (1 - config.decay_start)
+    return config.learning_rate * min(1.0, (step + 1) / config.warmup) * (1 - 0.97 * tail)
+
+
+def _ema(decay: float) -> Any:
+    """Exponential moving average that forgets faster while it is young."""
+
+    @torch.no_grad()
+    def update(averages: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
+        young = (1 + int(count)) / (10 + int(count))
+        torch._foreach_lerp_(averages, current, 1 - min(decay, young))
+
+    return update
+
+
+@contextmanager
+def _weights_of(averaged: AveragedModel, modules: nn.ModuleDict) -> Iterator[None]:
+    """The averaged weights in ``modules``, in evaluation mode, for as long as the context lasts."""
+    trained = {name: value.clone() for name, value in modules.state_dict().items()}
+    modules.load_state_dict(averaged.module.state_dict())
+    modules.eval()
+    yield
+    modules.load_state_dict(trained)
+    modules.train()
 
 
 def _checkpoint(
     path: Path,
-    modules: dict[str, nn.Module],
-    averages: list[Tensor],
+    modules: nn.ModuleDict,
+    averaged: AveragedModel,
     optimiser: torch.optim.Optimizer,
     step: int,
     seconds: float,
 ) -> None:
+    """Write plain state dicts, aside first: a kill at any moment leaves the old file or the new one."""
     state = {
-        "modules": {name: module.state_dict() for name, module in modules.items()},
-        "averages": averages,
+        "modules": modules.state_dict(),
+        "averaged": averaged.state_dict(),
         "optimiser": optimiser.state_dict(),
         "step": step,
         "seconds": seconds,
@@ -165,15 +251,12 @@ def _checkpoint(
 
 
 def _resume(
-    path: Path, modules: dict[str, nn.Module], averages: list[Tensor], optimiser: torch.optim.Optimizer
+    path: Path, modules: nn.ModuleDict, averaged: AveragedModel, optimiser: torch.optim.Optimizer
 ) -> tuple[int, float] | None:
     if not path.exists():
         return None
-    state = torch.load(path, weights_only=True)
-    for name, module in modules.items():
-        module.load_state_dict(state["modules"][name])
-    with torch.no_grad():
-        for average, kept in zip(averages, state["averages"], strict=True):
-            average.copy_(kept)
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    modules.load_state_dict(state["modules"])
+    averaged.load_state_dict(state["averaged"])
     optimiser.load_state_dict(state["optimiser"])
     return state["step"], state["seconds"]

@@ -15,19 +15,34 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from tqdm import tqdm
 
-from data.picturebook.world import SIZE, Scene, pixels, sample_mix, sample_scene
+from data.picturebook.edits import possible
+from data.picturebook.world import NOUNS, SIZE, Scene, pixels, sample_mix, sample_scene
 
 SPLITS = {"train": 101, "held_out": 202, "benchmark": 303}
 """Seeds of the splits. Training data never shares one with the benchmark."""
 MIXED = 0.04
-"""Share of the scenes in which one animal is mixed with another."""
+"""Share of the held-out scenes in which one animal is mixed with another."""
+EDITED = 0.5
+"""Share of the training scenes that show the outcome of an edit: a generator that must draw edited pictures has to see
+animals of any size that wear things, mixes, and what is left after a removal."""
+EDITS = {"add": 0.35, "recolour": 0.2, "change": 0.2, "mix": 0.15, "remove": 0.1}
+"""Frequencies of the edits among them; where the drawn kind does not suit a scene, the next one is tried."""
+NOUN_WEIGHTS = [{"car": 2.5, "balloon": 2.0, "shrimp": 1.6, "zebra": 1.3}.get(noun, 1.0) for noun in NOUNS]
+"""In training, what has a colour and what was drawn worst by the first edition's models comes more often."""
 
 
 def scene(split: str, index: int) -> Scene:
-    """Scene ``index`` of a split; the same for ever."""
+    """Return scene ``index`` of a split, the same each time."""
     rng = np.random.default_rng([SPLITS[split], index])
-    drawn = sample_scene(rng)
-    return sample_mix(rng, drawn) if rng.random() < MIXED else drawn
+    if split != "train":
+        drawn = sample_scene(rng)
+        return sample_mix(rng, drawn) if rng.random() < MIXED else drawn
+    drawn = sample_scene(rng, noun_weights=NOUN_WEIGHTS)
+    if rng.random() >= EDITED:
+        return drawn
+    kinds = rng.choice(list(EDITS), len(EDITS), replace=False, p=list(EDITS.values()))
+    edits = (edit.edited for kind in kinds for edit in possible(rng, drawn, str(kind)))
+    return next(edits, drawn)
 
 
 def _draw(drawn: Callable[[int], Scene], start: int, stop: int) -> UInt8[np.ndarray, "n 128 128 3"]:
@@ -60,4 +75,4 @@ def pictures(split: str, count: int, folder: Path, workers: int = 2) -> UInt8[np
 
 def to_tensor(images: UInt8[np.ndarray, "n h w 3"]) -> Float[Tensor, "n 3 h w"]:
     """uint8 pictures to floats in [-1, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
