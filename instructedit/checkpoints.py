@@ -40,10 +40,14 @@ class Checkpoint:
     """Of the weights' files, such as fp16, where the hub has safetensors of no other; folders without are as good."""
     source: str | None = None
     """Where ``scripts.models fetch`` has the folder ``id`` from, for weights that are on no hub: a URL."""
+    base: str | None = None
+    """A local folder that holds the parts (vae, text_encoder, ...) which the local folder ``id`` lacks."""
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
             raise ConfigError(f"dtype={self.dtype!r}: accepted are {', '.join(DTYPES)}")
+        if self.base is not None and not Path(self.base).is_dir():
+            raise ConfigError(f"checkpoint {self.id!r}: base={self.base!r} is no folder")
         if not self.is_local and self.revision is None and self.source is None:
             raise ConfigError(
                 f"checkpoint {self.id!r}: no such folder, and a hub id needs a pinned revision=<commit> beside it"
@@ -58,7 +62,9 @@ class Checkpoint:
     def fingerprint(self) -> dict[str, str]:
         """What decides the numbers: content for a folder (its path does not), id and revision for a hub id."""
         if self.is_local:
-            return {"content": folder_hash(Path(self.id)), "dtype": self.dtype}
+            hashes = [folder_hash(Path(self.id)), *(folder_hash(part) for part in self._borrowed())]
+            content = hashes[0] if len(hashes) == 1 else hashlib.sha256("\n".join(hashes).encode()).hexdigest()[:16]
+            return {"content": content, "dtype": self.dtype}
         variant = {"variant": self.variant} if self.variant else {}
         return {"id": self.id, "revision": str(self.revision), "dtype": self.dtype} | variant
 
@@ -79,6 +85,19 @@ class Checkpoint:
         if found is None:
             raise ConfigError(f"checkpoint {self.id} is missing: {self.missing()}; {FETCH}")
         return found
+
+    def part_folder(self, part: str | None) -> Path:
+        """The folder that ``part`` is a subfolder of: its own, or ``base`` where it lacks that part.
+
+        Raises:
+            ConfigError: it is not there.
+        """
+        own = self.folder
+        return Path(self.base) if self.base and part and not (own / part).is_dir() else own
+
+    def _borrowed(self) -> list[Path]:
+        own = {p.name for p in Path(self.id).iterdir()}
+        return [p for p in sorted(Path(self.base).iterdir()) if p.is_dir() and p.name not in own] if self.base else []
 
     def missing(self) -> str | None:
         """What of it is not on this machine, in words; nothing if it is complete."""

@@ -53,7 +53,10 @@ class LatentDiffusion:
 
     @property
     def vae(self) -> Autoencoder:
-        """The autoencoder, of the class that its configuration names; SDXL's in float32 where the others are in float16, in which its activations overflow."""
+        """The autoencoder, of the class that its configuration names.
+
+        SDXL's is in float32 where the other parts are in float16, in which its activations overflow.
+        """
         if self.is_xl and self.checkpoint.dtype == "float16":
             full = replace(self.checkpoint, dtype="float32")
             return self.context.pool.model(AutoModel, full, self.context.device, subfolder="vae")

@@ -71,7 +71,7 @@ class ModelPool:
     def _from_pretrained(
         kind: type[Pretrained], checkpoint: Checkpoint, subfolder: str | None, options: dict[str, Any]
     ) -> Any:
-        folder = checkpoint.folder
+        folder = checkpoint.part_folder(subfolder)
         if subfolder is not None:
             options = options | {"subfolder": subfolder}
         if checkpoint.variant and any((folder / (subfolder or "")).glob(f"*.{checkpoint.variant}.safetensors")):

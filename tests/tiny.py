@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import (
+    AutoencoderDC,
     AutoencoderKL,
     DDIMScheduler,
     EulerDiscreteScheduler,
@@ -59,13 +60,13 @@ from data.picturebook.training.denoising import make_scheduler
 from data.picturebook.training.tokenizers import TEXT_WINDOW, bert_tokenizer, clip_tokenizer, word_tokenizer
 
 
-def unet(in_channels: int = 4) -> UNet2DConditionModel:
+def unet(in_channels: int = 4, out_channels: int = 4) -> UNet2DConditionModel:
     """Two levels, 8 x 8 latents."""
     torch.manual_seed(1)
     return UNet2DConditionModel(
         sample_size=8,
         in_channels=in_channels,
-        out_channels=4,
+        out_channels=out_channels,
         block_out_channels=(16, 32),
         layers_per_block=1,
         cross_attention_dim=32,
@@ -87,6 +88,22 @@ def vae() -> AutoencoderKL:
         up_block_types=("UpDecoderBlock2D",) * 4,
         norm_num_groups=4,
         sample_size=64,
+    ).eval()
+
+
+def vae_dc() -> AutoencoderDC:
+    """SANA's class: it answers with latents, not with a distribution; 8 channels, f=4."""
+    torch.manual_seed(2)
+    return AutoencoderDC(
+        latent_channels=8,
+        attention_head_dim=8,
+        encoder_block_out_channels=(8, 16, 16),
+        decoder_block_out_channels=(8, 16, 16),
+        encoder_layers_per_block=(0, 1, 1),
+        decoder_layers_per_block=(0, 1, 1),
+        encoder_qkv_multiscales=((),) * 3,
+        decoder_qkv_multiscales=((),) * 3,
+        scaling_factor=0.5,
     ).eval()
 
 
@@ -121,6 +138,17 @@ def save_diffusion(folder: Path, in_channels: int = 4, prediction_type: str = "e
     """A whole Stable Diffusion folder; returns it."""
     unet(in_channels).save_pretrained(folder / "unet")
     vae().save_pretrained(folder / "vae")
+    return _complete(folder, prediction_type)
+
+
+def save_diffusion_dc(folder: Path, in_channels: int = 8) -> Path:
+    """The same with :func:`vae_dc` and latents of 8 channels."""
+    unet(in_channels, out_channels=8).save_pretrained(folder / "unet")
+    vae_dc().save_pretrained(folder / "vae")
+    return _complete(folder, "epsilon")
+
+
+def _complete(folder: Path, prediction_type: str) -> Path:
     text_encoder().save_pretrained(folder / "text_encoder")
     clip_tokenizer().save_pretrained(folder / "tokenizer")
     scheduler(prediction_type).save_pretrained(folder / "scheduler")

@@ -2,28 +2,32 @@
 
     python -m data.picturebook.judge [diffusion] [instruct_pix2pix] [inpainting]
 
-edits held-out scenes with the true mask and the true captions, so that the editor alone is on trial (InstructPix2Pix
-gets the instruction instead), and writes the share of right edits to the models' cards.
+edits held-out scenes with the ground-truth mask and captions, so that the editor alone is on trial (InstructPix2Pix
+gets the instruction instead), and writes the share of right edits to the models' cards. The judge itself is checked on
+the drawn references: ``python -m data.picturebook.judge --check``.
 """
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Bool
 from PIL import Image
 from tqdm import tqdm
 
 from baselines.instruct_pix2pix import InstructPix2Pix
 from baselines.sd_inpainting import InpaintingEditor
-from data.picturebook.phrases import TEMPLATES, Answer, Wish, article, references
+from data.picturebook.edits import Edit, possible
+from data.picturebook.phrases import TEMPLATES, Wish, article, references
 from data.picturebook.training.cards import write_card
 from data.picturebook.training.clip import square
 from data.picturebook.training.scenes import scene
-from data.picturebook.world import NOUNS, box, mask, render
+from data.picturebook.world import COLOURS, NOUNS, WEARABLES, Scene, Thing, box, mask, render
 from eval.metrics.clip import ClipScorer
 from instructedit.editor import Editor, MaskGuidedEditor
 from instructedit.models import Checkpoint, Context
@@ -32,6 +36,7 @@ from instructedit.types import Captions, EditRequest, EditResult
 MODELS = Path(__file__).with_name("models")
 RATIOS = (0.5, 0.7, 0.9)
 COUNT = 60
+"""Trials of each kind."""
 BATCH = 12
 DILATE = 4
 """As conf/method/instructedit.yaml."""
@@ -39,97 +44,185 @@ DILATE = 4
 
 @dataclass(frozen=True)
 class Trial:
-    """One thing of a held-out scene that shall become another."""
+    """One thing of a held-out scene that is to be edited, and how the judge names what it may see afterwards."""
 
+    edit: Edit
     request: EditRequest
-    mask: np.ndarray
-    answer: Answer
+    mask: Bool[np.ndarray, "128 128"]
+    region: Bool[np.ndarray, "128 128"]
+    """What the judge looks at: the thing, or where the reference edit adds a part to it."""
     target: str
+    choices: tuple[str, ...]
+    """Captions, the target's among them."""
+
+    @property
+    def edited_thing(self) -> Thing:
+        """As it is before the edit."""
+        return self.edit.scene.things[self.edit.reference.indices[0]]
+
+    @property
+    def captions(self) -> Captions:
+        """The ground-truth input and edited captions."""
+        answer = self.edit.wish.answer()
+        return Captions(answer.input, answer.edited)
 
 
-Edit = Callable[[Sequence[Trial]], Sequence[Image.Image]]
-"""Edits a few trials."""
+EditImages = Callable[[Sequence[Trial]], Sequence[Image.Image]]
+"""Edits the pictures of a few trials."""
 
 
-def trials(count: int, seed: int = 5) -> list[Trial]:
-    """Changes of one whole thing into another noun, over all kinds of scenes."""
+@cache
+def trials(kind: str = "change", count: int = COUNT, seed: int = 5) -> tuple[Trial, ...]:
+    """Edits of one kind on held-out scenes of all kinds.
+
+    Args:
+        kind: ``change`` makes one whole thing another noun, ``recolour`` gives it another colour, ``add`` lets an
+            animal wear something.
+        count: Trials.
+        seed: Of the scenes' edits.
+    """
     rng, found, index = np.random.default_rng(seed), list[Trial](), 0
     while len(found) < count:
         drawn = scene("held_out", index)
         index += 1
-        single = [r for r in references(drawn) if len(r.indices) == 1 and r.part is None]
-        if not single or any(t.mixed_with for t in drawn.things):
+        if any(t.mixed_with for t in drawn.things):
             continue
-        reference = single[int(rng.integers(len(single)))]
-        present = {t.noun for t in drawn.things}
-        target = str(rng.choice([n for n in NOUNS if n not in present]))
-        region = mask(drawn, reference.indices[0])
-        wish = Wish("change", reference.phrase, target)
-        request = EditRequest(str(index), render(drawn), wish.words(TEMPLATES["change"][0]))
-        found.append(Trial(request, region, wish.answer(), target))
-    return found
+        part = ""
+        edit = _change(drawn, rng) if kind == "change" else next(possible(rng, drawn, kind), None)
+        if edit is None or len(edit.reference.indices) != 1 or edit.reference.part:
+            continue
+        at, noun = edit.reference.indices[0], edit.noun
+        match kind:
+            case "change":
+                choices, target = [f"photo of {article(n)}" for n in NOUNS], f"photo of {article(edit.wish.new)}"
+            case "recolour":
+                choices = [f"photo of {article(f'{c} {noun}')}" for c in COLOURS]
+                target = f"photo of {article(f'{edit.wish.new} {noun}')}"
+            case "add":
+                # CLIP knows a worn part best from close by.
+                part = edit.wish.new.split()[-1]
+                choices = [f"photo of {article(n)}" for n in (noun, *WEARABLES)]
+                target = f"photo of {article(part)}"
+            case _:
+                raise ValueError(f"kind={kind!r}: accepted are change, recolour and add")
+        request = EditRequest(str(index), render(drawn), edit.wish.words(TEMPLATES[kind][0]))
+        before = mask(drawn, at)
+        region = mask(edit.edited, at, part) if kind == "add" else before
+        found.append(Trial(edit, request, before, region, target, tuple(choices)))
+    return tuple(found)
 
 
-def choose(scorer: ClipScorer, image: Image.Image, region: np.ndarray, nouns: Sequence[str] = NOUNS) -> str:
-    """The noun that CLIP prefers for the square around a region."""
-    crop = scorer.image(image.crop(square(box(region))))
-    texts = torch.stack([scorer.text(f"photo of {article(n)}").features for n in nouns])
-    return nouns[int((texts @ crop).argmax())]
+def _change(drawn: Scene, rng: np.random.Generator) -> Edit | None:
+    single = [r for r in references(drawn) if len(r.indices) == 1 and r.part is None]
+    if not single:
+        return None
+    reference = single[int(rng.integers(len(single)))]
+    present = {t.noun for t in drawn.things}
+    target = str(rng.choice([n for n in NOUNS if n not in present]))
+    return Edit(drawn, reference, Wish("change", reference.phrase, target))
 
 
-def success(scorer: ClipScorer, asked: Sequence[Trial], edit: Edit) -> float:
-    """Share of trials after which the judge sees the target where the old thing was."""
+def choose(scorer: ClipScorer, image: Image.Image, trial: Trial) -> str:
+    """The caption that CLIP prefers for the square around the trial's region."""
+    crop = scorer.image(image.crop(square(box(trial.region))))
+    texts = torch.stack([scorer.text(choice).features for choice in trial.choices])
+    return trial.choices[int((texts @ crop).argmax())]
+
+
+def success(scorer: ClipScorer, asked: Sequence[Trial], edit: EditImages) -> float:
+    """Share of trials after which the judge sees the target where the edit was asked for."""
     right = 0
     for start in tqdm(range(0, len(asked), BATCH), leave=False):
         part = asked[start : start + BATCH]
-        right += sum(choose(scorer, e, t.mask) == t.target for e, t in zip(edit(part), part, strict=True))
+        right += sum(choose(scorer, e, t) == t.target for e, t in zip(edit(part), part, strict=True))
     return right / len(asked)
 
 
-def editors(context: Context, models: Path) -> dict[str, dict[str, Edit]]:
-    """What is on trial: by model folder and name of the score, how it edits with the true mask (if it takes one)."""
+@cache
+def judge() -> ClipScorer:
+    """The shipped CLIP."""
+    return ClipScorer.from_folder(MODELS / "clip", "clip", "")
 
-    def masked(editor: Editor) -> Edit:
-        def edit(part: Sequence[Trial]) -> list[Image.Image]:
-            captions = [Captions(t.answer.input, t.answer.edited) for t in part]
-            return editor.edit([t.request for t in part], captions, [t.mask for t in part]).images
 
-        return edit
+def masked(editor: Editor) -> EditImages:
+    """Editing with the ground-truth mask and captions."""
 
-    def instructed(part: Sequence[Trial]) -> list[Image.Image]:
-        outcomes = follower.edit([t.request for t in part])
-        return [o.image for o in outcomes if isinstance(o, EditResult)]
+    def edit(part: Sequence[Trial]) -> list[Image.Image]:
+        return editor.edit([t.request for t in part], [t.captions for t in part], [t.mask for t in part]).images
 
-    follower = InstructPix2Pix(context, Checkpoint(str(models / "instruct_pix2pix")))
-    diffusion, inpainting = (Checkpoint(str(models / name)) for name in ("diffusion", "inpainting"))
-    return {
-        "diffusion": {
-            f"edit_shows_target_at_{ratio}": masked(MaskGuidedEditor(context, diffusion, ratio, dilate=DILATE))
-            for ratio in RATIOS
-        },
-        "instruct_pix2pix": {"instruction_followed": instructed},
-        "inpainting": {"shows_requested_object": masked(InpaintingEditor(context, inpainting, dilate=DILATE))},
-    }
+    return edit
+
+
+def diffusion_scores(
+    context: Context, checkpoint: Checkpoint, ratios: Sequence[float] = RATIOS, count: int = COUNT
+) -> dict[str, float]:
+    """Shares of right edits of a text-to-image checkpoint under InstructEdit's editor, by name of the score."""
+    scores: dict[str, float] = {}
+    for ratio in ratios:
+        edit = masked(MaskGuidedEditor(context, checkpoint, ratio, dilate=DILATE))
+        scores[f"edit_shows_target_at_{ratio}"] = success(judge(), trials("change", count), edit)
+    edit = masked(MaskGuidedEditor(context, checkpoint, max(ratios), dilate=DILATE))
+    scores[f"colour_right_at_{max(ratios)}"] = success(judge(), trials("recolour", count), edit)
+    scores[f"added_part_seen_at_{max(ratios)}"] = success(judge(), trials("add", count), edit)
+    return scores
+
+
+def instruct_pix2pix_scores(context: Context, checkpoint: Checkpoint, count: int = COUNT) -> dict[str, float]:
+    """The share of followed instructions."""
+    follower = InstructPix2Pix(context, checkpoint)
+
+    def edit(part: Sequence[Trial]) -> list[Image.Image]:
+        return [o.image for o in follower.edit([t.request for t in part]) if isinstance(o, EditResult)]
+
+    return {"instruction_followed": success(judge(), trials("change", count), edit)}
+
+
+def inpainting_scores(context: Context, checkpoint: Checkpoint, count: int = COUNT) -> dict[str, float]:
+    """The share of holes in which the requested thing appears."""
+    edit = masked(InpaintingEditor(context, checkpoint, dilate=DILATE))
+    return {"shows_requested_object": success(judge(), trials("change", count), edit)}
+
+
+SCORES: Mapping[str, Callable[[Context, Checkpoint], dict[str, float]]] = {
+    "diffusion": diffusion_scores,
+    "instruct_pix2pix": instruct_pix2pix_scores,
+    "inpainting": inpainting_scores,
+}
+
+
+def check() -> dict[str, float]:
+    """How often the judge is right on drawn references, and how often it takes an unedited picture for an edit."""
+    found: dict[str, float] = {}
+    for kind in ("change", "recolour", "add"):
+        # What an animal wears is not drawn on what takes its place.
+        asked = [t for t in trials(kind) if kind != "change" or not t.edited_thing.parts]
+        found[f"{kind}: reference counts as right"] = success(
+            judge(), asked, lambda part: [render(t.edit.edited) for t in part]
+        )
+        found[f"{kind}: input counts as right"] = success(judge(), asked, lambda part: [t.request.image for t in part])
+    return found
 
 
 def main() -> None:
     """Judge, print, and write the cards."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", help="model folders to judge; all where none is named")
-    wanted = parser.parse_args().models
-    asked, scorer = trials(COUNT), ClipScorer.from_folder(MODELS / "clip", "clip", "")
-    found = editors(Context.create(Path("results/cache")), MODELS)
-    if unknown := sorted(set(wanted) - set(found)):
-        parser.error(f"{', '.join(unknown)}: accepted are {', '.join(found)}")
-    for name, scores in found.items():
-        if wanted and name not in wanted:
-            continue
+    parser.add_argument("--check", action="store_true", help="judge drawn references and unedited pictures instead")
+    given = parser.parse_args()
+    if given.check:
+        for name, share in check().items():
+            print(f"{name}: {share:.1%}")
+        return
+    if unknown := sorted(set(given.models) - set(SCORES)):
+        parser.error(f"{', '.join(unknown)}: accepted are {', '.join(SCORES)}")
+    context = Context.create(Path("results/cache"))
+    for name in given.models or SCORES:
         folder = MODELS / name / "unet"
         title, _, text = (part.strip() for part in (folder / "README.md").read_text().split("\n", 2))
         facts = json.loads((folder / "card.json").read_text())
-        for score, edit in scores.items():
-            facts["held_out"][score] = success(scorer, asked, edit)
-            print(f"{name}: {score} {facts['held_out'][score]:.1%} of {COUNT}")
+        for score, share in SCORES[name](context, Checkpoint(str(MODELS / name))).items():
+            facts["held_out"][score] = share
+            print(f"{name}: {score} {share:.1%} of {COUNT}")
         write_card(folder, title.removeprefix("# "), text.split("\n\n| fact")[0], facts)
 
 

@@ -72,8 +72,10 @@ def sample_caption(scene: Scene, rng: np.random.Generator) -> str:
     """A true caption of a scene, as full or as short as people write them.
 
     A text-to-image model must understand "photo of a lion" when other things are in the picture too: that is all the
-    language processor tells the editor.
+    language processor tells the editor. With BLIP-2's help it tells the whole picture, as :func:`describe` does.
     """
+    if rng.random() < 0.25:
+        return describe(scene)
     style = scene.style if rng.random() < 0.6 else "photo"
     if not scene.things or rng.random() < 0.04:
         return f"{style} of an {BACKGROUND_CAPTION}"

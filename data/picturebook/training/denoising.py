@@ -1,18 +1,25 @@
 """What all of picturebook's noise predictors share: frozen latents, SD v1.5's noise, and the weights of the loss."""
 
-import shutil
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
-from jaxtyping import Float, UInt8
+from diffusers import AutoModel, DDIMScheduler, UNet2DConditionModel
+from jaxtyping import Float, Float32, UInt8
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from data.picturebook.training.loop import Component, TrainConfig
 from data.picturebook.training.scenes import pictures, to_tensor
-from instructedit.diffusion import encode
+from data.picturebook.world import SIZE, Scene
+from instructedit.diffusion import Autoencoder, encode, vae_scale_factor
+from instructedit.models import folder_hash
+from instructedit.types import ConfigError
 
 
 def make_scheduler() -> DDIMScheduler:
@@ -41,22 +48,47 @@ def widened(unet: UNet2DConditionModel, channels: int) -> UNet2DConditionModel:
     return made
 
 
+TIMESTEPS = ("uniform", "logit_normal")
+
+
+@dataclass(frozen=True)
+class NoiseOptions:
+    """How noise levels are drawn and what the loss weighs: the choices that docs/picturebook.md compares."""
+
+    timesteps: str = "uniform"
+    """``logit_normal`` draws middling ones more often (Esser et al. 2024, mean 0, standard deviation 1)."""
+    max_timestep: int = 1000
+    """Timesteps are drawn below it."""
+    object_weight: float = 1.0
+    """Weight of the loss inside the things' boxes, relative to outside; a picture's mean weight stays 1."""
+
+    def __post_init__(self) -> None:
+        if self.timesteps not in TIMESTEPS:
+            raise ConfigError(f"options.timesteps={self.timesteps!r}: accepted are {', '.join(TIMESTEPS)}")
+
+
 class Denoising(Component):
-    """A network that predicts noise on the latents of the shipped autoencoder.
+    """A network that predicts noise on the latents of the autoencoder in ``models``.
 
     Loss weights are min-SNR (Hang et al. 2023, gamma 5).
     """
 
-    def __init__(self, config: TrainConfig, work: Path, models: Path) -> None:
+    def __init__(
+        self, config: TrainConfig, work: Path, models: Path, options: Mapping[str, Any] = MappingProxyType({})
+    ) -> None:
         super().__init__(config, work, models)
+        self.options = NoiseOptions(**options)
         self.scheduler = make_scheduler()
-        self.vae: AutoencoderKL = self.shipped(AutoencoderKL, "vae")
+        self.vae: Autoencoder = self.shipped(AutoModel, "vae")
+        self.channels = int(self.vae.config["latent_channels"])
+        self.grid = SIZE // vae_scale_factor(self.vae)
+        """Latents along each side of a picture."""
         snr = self.scheduler.alphas_cumprod / (1 - self.scheduler.alphas_cumprod)
         self.weights = (snr.clamp(max=5) / snr).clamp(min=0.05)
 
     def shipped(self, kind: Any, part: str) -> Any:
         """A part of the text-to-image model, frozen."""
-        made: nn.Module = kind.from_pretrained(self.models / "diffusion" / part, torch_dtype=torch.float32)
+        made: nn.Module = kind.from_pretrained(str(self.models / "diffusion" / part), torch_dtype=torch.float32)
         return made.to(self.device).requires_grad_(False).eval()
 
     def pipeline(self, kind: Any) -> Any:
@@ -70,33 +102,56 @@ class Denoising(Component):
         made.set_progress_bar_config(disable=True)
         return made
 
-    def copy_shipped(self, folder: Path, *parts: str) -> None:
-        """Complete a model's folder with parts of the text-to-image model that it shares."""
-        for part in parts:
-            shutil.copytree(self.models / "diffusion" / part, folder / part, dirs_exist_ok=True)
-
     @torch.no_grad()
-    def latents_of(self, name: str, images: UInt8[np.ndarray, "n h w 3"]) -> Float[Tensor, "n 4 16 16"]:
-        """The scaled latents of a series of pictures, encoded once and kept beside them."""
-        path = self.work.parent / f"latents_{name}_{len(images)}.pt"
+    def latents_of(self, name: str, images: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "n c h w"]:
+        """The scaled latents of a series of pictures, encoded once by this autoencoder and kept beside them."""
+        version = hashlib.sha256(folder_hash(self.models / "diffusion" / "vae").encode() + images[:4].tobytes())
+        path = self.work.parent / f"latents_{name}_{len(images)}_{version.hexdigest()[:8]}.npy"
         if not path.exists():
-            starts = range(0, len(images), 64)
-            parts = [encode(self.vae, to_tensor(images[i : i + 64]).to(self.device)).cpu() for i in starts]
-            torch.save(torch.cat(parts), path)
-        latents: Tensor = torch.load(path, weights_only=True)
+            aside = path.with_suffix(".part.npy")
+            shape = (len(images), self.channels, self.grid, self.grid)
+            kept = np.lib.format.open_memmap(aside, "w+", np.float32, shape)
+            for i in tqdm(range(0, len(images), 64), desc=f"encoding {name}", unit="x64", leave=False):
+                kept[i : i + 64] = encode(self.vae, to_tensor(images[i : i + 64]).to(self.device)).cpu().numpy()
+            kept.flush()
+            aside.rename(path)
+        latents: np.ndarray = np.load(path, mmap_mode="r")
         return latents
 
-    def split_latents(self, split: str, count: int) -> Float[Tensor, "n 4 16 16"]:
+    def split_latents(self, split: str, count: int) -> Float32[np.ndarray, "n c h w"]:
         """The scaled latents of a split's scenes."""
         return self.latents_of(split, pictures(split, count, self.work.parent))
 
-    def noised(self, z: Float[Tensor, "b 4 h w"], generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    def noised(self, z: Float[Tensor, "b c h w"], generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Noisy latents, the noise in them and the timesteps, on the device; drawn on the CPU, alike everywhere."""
-        t = torch.randint(len(self.weights), (len(z),), generator=generator)
+        below = self.options.max_timestep
+        if self.options.timesteps == "uniform":
+            t = torch.randint(below, (len(z),), generator=generator)
+        else:
+            t = (torch.randn(len(z), generator=generator).sigmoid() * below).long()
         noise = torch.randn(z.shape, generator=generator)
         noisy = self.scheduler.add_noise(z.cpu(), noise, t)
         return noisy.to(self.device), noise.to(self.device), t.to(self.device)
 
-    def weighted(self, predicted: Tensor, noise: Tensor, t: Tensor) -> Float[Tensor, " b"]:
-        """The weighted loss of each sample."""
-        return (predicted - noise).pow(2).mean((1, 2, 3)) * self.weights.to(self.device)[t]
+    def weighted(
+        self, predicted: Tensor, noise: Tensor, t: Tensor, drawn: Sequence[Scene] | None = None
+    ) -> Float[Tensor, " b"]:
+        """The weighted loss of each sample; ``drawn`` are the scenes whose things weigh more."""
+        each = (predicted - noise).pow(2).mean(1)
+        if drawn is not None and self.options.object_weight != 1:
+            maps = np.stack([object_map(s, self.grid, self.options.object_weight) for s in drawn])
+            each = each * torch.from_numpy(maps).to(each)
+        return each.mean((1, 2)) * self.weights.to(self.device)[t]
+
+
+def object_map(drawn: Scene, grid: int, weight: float) -> Float32[np.ndarray, "grid grid"]:
+    """``weight`` where a latent's centre lies in a thing's box, 1 elsewhere, scaled to a mean of 1.
+
+    A box is taken an eighth larger on each side than the sprite, for what is worn reaches beyond it.
+    """
+    centres = (np.arange(grid, dtype=np.float32) + 0.5) * SIZE / grid
+    found = np.ones((grid, grid), np.float32)
+    for thing in drawn.things:
+        reach = thing.size * (0.5 + 1 / 8)
+        found[np.ix_(abs(centres - thing.y) <= reach, abs(centres - thing.x) <= reach)] = weight
+    return found / found.mean()

@@ -52,6 +52,7 @@ CLASS_WEIGHT = 6.0
 
 
 NAMED_STAGE, NAMING_WEIGHT = 1, 10.0
+SHIPPED = Path(__file__).resolve().parents[1] / "models"
 
 
 @contextmanager
@@ -134,7 +135,7 @@ class GroundingDino(Component):
             )
         ).to(self.device)
         if config.from_shipped:
-            self.model = GroundingDinoForObjectDetection.from_pretrained(models / self.name).float().to(self.device)
+            self.model = GroundingDinoForObjectDetection.from_pretrained(SHIPPED / self.name).float().to(self.device)
         self.model.loss_function = self._criterion
         # On the middle stage of the backbone, whose cells are as small as the smallest parts. It is not kept.
         self.naming = nn.Linear(96, len(NAMES)).to(self.device)

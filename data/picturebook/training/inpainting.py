@@ -1,10 +1,13 @@
-"""Picturebook's inpainting UNet: 9 input channels, the latents beside a mask and the latents of what is left to see.
+"""Picturebook's inpainting UNet: the latents beside a mask and the latents of what is left to see.
 
 As Stable Diffusion's inpainting model, it starts from the text-to-image UNet with the new channels at zero, keeps the
 text encoder, and learns on random masks, some of which hide everything.
 """
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -16,15 +19,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from data.picturebook.judge import inpainting_scores
 from data.picturebook.phrases import answer_remove, article, references, sample_caption, thing_phrase
 from data.picturebook.training.cards import write_card
 from data.picturebook.training.denoising import Denoising, widened
 from data.picturebook.training.loop import TrainConfig
 from data.picturebook.training.scenes import pictures, scene, to_tensor
 from data.picturebook.world import NOUNS, SIZE, Scene, Thing, mask, swap
+from instructedit.cache import StageCache
 from instructedit.diffusion import encode, encode_text
 from instructedit.editor import grow
 from instructedit.images import overlay, panel
+from instructedit.models import Checkpoint, Context, ModelPool
 
 EVERYTHING, SCRIBBLED = 0.2, 0.25
 """Shares of the masks that hide the whole picture, and random strokes and boxes; the others hide what is named."""
@@ -76,11 +82,14 @@ class Inpainting(Denoising):
 
     name = "inpainting"
 
-    def __init__(self, config: TrainConfig, work: Path, models: Path) -> None:
-        super().__init__(config, work, models)
+    def __init__(
+        self, config: TrainConfig, work: Path, models: Path, options: Mapping[str, Any] = MappingProxyType({})
+    ) -> None:
+        super().__init__(config, work, models, options)
+        torch.manual_seed(config.seed)
         self.tokenizer = CLIPTokenizer.from_pretrained(models / "diffusion" / "tokenizer")
         self.text_encoder = self.shipped(CLIPTextModel, "text_encoder")
-        self.unet = widened(self.shipped(UNet2DConditionModel, "unet"), 9).to(self.device)
+        self.unet = widened(self.shipped(UNet2DConditionModel, "unet"), 2 * self.channels + 1).to(self.device)
         self.images = pictures("train", config.scenes, work.parent)
         self.latents = self.split_latents("train", config.scenes)
 
@@ -88,40 +97,53 @@ class Inpainting(Denoising):
         return {"unet": self.unet}
 
     def _denoise(
-        self, images: np.ndarray, latents: Tensor, masks: np.ndarray, captions: list[str], generator: torch.Generator
+        self,
+        images: np.ndarray,
+        latents: np.ndarray,
+        masks: np.ndarray,
+        captions: list[str],
+        generator: torch.Generator,
+        drawn: Sequence[Scene] | None = None,
     ) -> Tensor:
-        noisy, noise, t = self.noised(latents, generator)
+        noisy, noise, t = self.noised(torch.from_numpy(np.array(latents)), generator)
         hole = torch.from_numpy(masks).to(self.device)[:, None]
         with torch.no_grad():
             left = encode(self.vae, to_tensor(images).to(self.device) * ~hole)
             states = encode_text(self.tokenizer, self.text_encoder, captions)
         # To the latent grid by nearest neighbour, as diffusers' pipeline.
         given = torch.cat([noisy, functional.interpolate(hole.float(), size=noisy.shape[-2:]), left], dim=1)
-        return self.weighted(self.unet(given, t, encoder_hidden_states=states).sample, noise, t)
+        return self.weighted(self.unet(given, t, encoder_hidden_states=states).sample, noise, t, drawn)
 
     def loss(self, step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         rng = np.random.default_rng([self.config.seed, 9, step])
         picks = np.sort(rng.choice(self.config.scenes, self.config.batch_size, replace=False))
-        pairs = [hidden(scene("train", int(i)), rng) for i in picks]
+        drawn = [scene("train", int(i)) for i in picks]
+        pairs = [hidden(s, rng) for s in drawn]
         captions = ["" if rng.random() < 0.1 else c for _, c in pairs]
         masks = np.stack([m for m, _ in pairs])
-        return self._denoise(self.images[picks], self.latents[picks], masks, captions, generator).mean(), {}
+        each = self._denoise(self.images[picks], self.latents[picks], masks, captions, generator, drawn)
+        return each.mean(), {}
 
     def evaluate(self) -> dict[str, float]:
         rng, count = np.random.default_rng(0), self.config.held_out
         pairs = [hidden(scene("held_out", i), rng) for i in range(count)]
         images, latents = pictures("held_out", count, self.work.parent), self.split_latents("held_out", count)
         masks, captions = np.stack([m for m, _ in pairs]), [c for _, c in pairs]
-        return {
+        losses = {
             name: self._denoise(images, latents, masks, words, torch.Generator().manual_seed(0)).mean().item()
             for name, words in (("weighted_loss", captions), ("weighted_loss_without_caption", [""] * count))
         }
+        with TemporaryDirectory(dir=self.work) as made:
+            self.unet.save_pretrained(Path(made) / "unet")
+            context = Context(ModelPool(), StageCache(None), self.device)
+            checkpoint = Checkpoint(made, base=str(self.models / "diffusion"))
+            return losses | inpainting_scores(context, checkpoint, self.config.judged)
 
     def sheet(self) -> Image.Image:
         rng, shown = np.random.default_rng(1), list[tuple[Image.Image, str]]()
         pipeline = self.pipeline(StableDiffusionInpaintPipeline)
         images = pictures("held_out", self.config.held_out, self.work.parent)
-        for index in range(12):
+        for index in range(min(12, len(images))):
             image, (region, _) = Image.fromarray(images[index]), hidden(scene("held_out", index), rng)
             words = f"photo of {article(str(rng.choice(NOUNS)))}"
             made = pipeline(
@@ -133,12 +155,12 @@ class Inpainting(Denoising):
 
     def save(self, scores: dict[str, Any]) -> None:
         folder = self.models / "inpainting"
-        self.unet.half().save_pretrained(folder / "unet")
+        self.unet.half().save_pretrained(folder / "unet", max_shard_size="15MB")
         self.unet.float()
-        self.copy_shipped(folder, "vae", "text_encoder", "tokenizer", "scheduler")
         text = (
-            "UNet2DConditionModel with 9 input channels, from the text-to-image UNet (new channels at zero), on random "
-            f"masks: {EVERYTHING:.0%} hide everything, {SCRIBBLED:.0%} are strokes and boxes, the others hide what the "
-            "caption names, with another thing's outline added. The other parts are the text-to-image model's."
+            f"UNet2DConditionModel with {2 * self.channels + 1} input channels, from the text-to-image UNet (new "
+            f"channels at zero), on random masks: {EVERYTHING:.0%} hide everything, {SCRIBBLED:.0%} are strokes and "
+            "boxes, the others hide what the caption names, with another thing's outline added. The other parts are "
+            "the text-to-image model's."
         )
         write_card(folder / "unet", "Picturebook inpainting UNet", text, scores)

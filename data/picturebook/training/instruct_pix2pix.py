@@ -4,9 +4,11 @@ It starts from the text-to-image UNet with the new channels at zero and learns o
 Unlike the paper's, its text encoder learns too: CLIP's had read instructions before, picturebook's only captions.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from data.picturebook.edits import Edit, possible
+from data.picturebook.judge import instruct_pix2pix_scores
 from data.picturebook.phrases import templates
 from data.picturebook.training.cards import write_card
 from data.picturebook.training.denoising import Denoising, widened
@@ -24,8 +27,10 @@ from data.picturebook.training.loop import TrainConfig
 from data.picturebook.training.scenes import SPLITS, drawings, pictures, scene
 from data.picturebook.training.tokenizers import clip_tokenizer, instruction_words
 from data.picturebook.world import Scene
+from instructedit.cache import StageCache
 from instructedit.diffusion import encode_text
 from instructedit.images import panel
+from instructedit.models import Checkpoint, Context, ModelPool
 
 TEXT_WINDOW = 32
 """Tokens; the longest instruction takes 27."""
@@ -84,13 +89,16 @@ class InstructPix2Pix(Denoising):
 
     name = "instruct_pix2pix"
 
-    def __init__(self, config: TrainConfig, work: Path, models: Path) -> None:
-        super().__init__(config, work, models)
+    def __init__(
+        self, config: TrainConfig, work: Path, models: Path, options: Mapping[str, Any] = MappingProxyType({})
+    ) -> None:
+        super().__init__(config, work, models, options)
+        torch.manual_seed(config.seed)
         self.tokenizer = clip_tokenizer(instruction_words(), TEXT_WINDOW)
         vocabulary = CLIPTokenizer.from_pretrained(models / "diffusion" / "tokenizer")
         known = self.shipped(CLIPTextModel, "text_encoder")
         self.text_encoder = instruction_encoder(known, vocabulary, self.tokenizer).to(self.device)
-        self.unet = widened(self.shipped(UNet2DConditionModel, "unet"), 8).to(self.device)
+        self.unet = widened(self.shipped(UNet2DConditionModel, "unet"), 2 * self.channels).to(self.device)
         self.before = self.split_latents("train", config.scenes)
         self.after = self._after("train", config.scenes)
         self.asked = [i for i in range(config.scenes) if edit("train", i)]
@@ -98,22 +106,29 @@ class InstructPix2Pix(Denoising):
     def modules(self) -> dict[str, nn.Module]:
         return {"unet": self.unet, "text_encoder": self.text_encoder}
 
-    def _after(self, split: str, count: int) -> Tensor:
+    def _after(self, split: str, count: int) -> np.ndarray:
         name = f"{split}_edited"
         return self.latents_of(name, drawings(name, count, self.work.parent, partial(_edited, split)))
 
-    def _denoise(self, before: Tensor, after: Tensor, texts: list[str], generator: torch.Generator) -> Tensor:
-        noisy, noise, t = self.noised(after, generator)
+    def _denoise(
+        self,
+        before: np.ndarray,
+        after: np.ndarray,
+        texts: list[str],
+        generator: torch.Generator,
+        drawn: Sequence[Scene] | None = None,
+    ) -> Tensor:
+        noisy, noise, t = self.noised(torch.from_numpy(np.array(after)), generator)
         # The input image's latents come unscaled, as the released model expects them.
-        image = before.to(self.device) / self.vae.config["scaling_factor"]
+        image = torch.from_numpy(before).to(self.device) / self.vae.config["scaling_factor"]
         states = encode_text(self.tokenizer, self.text_encoder, texts)
         predicted = self.unet(torch.cat([noisy, image], dim=1), t, encoder_hidden_states=states).sample
-        return self.weighted(predicted, noise, t)
+        return self.weighted(predicted, noise, t, drawn)
 
     def loss(self, step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         rng = np.random.default_rng([self.config.seed, 8, step])
         picks = rng.choice(self.asked, self.config.batch_size)
-        before, texts = self.before[picks].clone(), list[str]()
+        before, texts = np.array(self.before[picks]), list[str]()
         for row, index in enumerate(picks):
             asked, roll = edit("train", int(index)), rng.random()
             assert asked is not None
@@ -121,7 +136,8 @@ class InstructPix2Pix(Denoising):
             texts.append("" if roll < 2 * DROPPED else instruction(asked, rng))
             if DROPPED <= roll < 3 * DROPPED:
                 before[row] = 0
-        return self._denoise(before, self.after[picks], texts, generator).mean(), {}
+        drawn = [_edited("train", int(i)) for i in picks]
+        return self._denoise(before, self.after[picks], texts, generator, drawn).mean(), {}
 
     def evaluate(self) -> dict[str, float]:
         rng = np.random.default_rng(0)
@@ -132,12 +148,17 @@ class InstructPix2Pix(Denoising):
         givens = {
             "weighted_loss": (before, texts),
             "weighted_loss_without_instruction": (before, [""] * len(texts)),
-            "weighted_loss_without_image": (torch.zeros_like(before), texts),
+            "weighted_loss_without_image": (np.zeros_like(before), texts),
         }
-        return {
+        losses = {
             name: self._denoise(image, after, words, torch.Generator().manual_seed(0)).mean().item()
             for name, (image, words) in givens.items()
         }
+        with TemporaryDirectory(dir=self.work) as made:
+            self._save(Path(made), torch.float32)
+            context = Context(ModelPool(), StageCache(None), self.device)
+            checkpoint = Checkpoint(made, base=str(self.models / "diffusion"))
+            return losses | instruct_pix2pix_scores(context, checkpoint, self.config.judged)
 
     def sheet(self) -> Image.Image:
         rng, shown = np.random.default_rng(0), list[tuple[Image.Image, str]]()
@@ -153,18 +174,22 @@ class InstructPix2Pix(Denoising):
 
     def save(self, scores: dict[str, Any]) -> None:
         folder = self.models / "instruct_pix2pix"
+        self._save(folder, torch.float16)
+        text = (
+            f"UNet2DConditionModel with {2 * self.channels} input channels and its CLIPTextModel, from the text-to-"
+            "image model's weights (new channels at zero), on paired edits that the world draws; instructions, images "
+            "and both are dropped in 5 % of the samples each. Unlike in the paper, the text encoder learns too. The "
+            "autoencoder is the text-to-image model's."
+        )
+        write_card(folder / "unet", "Picturebook InstructPix2Pix", text, scores)
+
+    def _save(self, folder: Path, dtype: torch.dtype) -> None:
+        """All but the autoencoder, which is the text-to-image model's."""
         for name, module in (("unet", self.unet), ("text_encoder", self.text_encoder)):
-            module.half().save_pretrained(folder / name)
+            module.to(dtype).save_pretrained(folder / name, max_shard_size="15MB")
             module.float()
         self.tokenizer.save_pretrained(folder / "tokenizer")
-        self.copy_shipped(folder, "vae")
         # Its official sampler, with that sampler's own spacing of timesteps.
         EulerAncestralDiscreteScheduler(
             beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear"
         ).save_pretrained(folder / "scheduler")
-        text = (
-            "UNet2DConditionModel with 8 input channels and its CLIPTextModel, from the text-to-image model's weights "
-            "(new channels at zero), on paired edits that the world draws; instructions, images and both are dropped "
-            "in 5 % of the samples each. Unlike in the paper, the text encoder learns too."
-        )
-        write_card(folder / "unet", "Picturebook InstructPix2Pix", text, scores)

@@ -47,6 +47,8 @@ class TrainConfig:
     scenes: int = 24_000
     """Pictures drawn for training; each is seen many times."""
     held_out: int = 400
+    judged: int = 60
+    """Held-out edits of each kind that the judge sees, for models that edit."""
     resume: bool = True
     from_shipped: bool = False
     """Begin with the weights that are shipped, where a component can (grounding_dino)."""

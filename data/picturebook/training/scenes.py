@@ -4,6 +4,7 @@ Scene ``i`` of a split is drawn from a generator seeded by ``(split, i)``, so a 
 undisturbed one would have seen. Pictures are drawn once and kept in a memory-mapped file.
 """
 
+import hashlib
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -22,10 +23,10 @@ SPLITS = {"train": 101, "held_out": 202, "benchmark": 303}
 """Seeds of the splits. Training data never shares one with the benchmark."""
 MIXED = 0.04
 """Share of the held-out scenes in which one animal is mixed with another."""
-EDITED = 0.5
+EDITED = 0.6
 """Share of the training scenes that show the outcome of an edit: a generator that must draw edited pictures has to see
 animals of any size that wear things, mixes, and what is left after a removal."""
-EDITS = {"add": 0.35, "recolour": 0.2, "change": 0.2, "mix": 0.15, "remove": 0.1}
+EDITS = {"add": 0.45, "recolour": 0.2, "change": 0.16, "mix": 0.13, "remove": 0.06}
 """Frequencies of the edits among them; where the drawn kind does not suit a scene, the next one is tried."""
 NOUN_WEIGHTS = [{"car": 2.5, "balloon": 2.0, "shrimp": 1.6, "zebra": 1.3}.get(noun, 1.0) for noun in NOUNS]
 """In training, what has a colour and what was drawn worst by the first edition's models comes more often."""
@@ -53,7 +54,9 @@ def drawings(
     name: str, count: int, folder: Path, drawn: Callable[[int], Scene], workers: int = 2
 ) -> UInt8[np.ndarray, "n 128 128 3"]:
     """The first ``count`` pictures of a series, drawn in parallel the first time and read from ``folder`` after."""
-    path = folder / f"{name}_{count}.npy"
+    # Named by what the first scenes look like: a changed distribution must not be read as the old one.
+    version = hashlib.sha256(_draw(drawn, 0, 4).tobytes()).hexdigest()[:8]
+    path = folder / f"{name}_{count}_{version}.npy"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         aside = path.with_suffix(".part.npy")

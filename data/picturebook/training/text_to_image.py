@@ -3,7 +3,10 @@
 Latents are encoded once; captions are sampled anew each time; one in ten is dropped, for classifier-free guidance.
 """
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -15,14 +18,21 @@ from torchvision.transforms.functional import to_pil_image
 from torchvision.utils import make_grid
 from transformers import CLIPTextConfig, CLIPTextModel
 
+from data.picturebook.judge import diffusion_scores
 from data.picturebook.phrases import sample_caption
 from data.picturebook.training.cards import write_card
 from data.picturebook.training.denoising import Denoising
 from data.picturebook.training.loop import TrainConfig
 from data.picturebook.training.scenes import scene
-from data.picturebook.training.tokenizers import TEXT_WINDOW, clip_tokenizer
+from data.picturebook.training.tokenizers import clip_tokenizer
+from data.picturebook.world import Scene
+from instructedit.cache import StageCache
 from instructedit.diffusion import Condition, decode, encode_text, guided, make_schedule, sample
+from instructedit.models import Checkpoint, Context, ModelPool
 
+TEXT_WINDOW = 32
+"""Tokens; a full description of three things that wear something takes up to 27."""
+JUDGED_RATIOS = (0.7, 0.9)
 SHOWN = (
     "photo of a cat", "photo of a lion on sand", "photo of a dog with sunglasses", "photo of an apple and a lemon",
     "painting of a panda with a hat on grass", "drawing of a fox with a blue scarf", "photo of a red car at night",
@@ -37,9 +47,17 @@ class TextToImage(Denoising):
 
     name = "text_to_image"
 
-    def __init__(self, config: TrainConfig, work: Path, models: Path) -> None:
-        super().__init__(config, work, models)
-        self.tokenizer = clip_tokenizer()
+    def __init__(
+        self,
+        config: TrainConfig,
+        work: Path,
+        models: Path,
+        options: Mapping[str, Any] = MappingProxyType({}),
+        block_out_channels: Sequence[int] = (48, 96, 160),
+    ) -> None:
+        super().__init__(config, work, models, options)
+        torch.manual_seed(config.seed)
+        self.tokenizer = clip_tokenizer(window=TEXT_WINDOW)
         self.text_encoder = CLIPTextModel(
             CLIPTextConfig(
                 vocab_size=len(self.tokenizer),
@@ -54,10 +72,10 @@ class TextToImage(Denoising):
             )
         ).to(self.device)
         self.unet = UNet2DConditionModel(
-            sample_size=16,
-            in_channels=4,
-            out_channels=4,
-            block_out_channels=(48, 96, 160),
+            sample_size=self.grid,
+            in_channels=self.channels,
+            out_channels=self.channels,
+            block_out_channels=tuple(block_out_channels),
             layers_per_block=1,
             cross_attention_dim=128,
             attention_head_dim=4,
@@ -72,17 +90,20 @@ class TextToImage(Denoising):
     def modules(self) -> dict[str, nn.Module]:
         return {"unet": self.unet, "text_encoder": self.text_encoder}
 
-    def _denoise(self, z: Tensor, captions: list[str], generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def _denoise(
+        self, z: np.ndarray, captions: list[str], generator: torch.Generator, drawn: Sequence[Scene] | None = None
+    ) -> tuple[Tensor, Tensor]:
         """The weighted loss of each sample, and the timesteps drawn."""
-        noisy, noise, t = self.noised(z, generator)
+        noisy, noise, t = self.noised(torch.from_numpy(np.array(z)), generator)
         states = encode_text(self.tokenizer, self.text_encoder, captions)
-        return self.weighted(self.unet(noisy, t, encoder_hidden_states=states).sample, noise, t), t.cpu()
+        return self.weighted(self.unet(noisy, t, encoder_hidden_states=states).sample, noise, t, drawn), t.cpu()
 
     def loss(self, step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        picks = torch.randint(len(self.latents), (self.config.batch_size,), generator=generator)
+        picks = torch.randint(len(self.latents), (self.config.batch_size,), generator=generator).tolist()
         rng = np.random.default_rng([self.config.seed, step])
-        captions = ["" if rng.random() < 0.1 else sample_caption(self.scenes[i], rng) for i in picks.tolist()]
-        each, _ = self._denoise(self.latents[picks], captions, generator)
+        drawn = [self.scenes[i] for i in picks]
+        captions = ["" if rng.random() < 0.1 else sample_caption(s, rng) for s in drawn]
+        each, _ = self._denoise(self.latents[picks], captions, generator, drawn)
         return each.mean(), {}
 
     def evaluate(self) -> dict[str, float]:
@@ -96,23 +117,34 @@ class TextToImage(Denoising):
             "weighted_loss": losses.mean().item(),
             "weighted_loss_noisy_half": losses[late].mean().item(),
             "weighted_loss_noisy_half_without_caption": without[late].mean().item(),
-        }
+        } | self._judge()
+
+    def _judge(self) -> dict[str, float]:
+        """Shares of right edits, made from a folder as a user's are."""
+        with TemporaryDirectory(dir=self.work) as made:
+            self._save(Path(made), torch.float32)
+            context = Context(ModelPool(), StageCache(Path(made) / "cache"), self.device)
+            checkpoint = Checkpoint(made, base=str(self.models / "diffusion"))
+            return diffusion_scores(context, checkpoint, JUDGED_RATIOS, self.config.judged)
 
     def sheet(self) -> Image.Image:
-        generator = torch.Generator().manual_seed(0)
-        x = torch.randn(len(SHOWN), 4, 16, 16, generator=generator).to(self.device)
-        captions = Condition(encode_text(self.tokenizer, self.text_encoder, SHOWN))
-        empty = Condition(encode_text(self.tokenizer, self.text_encoder, [""] * len(SHOWN)))
+        generator, shown = torch.Generator().manual_seed(0), SHOWN[: self.config.held_out]
+        x = torch.randn(len(shown), self.channels, self.grid, self.grid, generator=generator).to(self.device)
+        captions = Condition(encode_text(self.tokenizer, self.text_encoder, shown))
+        empty = Condition(encode_text(self.tokenizer, self.text_encoder, [""] * len(shown)))
         predict = guided(self.unet, self.scheduler, captions, empty, guidance_scale=5.0)
         images = decode(self.vae, sample(predict, x, make_schedule(self.scheduler, 30)))
         return to_pil_image(make_grid(images, nrow=8, normalize=True, value_range=(-1, 1)))
 
     def save(self, scores: dict[str, Any]) -> None:
         folder = self.models / "diffusion"
+        self._save(folder, torch.float16)
+        text = "CLIPTextModel + UNet2DConditionModel, epsilon prediction, Stable Diffusion v1.5's noise schedule."
+        write_card(folder / "unet", "Picturebook text-to-image UNet", text, scores)
+
+    def _save(self, folder: Path, dtype: torch.dtype) -> None:
         for name, module in (("unet", self.unet), ("text_encoder", self.text_encoder)):
-            module.half().save_pretrained(folder / name)
+            module.to(dtype).save_pretrained(folder / name, max_shard_size="15MB")
             module.float()
         self.tokenizer.save_pretrained(folder / "tokenizer")
         self.scheduler.save_pretrained(folder / "scheduler")
-        text = "CLIPTextModel + UNet2DConditionModel, epsilon prediction, Stable Diffusion v1.5's noise schedule."
-        write_card(folder / "unet", "Picturebook text-to-image UNet", text, scores)
