@@ -137,7 +137,7 @@ def test_inpainting_paints_the_hole(family: Family, context: Context) -> None:
     assert np.asarray(image).std() > 1
 
 
-# --- as people run it --------------------------------------------------------------------------------------------------
+# --- as people run it ------------------------------------------------------------------------------------------------
 
 
 def models(family: Family) -> list[str]:
