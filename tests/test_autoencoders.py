@@ -176,7 +176,7 @@ def test_one_picture(family: Family, monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert Image.open(tmp_path / "out" / "edited.png").size == Image.open(image).size
 
 
-# --- parts that checkpoints share --------------------------------------------------------------------------------------
+# --- parts that checkpoints share -------------------------------------------------------------------------------------
 
 
 def test_a_checkpoint_borrows_the_parts_that_it_lacks(tmp_path: Path, context: Context) -> None:
