@@ -120,15 +120,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(value) for value in adjusted]
 
 
-def rate_interval(successes: int, n: int, confidence: float = 0.95) -> Interval:
-    """A rate in [0, 1] with Wilson's interval (Wilson 1927), which stays inside [0, 1] and has a width at 0 and 1."""
-    if n < 1:
-        raise ValueError("a rate needs at least one trial")
-    test = stats.binomtest(successes, n)
-    bounds = test.proportion_ci(confidence_level=confidence, method="wilson")
-    return Interval(successes / n, float(bounds.low), float(bounds.high), n)
-
-
 def _by_cluster(
     values: Float[np.ndarray, " n"], clusters: Sequence[Hashable] | None
 ) -> tuple[Float[np.ndarray, " c"], Float[np.ndarray, " c"]]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap
 
-from eval.stats import Interval, holm, mean_interval, paired_difference, rate_interval
+from eval.stats import Interval, holm, mean_interval, paired_difference
 
 
 def bounds(interval: Interval) -> tuple[float, float]:
@@ -137,16 +137,3 @@ def test_holm() -> None:
     assert holm([0.6, 0.9]) == [1.0, 1.0]
     assert holm([0.2]) == [0.2]
     assert holm([]) == []
-
-
-def test_rate_interval() -> None:
-    # Newcombe (1998), table I: Wilson's interval for 81 of 263, and 0 of 20.
-    interval = rate_interval(81, 263)
-    assert (interval.mean, interval.n) == (81 / 263, 263)
-    assert (interval.low, interval.high) == (pytest.approx(0.2553, abs=5e-5), pytest.approx(0.3662, abs=5e-5))
-    nothing = rate_interval(0, 20)
-    assert (nothing.low, nothing.high) == (pytest.approx(0, abs=1e-12), pytest.approx(0.1611, abs=5e-5))
-    with pytest.raises(ValueError, match="not be greater"):
-        rate_interval(3, 2)
-    with pytest.raises(ValueError, match="at least one trial"):
-        rate_interval(0, 0)
