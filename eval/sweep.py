@@ -13,8 +13,8 @@ from eval.figures import sheet
 from eval.loggers import Reporter, group_of
 from eval.plan import plan
 from eval.runner import RunReport, run
+from eval.runs.identity import run_id
 from eval.show import distinct, show
-from eval.store import run_id
 from eval.tuning import Choice, Rule, remember
 from instructedit.images import save_png
 
