@@ -1,10 +1,11 @@
 """Benchmarks: samples to edit, read from a folder in one of several formats and addressed by their content."""
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from instructedit.types import ConfigError, Sample
 
@@ -79,12 +80,35 @@ def load_benchmark(
         raise ConfigError(f"limit={limit}: a whole number of at least 1 is accepted, or null for all samples")
     found = (path for index, path in READERS.items() if (folder / index).is_file())
     chosen = reader or next(found, READERS[MANIFEST])
-    whole = _imported(chosen)(folder, masks)
+    read = _imported(chosen)
+    try:
+        whole = read(folder, masks)
+    except ConfigError:
+        raise
+    # A reader may be other people's code: the report goes on without the pictures, whatever it raises.
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"benchmark.reader={chosen}: {folder}: {type(error).__name__}: {reason}") from error
     if not isinstance(whole, Benchmark):
         raise ConfigError(
             f"benchmark.reader={chosen}: it returned {whole!r:.80}; an eval.benchmark.Benchmark is expected"
         )
     return replace(whole, samples=whole.samples[:limit])
+
+
+def configured(benchmark: Mapping[str, Any], results: Path, limit: int | None = None) -> Benchmark:
+    """Read the benchmark that a run's configuration names.
+
+    Args:
+        benchmark: The configuration's ``benchmark``: ``folder``, and perhaps ``reader``.
+        results: The results folder, whose cache holds decoded masks.
+        limit: See :func:`load_benchmark`.
+
+    Raises:
+        ConfigError: See :func:`load_benchmark`.
+    """
+    masks = results / "cache" / "true_masks"
+    return load_benchmark(Path(str(benchmark["folder"])), limit, benchmark.get("reader"), masks)
 
 
 def revision(manifest: bytes, files: Iterable[Path | None]) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from eval.benchmark import Benchmark, load_benchmark
+from eval.benchmark import Benchmark, configured
 from eval.runner import RunPlan
 from eval.runs.identity import fingerprinted
 from instructedit.checkpoints import checkpoints, require_checkpoints
@@ -29,7 +29,7 @@ def plan(config: DictConfig) -> tuple[RunPlan, Context]:
     config = wrapped(config)
     require_checkpoints(config.models, config.method, config.metrics)
     results = Path(config.results)
-    benchmark = _benchmark(config, results / "cache" / "true_masks").worded(int(config.variation))
+    benchmark = _benchmark(config, results).worded(int(config.variation))
     context = Context.create(results / "cache", str(config.device))
     method = instantiate(config.method, _convert_="all")(context=context)
     require_captions(str(config.name), method, benchmark)
@@ -107,12 +107,11 @@ def full_size(config: DictConfig) -> DictConfig:
     return wrapped
 
 
-def _benchmark(config: DictConfig, masks: Path) -> Benchmark:
+def _benchmark(config: DictConfig, results: Path) -> Benchmark:
     if OmegaConf.is_missing(config.benchmark, "folder"):
         expected = "a folder with manifest.jsonl or manifest.csv"
         raise ConfigError(f"benchmark={config.benchmark.name} needs benchmark.folder=<{expected}>")
-    limit = None if config.limit is None else int(config.limit)
-    return load_benchmark(Path(config.benchmark.folder), limit, config.benchmark.get("reader"), masks)
+    return configured(config.benchmark, results, None if config.limit is None else int(config.limit))
 
 
 def require_captions(name: str, method: Method, benchmark: Benchmark) -> None:

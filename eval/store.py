@@ -38,6 +38,7 @@ class RunStore:
     """
 
     def __init__(self, root: Path, run_id: str) -> None:
+        self.root = root
         self.run_id = run_id
         self.folder = root / "runs" / run_id
         self._samples = self.folder / "samples.jsonl"

@@ -50,7 +50,7 @@ class Sweep:
         runs = distinct(self.reports)
         if self.rule:
             remember(self.results, Choice(self.rule, tuple(r.run_id for r in runs)))
-        show(Console(), self.reports, list(self.benchmarks.values()), self.rule)
+        show(Console(), self.reports, list(self.benchmarks.values()), self.results, self.rule)
         # Runs over several benchmarks have no common rows to draw.
         if len(self.benchmarks) == 1:
             (benchmark,) = self.benchmarks.values()

@@ -61,7 +61,7 @@ class WandbLogger:
         # Everything that can fail on our side comes before the W&B run is opened.
         numbers, failures = results(run), _failures(run)
         rows = [_row(run, record, benchmark) for record in chosen(run.records, self.samples)]
-        folder = run.store.folder.parents[1].resolve() / "wandb"
+        folder = run.store.root.resolve() / "wandb"
         staged = folder / "staged" / f"{run.run_id}-{secrets.token_hex(4)}"
         with _environment(staged, folder / "cache"):
             import wandb  # only now: seconds that no other run needs, and a failure to import is one more of W&B's

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from eval.benchmark import Benchmark, load_benchmark
+from eval.benchmark import Benchmark, configured
 from eval.components import Labels, labelled, verdicts
 from eval.report.runs import Scalar, StoredRun
 from eval.report.words import METRICS
@@ -217,21 +217,23 @@ def _study(
 
 
 def _benchmark(name: str, runs: list[StoredRun]) -> tuple[Benchmark, list[str]]:
-    """The benchmark from its folder; where that is gone, what the runs remember of it, without its pictures."""
-    folders = dict.fromkeys(str(run.config.get("benchmark", {}).get("folder", "")) for run in reversed(runs))
-    for folder in filter(None, folders):
-        try:
-            return load_benchmark(Path(folder)), []
-        except ConfigError as error:
-            reason = str(error)
-    else:
-        reason = "" if any(folders) else "no run's configuration names its folder"
+    """The benchmark as the latest run names it; if it is gone, what the runs remember of it, without its pictures."""
+    reason = "no run's configuration names its folder"
+    tried = []
+    for run in reversed(runs):
+        named = run.config.get("benchmark")
+        if isinstance(named, Mapping) and named.get("folder") and named not in tried:
+            tried.append(named)
+            try:
+                return configured(named, run.store.root), []
+            except ConfigError as error:
+                reason = str(error)
     lines = {k: line for run in runs for k, line in run.records.items()}
     samples = tuple(
         Sample(k, Path(), line["instruction"], category=line["category"], edit=line["edit"])
         for k, line in sorted(lines.items())
     )
-    note = f"the pictures of benchmark {name} are not shown: {reason or 'its folder cannot be read'}"
+    note = f"the pictures of benchmark {name} are not shown: {reason}"
     return Benchmark(name, "", samples), [note]
 
 

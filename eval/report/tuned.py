@@ -48,7 +48,7 @@ class Block:
 def tuning(study: Study, page: Page) -> Section:
     """A block for each sweep on this benchmark that had ``tuning``, from the runs that it did."""
     runs = {r.run_id: r for r in study.runs}
-    results = {r.store.folder.parent.parent for r in study.runs}
+    results = {r.store.root for r in study.runs}
     choices = [c for root in sorted(results) for c in remembered(root) if c.runs and set(c.runs) <= set(runs)]
     if not choices:
         raise Missing(f"no sweep on {study.name} chose among its tries: {TUNED} and {AUTO} do")
