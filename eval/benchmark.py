@@ -1,7 +1,7 @@
 """Benchmarks: samples to edit, read from a folder in one of several formats and addressed by their content."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -32,6 +32,11 @@ class Benchmark:
     samples: tuple[Sample, ...]
     variation: int = 0
     """Which wording of the instructions: 0 is the instruction itself, k its k-th variation."""
+
+    @property
+    def images(self) -> dict[str, str]:
+        """The image of each sample by sample id, for statistics; a sample without an ``image_id`` shares none."""
+        return {s.id: s.image_id or s.id for s in self.samples}
 
     def worded(self, variation: int) -> "Benchmark":
         """The same samples, each asked for in its ``variation``-th other words; 0 leaves them as they are.
@@ -93,7 +98,18 @@ def load_benchmark(
         raise ConfigError(
             f"benchmark.reader={chosen}: it returned {whole!r:.80}; an eval.benchmark.Benchmark is expected"
         )
-    return replace(whole, samples=whole.samples[:limit])
+    return replace(whole, samples=tuple(_with_image_ids(whole.samples[:limit])))
+
+
+def _with_image_ids(samples: Iterable[Sample]) -> Iterator[Sample]:
+    """The samples, each with an ``image_id``: the format's own, or the hash of its picture's file."""
+    hashes: dict[Path, str] = {}
+    for sample in samples:
+        if not sample.image_id and sample.image.is_file():
+            if sample.image not in hashes:
+                hashes[sample.image] = _content(sample.image).hex()[:16]
+            sample = replace(sample, image_id=hashes[sample.image])
+        yield sample
 
 
 def configured(benchmark: Mapping[str, Any], results: Path, limit: int | None = None) -> Benchmark:

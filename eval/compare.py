@@ -18,6 +18,8 @@ DIFFERENCES = ("run_id", "label", "metric", "difference", "low", "high", "n", "l
 def differences(frame: pd.DataFrame, counts: pd.DataFrame, reference: str, seed: int = 0) -> pd.DataFrame:
     """Mean difference of every other run to the reference, on the samples for which both have a value.
 
+    The bootstrap draws, and the permutation swaps, whole images with all samples of each.
+
     Args:
         frame: long rows, see :mod:`eval.tables`.
         counts: runs, in the order of the result.
@@ -31,6 +33,7 @@ def differences(frame: pd.DataFrame, counts: pd.DataFrame, reference: str, seed:
     """
     values = frame.assign(value=pd.to_numeric(frame["value"])).dropna(subset=["value"])
     wide = values.pivot(index="sample_id", columns=["run_id", "metric"], values="value")
+    images = dict(zip(frame["sample_id"], frame["image_id"], strict=True))
     rows = []
     for run_id, label in zip(counts["run_id"], counts["label"], strict=True):
         for metric in dict.fromkeys(frame["metric"]):
@@ -40,7 +43,7 @@ def differences(frame: pd.DataFrame, counts: pd.DataFrame, reference: str, seed:
             pairs = either.dropna()
             if len(pairs):
                 own, other = pairs[run_id, metric].tolist(), pairs[reference, metric].tolist()
-                found = paired_difference(own, other, seed=seed)
+                found = paired_difference(own, other, [images[k] for k in pairs.index], seed=seed)
                 interval = found.interval
                 rows.append(
                     (run_id, label, metric, interval.mean, interval.low, interval.high, interval.n,
@@ -72,7 +75,8 @@ def render_differences(console: Console, table: pd.DataFrame, reference: str) ->
     pairs = str(few) if few == many else f"{few} to {many}"
     legend = (
         f"Over the {pairs} samples that both runs have a value for (up to {table['left_out'].max()} left out): "
-        f"mean, 95 % bootstrap interval, p of a paired permutation test, Holm's correction over {len(table)} tests."
+        f"mean, 95 % bootstrap interval, p of a paired permutation test, both by whole images, Holm's correction over "
+        f"{len(table)} tests."
     )
     console.print(Text(legend, style="dim"))
 

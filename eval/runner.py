@@ -200,7 +200,8 @@ def _score_all(
         store.write_metrics(frame)
         store.write_cards({m.card_id: {"metric": m.name} | m.card() for m in metrics})
     frame = pd.DataFrame(wanted, columns=columns).astype({"value": "Float64"})
-    return frame.assign(run_id=plan.run_id, label=plan.label)[list(ROWS)]
+    images = frame["sample_id"].map(plan.benchmark.images)
+    return frame.assign(run_id=plan.run_id, label=plan.label, image_id=images)[list(ROWS)]
 
 
 def _is_valid(row: Mapping[str, Any] | None, metric: Metric, digest: str) -> bool:

@@ -123,7 +123,9 @@ class StoredRun:
             return pd.DataFrame(columns=list(ROWS)).astype({"value": "Float64"})
         digests = {k: line["image_sha256"] for k, line in self.records.items() if line["status"] == EDITED}
         kept = self.stored_metrics[self.stored_metrics["image_sha256"] == self.stored_metrics["sample_id"].map(digests)]
-        return kept.assign(run_id=self.run_id, label=self.label)[list(ROWS)]
+        # Runs of earlier versions noted no image_id.
+        images = kept["sample_id"].map({k: line.get("image_id") or k for k, line in self.records.items()})
+        return kept.assign(run_id=self.run_id, label=self.label, image_id=images)[list(ROWS)]
 
     def was_made_on(self, benchmark: Benchmark) -> bool | None:
         """Whether the run's address is that of its configuration on this benchmark's present content.

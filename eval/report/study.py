@@ -12,7 +12,7 @@ from eval.benchmark import Benchmark, configured
 from eval.components import Labels, labelled, verdicts
 from eval.report.runs import Scalar, StoredRun
 from eval.report.words import METRICS
-from eval.tables import COUNTS, ROWS, summary
+from eval.tables import COUNTS, ROWS, on_images, summary
 from instructedit.types import ConfigError, Sample
 
 METHODS = ("instructedit", "diffedit", "mdp", "instruct_pix2pix", "sd_inpainting")
@@ -166,6 +166,7 @@ class Study:
     def _one_card_a_metric(self) -> tuple[pd.DataFrame, list[str]]:
         frames = [r.metrics for r in self.runs if len(r.metrics)]
         frame = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(ROWS))
+        frame = on_images(frame, self.benchmark.images)
         kept, lines = frame, []
         for metric, cards in frame.groupby("metric", sort=False)["card_id"]:
             most, *others = cards.value_counts().index
@@ -230,7 +231,14 @@ def _benchmark(name: str, runs: list[StoredRun]) -> tuple[Benchmark, list[str]]:
                 reason = str(error)
     lines = {k: line for run in runs for k, line in run.records.items()}
     samples = tuple(
-        Sample(k, Path(), line["instruction"], category=line["category"], edit=line["edit"])
+        Sample(
+            k,
+            Path(),
+            line["instruction"],
+            category=line["category"],
+            edit=line["edit"],
+            image_id=line.get("image_id", ""),
+        )  # fmt: skip
         for k, line in sorted(lines.items())
     )
     note = f"the pictures of benchmark {name} are not shown: {reason}"

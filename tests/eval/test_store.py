@@ -327,6 +327,7 @@ def test_lines_are_json_that_others_can_read(tmp_path):
         "instruction": "Change the cat to a lion",
         "category": "single",
         "edit": "change",
+        "image_id": "",
         "decisions": None,
         "stage": "segmenter",
         "error": "StageError",
