@@ -133,7 +133,10 @@ def _unused(found: Sequence[Study], labels: Labels | None) -> list[str]:
     ]
     if len(lost) == len(table):
         ids = ", ".join(sorted(samples)[:SHOWN_IDS])
-        raise ConfigError(f"labels: {labels.name} labels no sample of the runs shown, whose ids are {ids}, ...")
+        raise ConfigError(
+            f"labels: {labels.name} labels no sample of the runs shown, whose ids are {ids}, ...; its column id "
+            f"has {', '.join(lost[:SHOWN_IDS])}"
+        )
     if not lost:
         return []
     more = ", ..." if len(lost) > SHOWN_IDS else ""
