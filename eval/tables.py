@@ -14,7 +14,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from eval.stats import mean_interval
+from eval.stats import DEFAULT, mean_interval
 from instructedit.types import ConfigError
 
 ROWS = ("run_id", "label", "sample_id", "image_id", "metric", "value", "card_id", "note")
@@ -22,8 +22,8 @@ COUNTS = ("run_id", "label", "edited", "failed")
 SUMMARY = ("run_id", "label", "metric", "mean", "low", "high", "n", "undefined", "card_id")
 
 
-def summary(frame: pd.DataFrame, counts: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
-    """Mean and 95 % BCa interval of each metric in each run, in the order of ``counts`` and of first appearance.
+def summary(frame: pd.DataFrame, counts: pd.DataFrame, seed: int = 0, interval: str = DEFAULT) -> pd.DataFrame:
+    """Mean and 95 % interval of each metric in each run, in the order of ``counts`` and of first appearance.
 
     The bootstrap draws whole images, with all samples of each.
 
@@ -31,6 +31,7 @@ def summary(frame: pd.DataFrame, counts: pd.DataFrame, seed: int = 0) -> pd.Data
         frame: long rows, see the module.
         counts: runs; those without a row in ``frame`` have none here either.
         seed: of the bootstrap.
+        interval: one of :data:`eval.stats.INTERVALS`.
 
     Returns:
         Columns ``run_id, label, metric, mean, low, high, n, undefined, card_id``: ``n`` values, ``undefined`` rows
@@ -50,8 +51,10 @@ def summary(frame: pd.DataFrame, counts: pd.DataFrame, seed: int = 0) -> pd.Data
             scored = own.dropna(subset=["value"])
             values = pd.to_numeric(scored["value"]).astype(float).tolist()
             if len(own):
-                interval = mean_interval(values, scored["image_id"].tolist(), seed=seed) if values else None
-                found = (interval.mean, interval.low, interval.high) if interval else (None, None, None)
+                found: tuple[float | None, ...] = (None, None, None)
+                if values:
+                    of = mean_interval(values, scored["image_id"].tolist(), seed=seed, method=interval)
+                    found = (of.mean, of.low, of.high)
                 card_id = own["card_id"].iloc[0]
                 rows.append((run_id, label, metric, *found, len(values), len(own) - len(values), card_id))
     table = pd.DataFrame(rows, columns=list(SUMMARY))

@@ -12,6 +12,7 @@ from eval.benchmark import Benchmark, configured
 from eval.components import Labels, labelled, verdicts
 from eval.report.runs import Scalar, StoredRun
 from eval.report.words import METRICS
+from eval.stats import DEFAULT, INTERVALS
 from eval.tables import COUNTS, ROWS, on_images, summary
 from instructedit.types import ConfigError, Sample
 
@@ -38,6 +39,13 @@ class Study:
     """What was left out and why, a line each."""
     labels: Labels | None = None
     """People's verdicts, in place of those that the runs have."""
+    interval: str = DEFAULT
+    """Of metrics and their differences: one of :data:`eval.stats.INTERVALS`."""
+
+    @property
+    def interval_title(self) -> str:
+        """As texts call the interval."""
+        return INTERVALS[self.interval]
 
     @cached_property
     def judged(self) -> pd.DataFrame:
@@ -85,7 +93,7 @@ class Study:
     @cached_property
     def summary(self) -> pd.DataFrame:
         """Means and intervals, from :func:`eval.tables.summary`."""
-        return summary(self.numbers, self.counts)
+        return summary(self.numbers, self.counts, interval=self.interval)
 
     @cached_property
     def cards(self) -> dict[str, Mapping[str, Any]]:
@@ -183,13 +191,18 @@ class Study:
 
 
 def studies(
-    runs: Sequence[StoredRun], defaults: Mapping[str, Any], reference: str, labels: Labels | None = None
+    runs: Sequence[StoredRun],
+    defaults: Mapping[str, Any],
+    reference: str,
+    labels: Labels | None = None,
+    interval: str = DEFAULT,
 ) -> list[Study]:
     """Sort runs by benchmark, and leave out those of an older content of it."""
     groups: dict[str, list[StoredRun]] = {}
     for run in runs:
         groups.setdefault(benchmark_name(run), []).append(run)
-    return [_study(name, own, defaults, reference, labels) for name, own in sorted(groups.items())]
+    found = (_study(name, own, defaults, reference) for name, own in sorted(groups.items()))
+    return [replace(study, labels=labels, interval=interval) for study in found]
 
 
 def benchmark_name(run: StoredRun) -> str:
@@ -203,9 +216,7 @@ def is_number(value: Scalar) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _study(
-    name: str, runs: list[StoredRun], defaults: Mapping[str, Any], reference: str, labels: Labels | None
-) -> Study:
+def _study(name: str, runs: list[StoredRun], defaults: Mapping[str, Any], reference: str) -> Study:
     benchmark, notes = _benchmark(name, runs)
     kept: list[StoredRun] = []
     for run in runs:
@@ -214,7 +225,7 @@ def _study(
             notes.append(f"{run.label} ({run.run_id}) is left out: {reason}")
         else:
             kept.append(run)
-    return Study(name, benchmark, tuple(sorted(_tagged(kept), key=_order)), defaults, reference, tuple(notes), labels)
+    return Study(name, benchmark, tuple(sorted(_tagged(kept), key=_order)), defaults, reference, tuple(notes))
 
 
 def _benchmark(name: str, runs: list[StoredRun]) -> tuple[Benchmark, list[str]]:

@@ -86,6 +86,41 @@ def test_clusters_of_unequal_size_keep_the_mean_of_the_values() -> None:
     assert (interval.mean, interval.low, interval.high) == (2.0, 1.0, 5.0)
 
 
+def test_the_studentised_interval_is_that_of_its_definition() -> None:
+    values, random, scores = np.array(VALUES), np.random.default_rng(3), []
+    error = values.std(ddof=1) / 10**0.5
+    for drawn in values[random.integers(10, size=(9999, 10))]:
+        scores.append((drawn.mean() - values.mean()) / (drawn.std(ddof=1) / 10**0.5))
+    upper, lower = np.quantile(scores, [0.975, 0.025], method="closest_observation")
+    found = mean_interval(VALUES, seed=3, method="studentised")
+    assert bounds(found) == (pytest.approx(0.353 - upper * error), pytest.approx(0.353 - lower * error))
+    low, high = bounds(mean_interval(VALUES, seed=3))
+    assert bounds(found)[1] - bounds(found)[0] > high - low
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("values", "clusters", "expected"),
+    [
+        ([3.0], None, Interval(3.0, None, None, 1)),
+        ([2.0, 2.0, 2.0], None, Interval(2.0, 2.0, 2.0, 3)),
+        ([1.0, 2.0, 1.0, 2.0], ["a", "a", "b", "b"], Interval(1.5, 1.5, 1.5, 4)),
+        # One in nine resamples of three values has one value only, and no standard error.
+        ([1.0, 2.0, 4.5], None, Interval(2.5, None, None, 3)),
+        # So have a third of those of ten verdicts that are alike but for one.
+        ([1.0] * 9 + [0.0], None, Interval(0.9, None, None, 10)),
+    ],
+)
+def test_degenerate_studentised_intervals(values: list[float], clusters: list[str] | None, expected: Interval) -> None:
+    assert mean_interval(values, clusters, method="studentised") == expected
+
+
+def test_studentised_clusters_are_drawn_whole() -> None:
+    copies, names = [v for v in VALUES for _ in range(4)], [i for i in range(len(VALUES)) for _ in range(4)]
+    single = bounds(mean_interval(VALUES, method="studentised"))
+    assert bounds(mean_interval(copies, names, method="studentised")) == pytest.approx(single)
+
+
 @pytest.mark.parametrize(("values", "clusters"), [([], None), ([1.0, float("nan")], None), ([1.0, 2.0], ["a"])])
 def test_values_that_have_no_mean_are_refused(values: list[float], clusters: list[str] | None) -> None:
     with pytest.raises(ValueError, match="expected at least one value|2 values but 1 clusters"):
