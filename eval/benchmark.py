@@ -1,10 +1,11 @@
 """Benchmarks: samples to edit, read from a folder in one of several formats and addressed by their content."""
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from instructedit.types import ConfigError, Sample
 
@@ -31,6 +32,11 @@ class Benchmark:
     samples: tuple[Sample, ...]
     variation: int = 0
     """Which wording of the instructions: 0 is the instruction itself, k its k-th variation."""
+
+    @property
+    def images(self) -> dict[str, str]:
+        """The image of each sample by sample id, for statistics; a sample without an ``image_id`` shares none."""
+        return {s.id: s.image_id or s.id for s in self.samples}
 
     def worded(self, variation: int) -> "Benchmark":
         """The same samples, each asked for in its ``variation``-th other words; 0 leaves them as they are.
@@ -79,12 +85,46 @@ def load_benchmark(
         raise ConfigError(f"limit={limit}: a whole number of at least 1 is accepted, or null for all samples")
     found = (path for index, path in READERS.items() if (folder / index).is_file())
     chosen = reader or next(found, READERS[MANIFEST])
-    whole = _imported(chosen)(folder, masks)
+    read = _imported(chosen)
+    try:
+        whole = read(folder, masks)
+    except ConfigError:
+        raise
+    # A reader may be other people's code: the report goes on without the pictures, whatever it raises.
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"benchmark.reader={chosen}: {folder}: {type(error).__name__}: {reason}") from error
     if not isinstance(whole, Benchmark):
         raise ConfigError(
             f"benchmark.reader={chosen}: it returned {whole!r:.80}; an eval.benchmark.Benchmark is expected"
         )
-    return replace(whole, samples=whole.samples[:limit])
+    return replace(whole, samples=tuple(_with_image_ids(whole.samples[:limit])))
+
+
+def _with_image_ids(samples: Iterable[Sample]) -> Iterator[Sample]:
+    """The samples, each with an ``image_id``: the format's own, or the hash of its picture's file."""
+    hashes: dict[Path, str] = {}
+    for sample in samples:
+        if not sample.image_id and sample.image.is_file():
+            if sample.image not in hashes:
+                hashes[sample.image] = _content(sample.image).hex()[:16]
+            sample = replace(sample, image_id=hashes[sample.image])
+        yield sample
+
+
+def configured(benchmark: Mapping[str, Any], results: Path, limit: int | None = None) -> Benchmark:
+    """Read the benchmark that a run's configuration names.
+
+    Args:
+        benchmark: The configuration's ``benchmark``: ``folder``, and perhaps ``reader``.
+        results: The results folder, whose cache holds decoded masks.
+        limit: See :func:`load_benchmark`.
+
+    Raises:
+        ConfigError: See :func:`load_benchmark`.
+    """
+    masks = results / "cache" / "true_masks"
+    return load_benchmark(Path(str(benchmark["folder"])), limit, benchmark.get("reader"), masks)
 
 
 def revision(manifest: bytes, files: Iterable[Path | None]) -> str:

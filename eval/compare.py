@@ -9,28 +9,34 @@ from rich.table import Table
 from rich.text import Text
 
 from eval.published import TABLE_1
-from eval.stats import holm, paired_difference
+from eval.stats import DEFAULT, holm, paired_difference
 from eval.tables import split, two_lines
 
 DIFFERENCES = ("run_id", "label", "metric", "difference", "low", "high", "n", "left_out", "p_value", "p_adjusted")
 
 
-def differences(frame: pd.DataFrame, counts: pd.DataFrame, reference: str, seed: int = 0) -> pd.DataFrame:
+def differences(
+    frame: pd.DataFrame, counts: pd.DataFrame, reference: str, seed: int = 0, interval: str = DEFAULT
+) -> pd.DataFrame:
     """Mean difference of every other run to the reference, on the samples for which both have a value.
+
+    The bootstrap draws, and the permutation swaps, whole images with all samples of each.
 
     Args:
         frame: long rows, see :mod:`eval.tables`.
         counts: runs, in the order of the result.
         reference: run_id of the run that the others are compared with.
         seed: of the bootstrap and of the permutations.
+        interval: one of :data:`eval.stats.INTERVALS`.
 
     Returns:
         Columns ``run_id, label, metric, difference, low, high, n, left_out, p_value, p_adjusted``: the other run minus
-        the reference with its 95 % BCa interval, ``n`` pairs, samples left out because one of the two has no value,
+        the reference with its 95 % interval, ``n`` pairs, samples left out because one of the two has no value,
         the two-sided p-value of a paired permutation test, and Holm's adjustment over all rows of the result.
     """
     values = frame.assign(value=pd.to_numeric(frame["value"])).dropna(subset=["value"])
     wide = values.pivot(index="sample_id", columns=["run_id", "metric"], values="value")
+    images = dict(zip(frame["sample_id"], frame["image_id"], strict=True))
     rows = []
     for run_id, label in zip(counts["run_id"], counts["label"], strict=True):
         for metric in dict.fromkeys(frame["metric"]):
@@ -40,10 +46,10 @@ def differences(frame: pd.DataFrame, counts: pd.DataFrame, reference: str, seed:
             pairs = either.dropna()
             if len(pairs):
                 own, other = pairs[run_id, metric].tolist(), pairs[reference, metric].tolist()
-                found = paired_difference(own, other, seed=seed)
-                interval = found.interval
+                found = paired_difference(own, other, [images[k] for k in pairs.index], seed=seed, method=interval)
+                mean = found.interval
                 rows.append(
-                    (run_id, label, metric, interval.mean, interval.low, interval.high, interval.n,
+                    (run_id, label, metric, mean.mean, mean.low, mean.high, mean.n,
                      len(either) - len(pairs), found.p_value)
                 )  # fmt: skip
     table = pd.DataFrame(rows, columns=list(DIFFERENCES[:-1]))
@@ -72,7 +78,8 @@ def render_differences(console: Console, table: pd.DataFrame, reference: str) ->
     pairs = str(few) if few == many else f"{few} to {many}"
     legend = (
         f"Over the {pairs} samples that both runs have a value for (up to {table['left_out'].max()} left out): "
-        f"mean, 95 % bootstrap interval, p of a paired permutation test, Holm's correction over {len(table)} tests."
+        f"mean, 95 % bootstrap interval, p of a paired permutation test, both by whole images, Holm's correction over "
+        f"{len(table)} tests."
     )
     console.print(Text(legend, style="dim"))
 

@@ -18,7 +18,7 @@ def render_components(console: Console, verdicts: pd.DataFrame) -> None:
     """
     if not len(verdicts):
         return
-    edits, images = len(verdicts), verdicts["case"].nunique()
+    edits, images = len(verdicts), verdicts["image_id"].nunique()
     by = " and ".join(verdicts["judge"].unique())
     console.print(Text(f"Component accuracy over {edits} edits of {images} images, judged by {by}", style="bold"))
     tables = {given: conditional(verdicts, given).set_index(["condition", "component"]) for given in (True, False)}

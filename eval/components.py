@@ -1,8 +1,8 @@
 """Component accuracy (paper §5, Fig. 10): how often each component is right, and how one's failure reaches the others.
 
-The verdicts are a frame with a row a case and the columns ``case`` (what shares an image, for the intervals),
-``language``, ``segmenter`` and ``editor``: True, False, or null where nobody judged; and ``judge``, who did, as a
-sentence goes on after "judged by".
+The verdicts are a frame with a row for each sample of each run. Its columns are ``sample_id``, what was edited;
+``image_id``, equal for samples of one image, for the intervals; ``language``, ``segmenter`` and ``editor``: True,
+False, or null where nobody judged; and ``judge``, who did, as a sentence goes on after "judged by".
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ from instructedit.types import ConfigError, Failure, Record, Sample
 
 METRICS = (LanguageRight.name, SegmenterRight.name, EditorRight.name)
 COMPONENTS = ("language", "segmenter", "editor")
-VERDICTS = ("run_id", "label", "case", "edit", *COMPONENTS, "judge")
+VERDICTS = ("run_id", "label", "sample_id", "image_id", "edit", *COMPONENTS, "judge")
 TRUTH = "the truth"
 """A judge: what the benchmark knows."""
 VLM = "the vision-language model"
@@ -32,12 +32,12 @@ _WORDS = {
 
 
 def rates(verdicts: pd.DataFrame) -> dict[str, Interval]:
-    """Share of cases in which each component is right, with a 95 % interval that draws whole images."""
+    """Share of edits in which each component is right, with a 95 % interval that draws whole images."""
     found = {}
     for component in COMPONENTS:
         judged = verdicts.dropna(subset=[component])
         if len(judged):
-            found[component] = mean_interval(judged[component].astype(float).tolist(), judged["case"].tolist())
+            found[component] = mean_interval(judged[component].astype(float).tolist(), judged["image_id"].tolist())
     return found
 
 
@@ -111,6 +111,7 @@ def verdicts(runs: Sequence[Judged], benchmarks: Sequence[Benchmark]) -> pd.Data
         Columns ``VERDICTS``, ``edit`` being one of the paper's four kinds; no rows where the runs have no such metrics.
     """
     samples = {s.id: s for benchmark in benchmarks for s in benchmark.samples}
+    images = {k: image for benchmark in benchmarks for k, image in benchmark.images.items()}
     rows = []
     for run in runs:
         own = run.metrics[run.metrics["metric"].isin(METRICS)]
@@ -123,7 +124,7 @@ def verdicts(runs: Sequence[Judged], benchmarks: Sequence[Benchmark]) -> pd.Data
             if failure.id in samples:
                 language = _by_truth(samples[failure.id], failure) if judge == TRUTH else None
                 found[failure.id] = _failed(failure, language)
-        rows += [(run.run_id, run.label, k, samples[k].edit, *values, judge) for k, values in found.items()]
+        rows += [(run.run_id, run.label, k, images[k], samples[k].edit, *values, judge) for k, values in found.items()]
     return _table(rows)
 
 
@@ -181,18 +182,20 @@ def labelled(runs: Sequence[Kept], benchmarks: Sequence[Benchmark], labels: Labe
         As :func:`verdicts`.
     """
     kinds = {s.id: s.edit for benchmark in benchmarks for s in benchmark.samples}
-    said: dict[tuple[str, str], tuple[str, list[bool | None]]] = {}
+    images = {k: image for benchmark in benchmarks for k, image in benchmark.images.items()}
+    said: dict[tuple[str, str], list[bool | None]] = {}
     for line in labels.table.to_dict("records"):
         own = "" if pd.isna(line.get("run_id")) else str(line["run_id"])
-        said[own, line["id"]] = str(line["case"]), [_bool(line[c]) for c in COMPONENTS]
+        said[own, line["id"]] = [_bool(line[c]) for c in COMPONENTS]
+        if not pd.isna(line["image_id"]):
+            images[line["id"]] = line["image_id"]
     rows = []
     for run in runs:
         failures = {f.id: f for f in run.failures}
         for k in run.records:
-            if (found := said.get((run.run_id, k)) or said.get(("", k))) and k in kinds:
-                case, values = found
+            if (values := said.get((run.run_id, k)) or said.get(("", k))) and k in kinds:
                 values = _failed(failures[k], values[0]) if k in failures else values
-                rows.append((run.run_id, run.label, case, kinds[k], *values, labels.judge))
+                rows.append((run.run_id, run.label, k, images[k], kinds[k], *values, labels.judge))
     return _table(rows)
 
 
@@ -201,18 +204,18 @@ def sensitivity(verdicts: pd.DataFrame, group: Sequence[str]) -> Interval | None
 
     Args:
         verdicts: of runs that differ in the setting alone.
-        group: columns that name one thing to edit, such as case and wording.
+        group: columns that name one thing to edit, such as sample_id and variation.
 
     Returns:
         None where nothing was edited right under any of at least two settings.
     """
     judged = verdicts.dropna(subset=["editor"])
-    groups = judged.assign(editor=judged["editor"].astype(bool)).groupby(list(group), sort=False)["editor"]
-    found = groups.agg(["size", "any", "all"]).reset_index()
+    groups = judged.assign(editor=judged["editor"].astype(bool)).groupby(list(group), sort=False)
+    found = groups["editor"].agg(["size", "any", "all"]).assign(image_id=groups["image_id"].first())
     found = found[(found["size"] > 1) & found["any"]]
     if found.empty:
         return None
-    return mean_interval((~found["all"]).astype(float).tolist(), found["case"].tolist())
+    return mean_interval((~found["all"]).astype(float).tolist(), found["image_id"].tolist())
 
 
 def read_labels(path: Path) -> pd.DataFrame:
@@ -220,11 +223,15 @@ def read_labels(path: Path) -> pd.DataFrame:
 
     Args:
         path: With the columns ``id`` (of the sample), ``language``, ``segmenter`` and ``editor``, and perhaps
-            ``run_id`` (else a verdict counts for every run) and ``case`` (else the id). Verdicts are true/false, 1/0,
-            yes/no, right/wrong; an empty cell is none.
+            ``run_id`` (else a verdict counts for every run) and ``image_id`` (equal for samples that are not
+            independent, in place of the benchmark's; formerly called ``case``). Verdicts are true/false, 1/0, yes/no,
+            right/wrong; an empty cell is none.
+
+    Returns:
+        The table, ``image_id`` being null where the benchmark's counts.
 
     Raises:
-        ConfigError: names the file and the column, or the row and the value, and what is accepted.
+        ConfigError: names the file, the column, the row and the value, and what is accepted.
     """
     try:
         table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype=str)
@@ -232,14 +239,37 @@ def read_labels(path: Path) -> pd.DataFrame:
         raise ConfigError(f"{path}: cannot be read as a table of labels ({str(error).splitlines()[0]})") from None
     if missing := [name for name in ("id", *COMPONENTS) if name not in table.columns]:
         raise ConfigError(f"{path}: lacks the columns {', '.join(missing)}; needed are id, {', '.join(COMPONENTS)}")
-    table["id"] = table["id"].astype(str)  # a Parquet table may hold numbers
+    if "case" in table.columns:
+        if "image_id" in table.columns:
+            raise ConfigError(f"{path}: has the columns image_id and case, two names of one thing; one is accepted")
+        table = table.rename(columns={"case": "image_id"})
+    if "image_id" not in table.columns:
+        table["image_id"] = None
+    for column in {"id", "run_id", "image_id"} & set(table.columns):
+        table[column] = [_text(value) for value in table[column]]
+    if (empty := table["id"].isna()).any():
+        raise ConfigError(f"{path}: row {empty.argmax() + 2}, column id: empty; accepted are the ids of samples")
     for component in COMPONENTS:
         table[component] = [_verdict(value, path, row, component) for row, value in enumerate(table[component], 2)]
         table[component] = table[component].astype("boolean")
     keys = ["id", "run_id"] if "run_id" in table else ["id"]
-    if len(twice := table[table.duplicated(keys)]):
-        raise ConfigError(f"{path}: sample {twice['id'].iloc[0]} is labelled more than once")
-    return table.assign(case=table["case"].fillna(table["id"]) if "case" in table else table["id"])
+    if (twice := table.duplicated(keys)).any():
+        row = int(twice.argmax())
+        raise ConfigError(
+            f"{path}: row {row + 2}, column id: sample {table['id'].iloc[row]!r} is labelled more than once; accepted "
+            "is one label for each sample and run"
+        )
+    for sample, images in table.dropna(subset=["image_id"]).groupby("id")["image_id"]:
+        if len(several := list(dict.fromkeys(images))) > 1:
+            raise ConfigError(
+                f"{path}: column image_id: sample {sample!r} has {' and '.join(map(repr, several))}; one is accepted"
+            )
+    return table
+
+
+def _text(value: object) -> str | None:
+    """A cell as text, for a Parquet table may hold numbers; None where it is empty."""
+    return None if pd.isna(value) else str(value).strip() or None
 
 
 def _verdict(value: object, path: Path, row: int, column: str) -> bool | None:

@@ -11,18 +11,18 @@ OUTCOMES = ("helps", "same", "hurts")
 
 
 def compared(alone: pd.DataFrame, described: pd.DataFrame) -> pd.DataFrame:
-    """Cases side by side.
+    """Samples side by side.
 
     Args:
         alone: Verdicts (see :mod:`eval.components`) without descriptions, with the columns ``variation`` and ``ratio``.
-        described: Of the same cases, with descriptions.
+        described: Of the same samples, with descriptions.
 
     Returns:
-        A row for each case and wording: ``case, variation, edit``, for each component the share of the ratios that both
-        have at which it is right, ``<component>_alone`` and ``<component>_described``, and ``outcome``: with a
-        description more edits are right (``helps``), as many (``same``), or fewer (``hurts``).
+        A row for each sample and wording: ``sample_id, image_id, variation, edit``, for each component the share of
+        the ratios that both have at which it is right, ``<component>_alone`` and ``<component>_described``, and
+        ``outcome``: with a description more edits are right (``helps``), as many (``same``), or fewer (``hurts``).
     """
-    keys = ["case", "variation", "edit"]
+    keys = ["sample_id", "image_id", "variation", "edit"]
     both = alone.merge(described, on=[*keys, "ratio"], suffixes=("_alone", "_described"))
     columns = [f"{c}_{side}" for c in COMPONENTS for side in ("alone", "described")]
     judged = both.dropna(subset=["editor_alone", "editor_described"]).astype(dict.fromkeys(columns, "Float64"))
@@ -45,4 +45,4 @@ def share(table: pd.DataFrame, outcome: str, edits: Sequence[str] | None = None)
     own = table if edits is None else table[table["edit"].isin(edits)]
     if own.empty:
         return None
-    return mean_interval((own["outcome"] == outcome).astype(float).tolist(), own["case"].tolist())
+    return mean_interval((own["outcome"] == outcome).astype(float).tolist(), own["image_id"].tolist())

@@ -1,20 +1,16 @@
 """From a Hydra configuration to a run, everything checked before a model loads. Past here there is no DictConfig."""
 
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from eval.benchmark import Benchmark, load_benchmark
+from eval.benchmark import Benchmark, configured
 from eval.runner import RunPlan
-from instructedit.checkpoints import CHECKPOINT as CHECKPOINT
-from instructedit.checkpoints import checkpoints, named, require_checkpoints
+from eval.runs.identity import fingerprinted
+from instructedit.checkpoints import checkpoints, require_checkpoints
 from instructedit.full_size import FullSize
-from instructedit.language.openai import DECIDES_NOTHING
-from instructedit.language.openai import TARGET as OPENAI
 from instructedit.models import Context
 from instructedit.types import ConfigError, Method
 
@@ -33,7 +29,7 @@ def plan(config: DictConfig) -> tuple[RunPlan, Context]:
     config = wrapped(config)
     require_checkpoints(config.models, config.method, config.metrics)
     results = Path(config.results)
-    benchmark = _benchmark(config, results / "cache" / "true_masks").worded(int(config.variation))
+    benchmark = _benchmark(config, results).worded(int(config.variation))
     context = Context.create(results / "cache", str(config.device))
     method = instantiate(config.method, _convert_="all")(context=context)
     require_captions(str(config.name), method, benchmark)
@@ -111,12 +107,11 @@ def full_size(config: DictConfig) -> DictConfig:
     return wrapped
 
 
-def _benchmark(config: DictConfig, masks: Path) -> Benchmark:
+def _benchmark(config: DictConfig, results: Path) -> Benchmark:
     if OmegaConf.is_missing(config.benchmark, "folder"):
         expected = "a folder with manifest.jsonl or manifest.csv"
         raise ConfigError(f"benchmark={config.benchmark.name} needs benchmark.folder=<{expected}>")
-    limit = None if config.limit is None else int(config.limit)
-    return load_benchmark(Path(config.benchmark.folder), limit, config.benchmark.get("reader"), masks)
+    return configured(config.benchmark, results, None if config.limit is None else int(config.limit))
 
 
 def require_captions(name: str, method: Method, benchmark: Benchmark) -> None:
@@ -139,18 +134,3 @@ def _check_integer(config: DictConfig, key: str, low: int) -> None:
     value = config[key]
     if not isinstance(value, int) or isinstance(value, bool) or value < low:
         raise ConfigError(f"{key}={value}: accepted are whole numbers from {low} on")
-
-
-def fingerprinted(node: Any) -> Any:
-    """A configuration with each checkpoint replaced by what is in it: what decides a run's numbers."""
-    if isinstance(node, Mapping):
-        if node.get("_target_") == CHECKPOINT:
-            return named(node).fingerprint
-        return {k: fingerprinted(v) for k, v in deciding(node).items()}
-    return [fingerprinted(v) for v in node] if isinstance(node, list) else node
-
-
-def deciding(node: Mapping[str, Any]) -> dict[str, Any]:
-    """A mapping of the configuration without what decides no number, such as where a server stands."""
-    idle = DECIDES_NOTHING if node.get("_target_") == OPENAI else ()
-    return {str(k): v for k, v in node.items() if k != "_partial_" and k not in idle}

@@ -36,6 +36,7 @@ def record(outcome: EditResult | Failure, sample: Sample) -> Record:
         "instruction": sample.instruction,
         "category": sample.category,
         "edit": sample.edit,
+        "image_id": sample.image_id,
         "decisions": asdict(outcome.decisions),
     }
     if outcome.tokens is not None:

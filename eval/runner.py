@@ -12,7 +12,8 @@ from tqdm import tqdm
 from eval.benchmark import Benchmark
 from eval.metrics.base import Card, Metric, MetricUndefined
 from eval.records import EDITED
-from eval.store import RunStore, run_id
+from eval.runs.identity import address
+from eval.store import RunStore
 from eval.tables import ROWS
 from instructedit.images import load_image
 from instructedit.models import Context
@@ -48,10 +49,7 @@ class RunPlan:
     @property
     def run_id(self) -> str:
         """Address of the run's results."""
-        benchmark: dict[str, Any] = {"name": self.benchmark.name, "revision": self.benchmark.revision}
-        if self.benchmark.variation:
-            benchmark["variation"] = self.benchmark.variation
-        return run_id({"method": self.decides, "benchmark": benchmark, "seed": self.seed})
+        return address(self.decides, self.benchmark, self.seed)
 
 
 @dataclass(frozen=True)
@@ -202,7 +200,8 @@ def _score_all(
         store.write_metrics(frame)
         store.write_cards({m.card_id: {"metric": m.name} | m.card() for m in metrics})
     frame = pd.DataFrame(wanted, columns=columns).astype({"value": "Float64"})
-    return frame.assign(run_id=plan.run_id, label=plan.label)[list(ROWS)]
+    images = frame["sample_id"].map(plan.benchmark.images)
+    return frame.assign(run_id=plan.run_id, label=plan.label, image_id=images)[list(ROWS)]
 
 
 def _is_valid(row: Mapping[str, Any] | None, metric: Metric, digest: str) -> bool:

@@ -30,9 +30,9 @@ def show(
     console: Console,
     reports: Sequence[RunReport],
     benchmarks: Sequence[Benchmark],
+    results: Path,
     rule: Rule | None = None,
     reference: str = "instructedit",
-    results: Path = Path("results"),
 ) -> None:
     """Print one row a run; a run that two cells share is printed once.
 

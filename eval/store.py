@@ -17,29 +17,13 @@ from PIL import Image
 
 from eval.provenance import environment
 from eval.records import EDITED, FAILED, failure, mask_image, record, records_equal_ignoring_timing, result
-from instructedit.files import digest, write_aside
+from instructedit.files import write_aside
 from instructedit.images import save_png
 from instructedit.types import ConfigError, EditResult, Failure, Record, Sample
 
-__all__ = ["RunStore", "records_equal_ignoring_timing", "run_id"]
+__all__ = ["RunStore", "records_equal_ignoring_timing"]
 
 log = logging.getLogger(__name__)
-
-ID_VERSION = "v1"
-"""Raise it when the code comes to give other numbers for the same parts."""
-
-
-def run_id(parts: Mapping[str, Any]) -> str:
-    """Address of a run: a versioned hash of what decides its numbers.
-
-    Args:
-        parts: Method and its parameters, models and revisions, benchmark and its revision, seed; never device, paths,
-            launcher or logging. Text, numbers (1 and 1.0 differ), lists and mappings.
-
-    Returns:
-        Such as ``v1-0123456789abcdef``.
-    """
-    return f"{ID_VERSION}-{digest(parts)[:16]}"
 
 
 class RunStore:
@@ -50,10 +34,11 @@ class RunStore:
 
     Args:
         root: The results folder.
-        run_id: See :func:`run_id`.
+        run_id: See :mod:`eval.runs.identity`.
     """
 
     def __init__(self, root: Path, run_id: str) -> None:
+        self.root = root
         self.run_id = run_id
         self.folder = root / "runs" / run_id
         self._samples = self.folder / "samples.jsonl"

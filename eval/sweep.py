@@ -13,8 +13,8 @@ from eval.figures import sheet
 from eval.loggers import Reporter, group_of
 from eval.plan import plan
 from eval.runner import RunReport, run
+from eval.runs.identity import run_id
 from eval.show import distinct, show
-from eval.store import run_id
 from eval.tuning import Choice, Rule, remember
 from instructedit.images import save_png
 
@@ -50,7 +50,7 @@ class Sweep:
         runs = distinct(self.reports)
         if self.rule:
             remember(self.results, Choice(self.rule, tuple(r.run_id for r in runs)))
-        show(Console(), self.reports, list(self.benchmarks.values()), self.rule)
+        show(Console(), self.reports, list(self.benchmarks.values()), self.results, self.rule)
         # Runs over several benchmarks have no common rows to draw.
         if len(self.benchmarks) == 1:
             (benchmark,) = self.benchmarks.values()

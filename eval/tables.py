@@ -1,7 +1,8 @@
 """From rows of metric values to the table that a terminal shows.
 
-The long frame has one row per run, sample and metric: ``run_id, label, sample_id, metric, value, card_id, note``, the
-``value`` null where the metric is undefined. The counts have one row per run: ``run_id, label, edited, failed``.
+The long frame has one row per run, sample and metric: ``run_id, label, sample_id, image_id, metric, value, card_id,
+note``, the ``value`` null where the metric is undefined. Samples of one ``image_id`` are not independent. The counts
+have one row per run: ``run_id, label, edited, failed``.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,21 +14,24 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from eval.stats import mean_interval
+from eval.stats import DEFAULT, mean_interval
 from instructedit.types import ConfigError
 
-ROWS = ("run_id", "label", "sample_id", "metric", "value", "card_id", "note")
+ROWS = ("run_id", "label", "sample_id", "image_id", "metric", "value", "card_id", "note")
 COUNTS = ("run_id", "label", "edited", "failed")
 SUMMARY = ("run_id", "label", "metric", "mean", "low", "high", "n", "undefined", "card_id")
 
 
-def summary(frame: pd.DataFrame, counts: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
-    """Mean and 95 % BCa interval of each metric in each run, in the order of ``counts`` and of first appearance.
+def summary(frame: pd.DataFrame, counts: pd.DataFrame, seed: int = 0, interval: str = DEFAULT) -> pd.DataFrame:
+    """Mean and 95 % interval of each metric in each run, in the order of ``counts`` and of first appearance.
+
+    The bootstrap draws whole images, with all samples of each.
 
     Args:
         frame: long rows, see the module.
         counts: runs; those without a row in ``frame`` have none here either.
         seed: of the bootstrap.
+        interval: one of :data:`eval.stats.INTERVALS`.
 
     Returns:
         Columns ``run_id, label, metric, mean, low, high, n, undefined, card_id``: ``n`` values, ``undefined`` rows
@@ -44,14 +48,23 @@ def summary(frame: pd.DataFrame, counts: pd.DataFrame, seed: int = 0) -> pd.Data
     for run_id, label in zip(counts["run_id"], counts["label"], strict=True):
         for metric in metrics:
             own = frame[(frame["run_id"] == run_id) & (frame["metric"] == metric)]
-            values = pd.to_numeric(own["value"]).dropna().astype(float).tolist()
+            scored = own.dropna(subset=["value"])
+            values = pd.to_numeric(scored["value"]).astype(float).tolist()
             if len(own):
-                interval = mean_interval(values, seed=seed) if values else None
-                found = (interval.mean, interval.low, interval.high) if interval else (None, None, None)
+                found: tuple[float | None, ...] = (None, None, None)
+                if values:
+                    of = mean_interval(values, scored["image_id"].tolist(), seed=seed, method=interval)
+                    found = (of.mean, of.low, of.high)
                 card_id = own["card_id"].iloc[0]
                 rows.append((run_id, label, metric, *found, len(values), len(own) - len(values), card_id))
     table = pd.DataFrame(rows, columns=list(SUMMARY))
     return table.astype({"mean": float, "low": float, "high": float})
+
+
+def on_images(frame: pd.DataFrame, images: Mapping[str, str]) -> pd.DataFrame:
+    """Long rows with the ``image_id`` of a benchmark as it is now, where it has the sample."""
+    found = [images.get(k, own) for k, own in zip(frame["sample_id"], frame["image_id"], strict=True)]
+    return frame.assign(image_id=found)
 
 
 def check(frame: pd.DataFrame, counts: pd.DataFrame) -> None:
@@ -171,7 +184,7 @@ def _cell(found: pd.DataFrame, run: object, decimals: int, stacked: bool) -> Tex
 def _legend(table: pd.DataFrame, counts: pd.DataFrame) -> str:
     lines = []
     if table["low"].notna().any():
-        lines.append("[low, high]: 95 % bootstrap interval of the mean.")
+        lines.append("[low, high]: 95 % bootstrap interval of the mean, which draws whole images.")
     edited = dict(zip(counts["run_id"], counts["edited"], strict=True))
     if any(n != edited[run_id] for run_id, n in zip(table["run_id"], table["n"], strict=True)):
         lines.append("(n): values, where the metric is undefined for some edited samples.")

@@ -20,7 +20,7 @@ from PIL import Image
 from eval.benchmark import Benchmark
 from eval.records import EDITED
 from eval.report.runs import StoredRun
-from eval.tables import COUNTS, summary
+from eval.tables import COUNTS, on_images, summary
 from instructedit.images import load_image, overlay
 from instructedit.types import ConfigError, Record
 
@@ -59,9 +59,9 @@ class WandbLogger:
     def log(self, run: StoredRun, benchmark: Benchmark | None, group: str | None) -> None:
         """Write or update the W&B run of the run's id; see :class:`eval.loggers.Logger`."""
         # Everything that can fail on our side comes before the W&B run is opened.
-        numbers, failures = results(run), _failures(run)
+        numbers, failures = results(run, benchmark), _failures(run)
         rows = [_row(run, record, benchmark) for record in chosen(run.records, self.samples)]
-        folder = run.store.folder.parents[1].resolve() / "wandb"
+        folder = run.store.root.resolve() / "wandb"
         staged = folder / "staged" / f"{run.run_id}-{secrets.token_hex(4)}"
         with _environment(staged, folder / "cache"):
             import wandb  # only now: seconds that no other run needs, and a failure to import is one more of W&B's
@@ -103,11 +103,12 @@ def described(run: StoredRun) -> dict[str, Any]:
     return {**run.config, "provenance": dict(run.manifest), "cards": dict(run.cards)}
 
 
-def results(run: StoredRun) -> dict[str, float | int | None]:
+def results(run: StoredRun, benchmark: Benchmark | None) -> dict[str, float | int | None]:
     """Counts, and ``<metric>/mean``, ``/low``, ``/high`` and ``/n`` with the bounds of the 95 % interval."""
     counts = pd.DataFrame([(run.run_id, run.label, run.edited, run.failed)], columns=list(COUNTS))
     numbers: dict[str, float | int | None] = {"edited": run.edited, "failed": run.failed}
-    for row in summary(run.metrics, counts).to_dict("records"):
+    frame = on_images(run.metrics, benchmark.images if benchmark else {})
+    for row in summary(frame, counts).to_dict("records"):
         for key in ("mean", "low", "high"):
             numbers[f"{row['metric']}/{key}"] = None if pd.isna(row[key]) else float(row[key])
         numbers[f"{row['metric']}/n"] = int(row["n"])

@@ -7,7 +7,7 @@ import hashlib
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -61,18 +61,15 @@ class Checkpoint:
     @property
     def fingerprint(self) -> dict[str, str]:
         """What decides the numbers: content for a folder (its path does not), id and revision for a hub id."""
-        if self.is_local:
-            hashes = [folder_hash(Path(self.id)), *(folder_hash(part) for part in self._borrowed())]
-            content = hashes[0] if len(hashes) == 1 else hashlib.sha256("\n".join(hashes).encode()).hexdigest()[:16]
-            return {"content": content, "dtype": self.dtype}
-        variant = {"variant": self.variant} if self.variant else {}
-        return {"id": self.id, "revision": str(self.revision), "dtype": self.dtype} | variant
+        return fingerprint(asdict(self), self.version)
 
     @property
     def version(self) -> str:
         """What a record names as the revision: a hub commit, or the hash of a folder's content."""
-        found = self.fingerprint
-        return found.get("content") or found["revision"]
+        if not self.is_local:
+            return str(self.revision)
+        hashes = [folder_hash(Path(self.id)), *(folder_hash(part) for part in self._borrowed())]
+        return hashes[0] if len(hashes) == 1 else hashlib.sha256("\n".join(hashes).encode()).hexdigest()[:16]
 
     @property
     def folder(self) -> Path:
@@ -115,6 +112,21 @@ class Checkpoint:
         if self.is_local or self.revision is None:
             return (Path(self.id) if self.is_local else None), False
         return hub.snapshot(self.id, self.revision, self.variant)
+
+
+def fingerprint(fields: Mapping[str, Any], version: str) -> dict[str, str]:
+    """The fingerprint of a checkpoint whose files need not be on this machine.
+
+    Args:
+        fields: Of :class:`Checkpoint`; those with a default may be missing.
+        version: From :attr:`Checkpoint.version` on the machine that loaded it. It is the revision where the weights
+            came from the hub, and else the hash of a folder's content.
+    """
+    dtype = fields.get("dtype", Checkpoint.dtype)
+    if version != str(fields.get("revision")):
+        return {"content": version, "dtype": dtype}
+    variant = {"variant": fields["variant"]} if fields.get("variant") else {}
+    return {"id": fields["id"], "revision": version, "dtype": dtype} | variant
 
 
 @cache

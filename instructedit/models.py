@@ -1,7 +1,7 @@
 """Loading checkpoints, each of them once per process."""
 
 import gc
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -15,7 +15,7 @@ from instructedit.types import ConfigError
 
 T = TypeVar("T")
 DTYPES = {name: getattr(torch, name) for name in DTYPE_NAMES}
-__all__ = ["DTYPES", "POOL", "Checkpoint", "Context", "ModelPool", "Pretrained", "checkpoint", "folder_hash"]
+__all__ = ["DTYPES", "POOL", "Checkpoint", "Context", "ModelPool", "Pretrained", "folder_hash"]
 
 
 class Pretrained(Protocol):
@@ -107,8 +107,3 @@ class Context:
         if chosen.type == "cuda" and not torch.cuda.is_available():
             raise ConfigError(f"device={device}: this machine has no CUDA device; device=cpu or device=auto work")
         return Context(POOL, StageCache(cache_root), chosen)
-
-
-def checkpoint(value: "Checkpoint | Mapping[str, Any]") -> Checkpoint:
-    """A checkpoint from a mapping of the configuration."""
-    return value if isinstance(value, Checkpoint) else Checkpoint(**value)

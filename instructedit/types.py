@@ -50,6 +50,9 @@ class Sample:
     edit: str = ""
     """The paper's §5: change, add, remove or mix."""
     truth: Truth = field(default_factory=Truth)
+    image_id: str = ""
+    """Equal for samples whose values are not independent, because they share a picture or are turns of one dialogue.
+    Where a benchmark's format has none, :func:`eval.benchmark.load_benchmark` takes the hash of the picture's file."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from hydra.utils import instantiate
 from rich.console import Console
 from rich.table import Table
 
-from eval.benchmark import load_benchmark
+from eval.benchmark import configured
 from instructedit import diffusion
 from instructedit.images import load_image
 from instructedit.latent_diffusion import LatentDiffusion
@@ -30,7 +30,7 @@ def main() -> int:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("config")
     backbone = LatentDiffusion(Context.create(None), instantiate(config.models.diffusion))
-    samples = load_benchmark(Path(config.benchmark.folder), COUNT).samples
+    samples = configured(config.benchmark, Path(config.results), COUNT).samples
     latents = backbone.encode([load_image(s.image) for s in samples])
     captions = [s.captions.input if s.captions else "" for s in samples]
     predict = diffusion.conditional(backbone.unet, backbone.scheduler, backbone.embed(captions))

@@ -10,7 +10,7 @@ from pathlib import Path
 from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig
 
-from eval.benchmark import Benchmark, load_benchmark
+from eval.benchmark import Benchmark, configured
 from eval.loggers import Logger, Reporter
 from eval.report.runs import StoredRun, read_runs
 from instructedit.types import ConfigError
@@ -52,15 +52,15 @@ def selected(results: Path, wanted: str | ListConfig) -> list[StoredRun]:
 
 def benchmark_of(run: StoredRun) -> Benchmark | None:
     """What a run was made on, if it still lies where it lay and is what it was."""
-    folder = (run.config.get("benchmark") or {}).get("folder")
-    benchmark = _loaded(Path(str(folder))) if folder else None
+    named = run.config.get("benchmark") or {}
+    benchmark = _loaded(str(named["folder"]), named.get("reader"), run.store.root) if named.get("folder") else None
     return benchmark if benchmark and run.was_made_on(benchmark) is not False else None
 
 
 @cache
-def _loaded(folder: Path) -> Benchmark | None:
+def _loaded(folder: str, reader: str | None, results: Path) -> Benchmark | None:
     try:
-        return load_benchmark(folder)
+        return configured({"folder": folder, "reader": reader}, results)
     except ConfigError:
         return None
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from eval.report.build import Request, report
+from eval.stats import INTERVALS
 from instructedit.types import ConfigError
 from scripts.app import CONF, OK, launch
 
@@ -37,6 +38,8 @@ def request(config: DictConfig) -> Request:
             raise ConfigError(f"{key}={count}: accepted are whole numbers from {least} on")
     if not isinstance(config.runs, str | ListConfig):
         raise ConfigError(f"runs={config.runs}: accepted are all, latest, or run ids as [v1-0123,v1-4567]")
+    if config.interval not in INTERVALS:
+        raise ConfigError(f"interval={config.interval}: accepted are {', '.join(INTERVALS)}")
     results, benchmark = Path(str(config.results)), config.get("benchmark")
     return Request(
         results=results,
@@ -49,6 +52,7 @@ def request(config: DictConfig) -> Request:
         pictures_as=str(config.pictures),
         figure_samples=config.figure_samples,
         more_samples=config.more_samples,
+        interval=str(config.interval),
         labels=None if config.labels is None else Path(str(config.labels)),
     )
 

@@ -36,10 +36,11 @@ _TURN = re.compile(r".*-output(\d+)")
 def read(folder: Path, masks: Path | None = None) -> Benchmark:
     """Read every turn of a split, in the order of its file.
 
-    A sample is called like its output, such as ``242679-output2``; its category is ``turn 2``. Captions are the global
-    descriptions of input and output, where the split has both. The true mask is what is transparent in the published
-    one (the picture with the region to edit erased, as DALL-E 2 took it); a mask that is missing, damaged or without
-    transparency is left out with a warning.
+    A sample is called like its output, such as ``242679-output2``; its category is ``turn 2``, and its ``image_id`` is
+    that of the session's first picture, ``242679``, because the turns of a session are not independent. Captions are
+    the global descriptions of input and output, where the split has both. The true mask is what is transparent in the
+    published one (the picture with the region to edit erased, as DALL-E 2 took it); a mask that is missing, damaged or
+    without transparency is left out with a warning.
 
     Raises:
         ConfigError: In one line that names the file, the item, the key and what is accepted.
@@ -70,6 +71,7 @@ def _sample(entry: Entry, descriptions: Mapping[str, Any], masks: Path | None) -
         captions=_captions(entry, descriptions),
         category=f"turn {turn[1]}" if turn else "",
         truth=Truth(mask=_mask(_picture(entry, "mask"), masks), edited=_picture(entry, "output")),
+        image_id=entry.text("input").partition("-")[0],
     )
 
 

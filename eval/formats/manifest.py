@@ -2,7 +2,8 @@
 
 A sample's line has ``id``, ``image`` and ``instruction``, and may have ``variations`` (a list), ``captions`` (``input``
 and ``edited``), ``category``, ``edit`` and ``truth`` (``mask``, ``edited``, ``referred``, ``target``). Paths are
-relative to the folder.
+relative to the folder. ``image_id`` is equal for samples that are not independent, such as the frames of a video;
+without one, samples whose pictures are the same file content belong together.
 
 In a CSV the first row names the columns, in any order: ``image`` and ``instruction``, and those of :data:`COLUMNS` that
 are known. Other wordings stand in ``variation_1``, ``variation_2``, ... An empty cell is an absent one. Without an
@@ -31,6 +32,7 @@ COLUMNS = {
     "edited_caption": "captions.edited",
     "category": "category",
     "edit": "edit",
+    "image_id": "image_id",
     "mask": "truth.mask",
     "edited_image": "truth.edited",
     "referred": "truth.referred",
@@ -38,7 +40,7 @@ COLUMNS = {
 }
 """Columns of ``manifest.csv``, and the keys of ``manifest.jsonl`` that they stand for."""
 
-_SAMPLE_KEYS = ("id", "image", "instruction", "variations", "captions", "category", "edit", "truth")
+_SAMPLE_KEYS = ("id", "image", "instruction", "variations", "captions", "category", "edit", "truth", "image_id")
 _CAPTION_KEYS = ("input", "edited")
 _TRUTH_KEYS = ("mask", "edited", "referred", "target")
 _VARIATION = re.compile(r"variation_([1-9]\d?)")
@@ -78,6 +80,7 @@ def _sample(entry: Entry) -> Sample:
         category=entry.optional("category") or "",
         edit=entry.optional("edit") or "",
         truth=_truth(truth) if truth else Truth(),
+        image_id=entry.optional("image_id") or "",
     )
 
 

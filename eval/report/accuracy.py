@@ -40,7 +40,7 @@ def accuracy(study: Study, page: Page) -> Section:
     matrices = {given: conditional(found, given) for given in (True, False)}
     html = page.render(
         "accuracy.html", study=study, by=by, is_by_truth=by == TRUTH, is_by_vlm=by.startswith(VLM),
-        components=COMPONENTS, groups=groups, edits=len(found), images=found["case"].nunique(),
+        components=COMPONENTS, groups=groups, edits=len(found), images=found["image_id"].nunique(),
         cells=_cells(matrices), paper=published.COMPONENTS,
         given_segmenter=published.EDITOR_RIGHT_WHEN_SEGMENTER_WRONG, sensitive=_sensitive(found),
         sensitive_paper=published.RATIO_SENSITIVE, titles=GROUPS, helps=_helps(study.judged),
@@ -55,7 +55,7 @@ class Help:
 
     edit: str
     n: int
-    """Images and wordings."""
+    """Samples and wordings."""
     shares: Mapping[str, Interval]
     """By outcome."""
     gains: Mapping[str, float]
@@ -95,7 +95,7 @@ def _cells(matrices: Mapping[bool, pd.DataFrame]) -> dict[tuple[bool, str, str],
 def _sensitive(found: pd.DataFrame) -> Interval | None:
     if found["ratio"].nunique() < 2:
         return None
-    return sensitivity(found, ["case", "variation", "described"])
+    return sensitivity(found, ["sample_id", "variation", "described"])
 
 
 def percent(rate: float | None) -> str:

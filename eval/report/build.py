@@ -14,6 +14,7 @@ from eval.report.page import Page, now
 from eval.report.runs import StoredRun, read_runs
 from eval.report.section import Missing, Section
 from eval.report.study import Study, benchmark_name, studies
+from eval.stats import DEFAULT
 from instructedit.types import ConfigError
 
 log = logging.getLogger(__name__)
@@ -61,6 +62,8 @@ class Request:
     more_samples: int = 24
     labels: Path | None = None
     """A table of people's verdicts, see :func:`eval.components.read_labels`."""
+    interval: str = DEFAULT
+    """Of metrics and their differences: one of :data:`eval.stats.INTERVALS`."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ def report(request: Request) -> Report:
         ConfigError: nothing to show, a run or benchmark is asked for that is not there, or labels cannot be used.
     """
     labels = None if request.labels is None else Labels(request.labels.name, read_labels(request.labels))
-    found = studies(_selected(request), request.defaults, request.reference, labels)
+    found = studies(_selected(request), request.defaults, request.reference, labels, request.interval)
     if not any(study.runs for study in found):
         reasons = "; ".join(note for study in found for note in study.notes)
         raise ConfigError(f"no run in {request.results / 'runs'} can be shown: {reasons}")
@@ -133,7 +136,10 @@ def _unused(found: Sequence[Study], labels: Labels | None) -> list[str]:
     ]
     if len(lost) == len(table):
         ids = ", ".join(sorted(samples)[:SHOWN_IDS])
-        raise ConfigError(f"labels: {labels.name} labels no sample of the runs shown, whose ids are {ids}, ...")
+        raise ConfigError(
+            f"labels: {labels.name} labels no sample of the runs shown, whose ids are {ids}, ...; its column id "
+            f"has {', '.join(lost[:SHOWN_IDS])}"
+        )
     if not lost:
         return []
     more = ", ..." if len(lost) > SHOWN_IDS else ""

@@ -203,7 +203,7 @@ def _sensitive(study: Study) -> Answer | None:
     table = _verdicts(study)
     if table.empty or table["ratio"].nunique() < 2:
         return None
-    found = sensitivity(table, ["case", "variation", "described"])
+    found = sensitivity(table, ["sample_id", "variation", "described"])
     return Answer(f"{100 * found.mean:.1f} % of {found.n}", found.mean > 0.5) if found else None
 
 

@@ -58,8 +58,8 @@ def curves(study: Study, page: Page) -> Section:
         drawn = _draw(study, knob, series, others)
         ns = sorted({r.edited for r in (*shown, *others)})
         caption = (
-            f"Mean over each run's edits with 95 % BCa intervals, a point labelled by {words.knob_title(knob)}; "
-            f"up and to the left is better.{OTHERS if others else ''} {_n(ns)}"
+            f"Mean over each run's edits with 95 % {study.interval_title} intervals, a point labelled by "
+            f"{words.knob_title(knob)}; up and to the left is better.{OTHERS if others else ''} {_n(ns)}"
         )
         title = f"Edit against preservation over {words.knob_title(knob)}"
         made, data = grids.figure(study, f"curve_{knob}", title, caption, drawn, [*shown, *others], folded=False)

@@ -80,9 +80,9 @@ def failures(study: Study, page: Page) -> Section:
     shown: dict[str, list[tuple[str, StoredRun]]] = {}
     for component, own in _blamed(found).items():
         # Another sample each time, in the order that all figures have.
-        first = own.assign(place=own["case"].map(list(samples).index)).sort_values("place", kind="stable")
-        for row in first.drop_duplicates("case").head(FAILURES).itertuples():
-            shown.setdefault(str(row.case), []).append((component, runs[str(row.run_id)]))
+        first = own.assign(place=own["sample_id"].map(list(samples).index)).sort_values("place", kind="stable")
+        for row in first.drop_duplicates("sample_id").head(FAILURES).itertuples():
+            shown.setdefault(str(row.sample_id), []).append((component, runs[str(row.run_id)]))
     if not shown:
         raise Missing(f"Fig. 11 shows failures, and no component of {study.name} was found wrong")
 

@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,9 @@ import pandas as pd
 import yaml
 
 from eval.benchmark import Benchmark
-from eval.plan import CHECKPOINT, deciding
 from eval.records import EDITED, failure
-from eval.store import RunStore, run_id
+from eval.runs.identity import address, deciding, fingerprinted
+from eval.store import RunStore
 from eval.tables import ROWS
 from instructedit.types import Failure, Record
 
@@ -123,7 +123,9 @@ class StoredRun:
             return pd.DataFrame(columns=list(ROWS)).astype({"value": "Float64"})
         digests = {k: line["image_sha256"] for k, line in self.records.items() if line["status"] == EDITED}
         kept = self.stored_metrics[self.stored_metrics["image_sha256"] == self.stored_metrics["sample_id"].map(digests)]
-        return kept.assign(run_id=self.run_id, label=self.label)[list(ROWS)]
+        # Runs of earlier versions noted no image_id.
+        images = kept["sample_id"].map({k: line.get("image_id") or k for k, line in self.records.items()})
+        return kept.assign(run_id=self.run_id, label=self.label, image_id=images)[list(ROWS)]
 
     def was_made_on(self, benchmark: Benchmark) -> bool | None:
         """Whether the run's address is that of its configuration on this benchmark's present content.
@@ -134,15 +136,11 @@ class StoredRun:
         Returns:
             None where configuration and manifest do not say enough to tell.
         """
-        address: dict[str, Any] = {"name": benchmark.name, "revision": benchmark.revision}
-        if self.variation:
-            address["variation"] = self.variation
         try:
-            method = _fingerprinted(self.config["method"], self.checkpoints)
-            parts = {"method": method, "benchmark": address, "seed": self.config["seed"]}
+            method, seed = fingerprinted(self.config["method"], self.checkpoints), self.config["seed"]
         except KeyError:
             return None
-        return run_id(parts) == self.run_id
+        return address(method, replace(benchmark, variation=self.variation), seed) == self.run_id
 
 
 def read_runs(results: Path) -> Iterator[StoredRun]:
@@ -168,18 +166,6 @@ def read_run(store: RunStore) -> StoredRun:
         cards=json.loads(cards.read_bytes()) if cards.is_file() else {},
         stored_metrics=store.read_metrics(),
     )
-
-
-def _fingerprinted(node: Any, revisions: Mapping[str, str]) -> Any:
-    """As :func:`eval.plan.fingerprinted`, with the content that the manifest noted, not that of today's folder."""
-    if isinstance(node, Mapping):
-        if node.get("_target_") == CHECKPOINT:
-            dtype = node.get("dtype", "float32")
-            if node.get("revision"):
-                return {"id": node["id"], "revision": str(node["revision"]), "dtype": dtype}
-            return {"content": revisions[node["id"]], "dtype": dtype}
-        return {k: _fingerprinted(v, revisions) for k, v in deciding(node).items()}
-    return [_fingerprinted(v, revisions) for v in node] if isinstance(node, list) else node
 
 
 def _leaves(node: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Scalar]]:

@@ -8,11 +8,12 @@ from typing import Any
 
 import pandas as pd
 
-from eval.benchmark import Benchmark, load_benchmark
+from eval.benchmark import Benchmark, configured
 from eval.components import Labels, labelled, verdicts
 from eval.report.runs import Scalar, StoredRun
 from eval.report.words import METRICS
-from eval.tables import COUNTS, ROWS, summary
+from eval.stats import DEFAULT, INTERVALS
+from eval.tables import COUNTS, ROWS, on_images, summary
 from instructedit.types import ConfigError, Sample
 
 METHODS = ("instructedit", "diffedit", "mdp", "instruct_pix2pix", "sd_inpainting")
@@ -38,6 +39,13 @@ class Study:
     """What was left out and why, a line each."""
     labels: Labels | None = None
     """People's verdicts, in place of those that the runs have."""
+    interval: str = DEFAULT
+    """Of metrics and their differences: one of :data:`eval.stats.INTERVALS`."""
+
+    @property
+    def interval_title(self) -> str:
+        """As texts call the interval."""
+        return INTERVALS[self.interval]
 
     @cached_property
     def judged(self) -> pd.DataFrame:
@@ -85,7 +93,7 @@ class Study:
     @cached_property
     def summary(self) -> pd.DataFrame:
         """Means and intervals, from :func:`eval.tables.summary`."""
-        return summary(self.numbers, self.counts)
+        return summary(self.numbers, self.counts, interval=self.interval)
 
     @cached_property
     def cards(self) -> dict[str, Mapping[str, Any]]:
@@ -166,6 +174,7 @@ class Study:
     def _one_card_a_metric(self) -> tuple[pd.DataFrame, list[str]]:
         frames = [r.metrics for r in self.runs if len(r.metrics)]
         frame = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(ROWS))
+        frame = on_images(frame, self.benchmark.images)
         kept, lines = frame, []
         for metric, cards in frame.groupby("metric", sort=False)["card_id"]:
             most, *others = cards.value_counts().index
@@ -182,13 +191,18 @@ class Study:
 
 
 def studies(
-    runs: Sequence[StoredRun], defaults: Mapping[str, Any], reference: str, labels: Labels | None = None
+    runs: Sequence[StoredRun],
+    defaults: Mapping[str, Any],
+    reference: str,
+    labels: Labels | None = None,
+    interval: str = DEFAULT,
 ) -> list[Study]:
     """Sort runs by benchmark, and leave out those of an older content of it."""
     groups: dict[str, list[StoredRun]] = {}
     for run in runs:
         groups.setdefault(benchmark_name(run), []).append(run)
-    return [_study(name, own, defaults, reference, labels) for name, own in sorted(groups.items())]
+    found = (_study(name, own, defaults, reference) for name, own in sorted(groups.items()))
+    return [replace(study, labels=labels, interval=interval) for study in found]
 
 
 def benchmark_name(run: StoredRun) -> str:
@@ -202,9 +216,7 @@ def is_number(value: Scalar) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _study(
-    name: str, runs: list[StoredRun], defaults: Mapping[str, Any], reference: str, labels: Labels | None
-) -> Study:
+def _study(name: str, runs: list[StoredRun], defaults: Mapping[str, Any], reference: str) -> Study:
     benchmark, notes = _benchmark(name, runs)
     kept: list[StoredRun] = []
     for run in runs:
@@ -213,25 +225,34 @@ def _study(
             notes.append(f"{run.label} ({run.run_id}) is left out: {reason}")
         else:
             kept.append(run)
-    return Study(name, benchmark, tuple(sorted(_tagged(kept), key=_order)), defaults, reference, tuple(notes), labels)
+    return Study(name, benchmark, tuple(sorted(_tagged(kept), key=_order)), defaults, reference, tuple(notes))
 
 
 def _benchmark(name: str, runs: list[StoredRun]) -> tuple[Benchmark, list[str]]:
-    """The benchmark from its folder; where that is gone, what the runs remember of it, without its pictures."""
-    folders = dict.fromkeys(str(run.config.get("benchmark", {}).get("folder", "")) for run in reversed(runs))
-    for folder in filter(None, folders):
-        try:
-            return load_benchmark(Path(folder)), []
-        except ConfigError as error:
-            reason = str(error)
-    else:
-        reason = "" if any(folders) else "no run's configuration names its folder"
+    """The benchmark as the latest run names it; if it is gone, what the runs remember of it, without its pictures."""
+    reason = "no run's configuration names its folder"
+    tried = []
+    for run in reversed(runs):
+        named = run.config.get("benchmark")
+        if isinstance(named, Mapping) and named.get("folder") and named not in tried:
+            tried.append(named)
+            try:
+                return configured(named, run.store.root), []
+            except ConfigError as error:
+                reason = str(error)
     lines = {k: line for run in runs for k, line in run.records.items()}
     samples = tuple(
-        Sample(k, Path(), line["instruction"], category=line["category"], edit=line["edit"])
+        Sample(
+            k,
+            Path(),
+            line["instruction"],
+            category=line["category"],
+            edit=line["edit"],
+            image_id=line.get("image_id", ""),
+        )  # fmt: skip
         for k, line in sorted(lines.items())
     )
-    note = f"the pictures of benchmark {name} are not shown: {reason or 'its folder cannot be read'}"
+    note = f"the pictures of benchmark {name} are not shown: {reason}"
     return Benchmark(name, "", samples), [note]
 
 

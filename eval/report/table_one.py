@@ -36,7 +36,7 @@ class Number:
 
 
 def table_one(study: Study, page: Page) -> Section:
-    """Means with 95 % BCa intervals, n and failures."""
+    """Means with 95 % intervals, n and failures."""
     if study.summary.empty:
         raise Missing(f"no run of {study.name} has metrics; scripts.run without metric=none computes them")
     cells = {(r.run_id, m): _number(study, r, m) for r in study.runs for m in study.metrics}
@@ -55,7 +55,7 @@ def table_differences(study: Study, page: Page) -> Section:
     if base is None:
         accepted = ", ".join(study.methods)
         raise Missing(f"there is no run of reference={study.reference} to compare with; there are runs of {accepted}")
-    table = differences(study.numbers, study.counts, base.run_id)
+    table = differences(study.numbers, study.counts, base.run_id, interval=study.interval)
     if table.empty:
         raise Missing(f"no other run shares a scored sample with {base.label}")
     places = {m: words.decimals(own["difference"].abs()) for m, own in table.groupby("metric")}
@@ -69,7 +69,10 @@ def table_differences(study: Study, page: Page) -> Section:
         [r.label, pairs[r.run_id], *(_plain(cells.get((r.run_id, m)), with_note=True) for m in study.metrics)]
         for r in runs
     ]
-    caption = f"Difference to {base.label} on {study.name}: mean, 95 % BCa interval, p of a paired permutation test"
+    caption = (
+        f"Difference to {base.label} on {study.name}: mean, 95 % {study.interval_title} interval, "
+        "p of a paired permutation test"
+    )
     heads = ["run", "pairs", *(_head(study, m) for m in study.metrics)]
     note = f"(Holm's correction over {len(table)} tests)."
     folder = f"{study.key}/tables"
@@ -143,7 +146,10 @@ def _latex(study: Study, cells: dict[tuple[str, str], Number | None]) -> bytes:
             published = [TABLE_1[method].get(m) for m in study.metrics]
             title = f"{words.method_title(method)}, paper"
             rows.append([title, "30", words.NONE, *(words.number(v, 3) for v in published)])
-    caption = f"Means with 95 % BCa bootstrap intervals on {study.name} ({study.whole} samples), beside the paper's."
+    caption = (
+        f"Means with 95 % {study.interval_title} bootstrap intervals on {study.name} ({study.whole} samples), "
+        "beside the paper's."
+    )
     return latex_table(heads, rows, caption, "tab:table-1", NOT_COMPARABLE)
 
 

@@ -48,7 +48,7 @@ class Block:
 def tuning(study: Study, page: Page) -> Section:
     """A block for each sweep on this benchmark that had ``tuning``, from the runs that it did."""
     runs = {r.run_id: r for r in study.runs}
-    results = {r.store.folder.parent.parent for r in study.runs}
+    results = {r.store.root for r in study.runs}
     choices = [c for root in sorted(results) for c in remembered(root) if c.runs and set(c.runs) <= set(runs)]
     if not choices:
         raise Missing(f"no sweep on {study.name} chose among its tries: {TUNED} and {AUTO} do")
@@ -85,9 +85,11 @@ def _lines(study: Study, reports: Sequence[RunReport], runs: dict[str, StoredRun
         [(r.run_id, r.label, r.edited, len(r.failures)) for r in reports],
         columns=["run_id", "label", "edited", "failed"],
     )
-    means = summary(frame, counts).set_index(["run_id", "metric"])
+    means = summary(frame, counts, interval=study.interval).set_index(["run_id", "metric"])
     reference = next((r for r in reports if r.name == study.reference), None)
-    against = differences(frame, counts, reference.run_id) if reference and len(reports) > 1 else pd.DataFrame()
+    against = pd.DataFrame()
+    if reference and len(reports) > 1:
+        against = differences(frame, counts, reference.run_id, interval=study.interval)
     adjusted = against.set_index(["run_id", "metric"])["p_adjusted"].to_dict() if len(against) else {}
     found = []
     for report in reports:

@@ -86,6 +86,7 @@ FULL = {
     "edited_caption": "Photo of a lion",
     "category": "same",
     "edit": "change",
+    "image_id": "film",
     "mask": "masks/cat.png",
     "edited_image": "edited/cat.png",
     "referred": "bigger cat",
@@ -113,6 +114,7 @@ def test_a_csv_says_what_the_json_lines_say(tmp_path: Path) -> None:
         category="same",
         edit="change",
         truth=Truth(folder / "masks/cat.png", folder / "edited/cat.png", "bigger cat", "lion"),
+        image_id="film",
     )
     assert short == Sample("my_dog", folder / "images/my dog.jpg", "Remove the dog")
 
@@ -340,6 +342,7 @@ def test_magicbrush(tmp_path: Path) -> None:
     images = folder / "images" / "242679"
     assert (first.id, first.category, first.image) == ("242679-output1", "turn 1", images / "242679-input.png")
     assert (second.id, second.category, second.image) == ("242679-output2", "turn 2", images / "242679-output1.png")
+    assert first.image_id == second.image_id == "242679"
     assert second.instruction == "Have the cat wear a hat."
     assert first.captions == Captions(*list(GLOBAL["242679"].values())[:2])
     assert second.truth.edited == images / "242679-output2.png"

@@ -11,22 +11,21 @@ from rich.console import Console
 from eval.compare import differences, render_differences, render_published
 from eval.published import TABLE_1
 from eval.stats import holm, paired_difference
-from eval.tables import summary
+from eval.tables import ROWS, summary
 
 
 def frame(values: Mapping[str, Mapping[str, Sequence[float | None]]]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Rows and counts from ``{run: {metric: value of each sample}}``."""
     rows = [
-        (run, f"{run} label", f"s{i}", metric, value, f"card of {metric}", "")
+        (run, f"{run} label", f"s{i}", f"i{i}", metric, value, f"card of {metric}", "")
         for run, metrics in values.items()
         for metric, own in metrics.items()
         for i, value in enumerate(own)
     ]
-    columns = ["run_id", "label", "sample_id", "metric", "value", "card_id", "note"]
     counts = pd.DataFrame(
         [(run, f"{run} label", 5, 0) for run in values], columns=["run_id", "label", "edited", "failed"]
     )
-    return pd.DataFrame(rows, columns=columns), counts
+    return pd.DataFrame(rows, columns=list(ROWS)), counts
 
 
 BASE = [0.1, 0.2, 0.3, 0.4, 0.5]

@@ -29,7 +29,7 @@ def table(*groups: tuple[int, bool | None, bool | None, bool | None]) -> pd.Data
     """``(count, language, segmenter, editor)`` as verdicts, each case of its own."""
     rows = [verdict for count, *verdict in groups for _ in range(count)]
     frame = pd.DataFrame(rows, columns=list(COMPONENTS)).astype("boolean")
-    return frame.assign(case=range(len(frame)), judge=TRUTH)
+    return frame.assign(sample_id=range(len(frame)), image_id=range(len(frame)), judge=TRUTH)
 
 
 # 1,000 cases with the paper's rates (§5): where language fails all fail; where the segmenter alone fails, the editor is
@@ -72,7 +72,7 @@ def test_what_nobody_judged_counts_nowhere() -> None:
 
 def test_intervals_draw_whole_images() -> None:
     alone = table((30, True, True, True), (30, True, False, True))
-    together = alone.assign(case=[i // 10 for i in range(60)])
+    together = alone.assign(image_id=[i // 10 for i in range(60)])
     narrow, wide = rates(alone)["segmenter"], rates(together)["segmenter"]
     assert narrow.mean == wide.mean
     assert (wide.high or 0) - (wide.low or 0) > (narrow.high or 0) - (narrow.low or 0)
@@ -85,8 +85,8 @@ def test_labels_in_the_words_that_people_use(tmp_path: Path) -> None:
     assert found["language"].tolist() == [True, False, True]
     assert found["segmenter"].iloc[:2].tolist() == [True, False]
     assert found["segmenter"].isna().tolist() == [False, False, True]
-    assert found["case"].tolist() == ["a", "b", "c"]
-    found.drop(columns="case").to_parquet(tmp_path / "labels.parquet")
+    assert found["image_id"].isna().all()
+    found.drop(columns="image_id").to_parquet(tmp_path / "labels.parquet")
     assert read_labels(tmp_path / "labels.parquet").equals(found)
 
 
@@ -95,7 +95,16 @@ def test_labels_in_the_words_that_people_use(tmp_path: Path) -> None:
     [
         ("id,language,segmenter\na,1,1\n", "lacks the columns editor"),
         ("id,language,segmenter,editor\na,1,maybe,1\n", "row 2, column segmenter: 'maybe'"),
-        ("id,language,segmenter,editor\na,1,1,1\na,0,1,1\n", "sample a is labelled more than once"),
+        (
+            "id,language,segmenter,editor\na,1,1,1\na,0,1,1\n",
+            "row 3, column id: sample 'a' is labelled more than once; accepted is one",
+        ),
+        ("id,language,segmenter,editor\na,1,1,1\n ,1,1,1\n", "row 3, column id: empty; accepted are the ids"),
+        (
+            "id,run_id,image_id,language,segmenter,editor\na,x,p,1,1,1\na,y,q,1,1,1\n",
+            "column image_id: sample 'a' has 'p' and 'q'; one is accepted",
+        ),
+        ("id,image_id,case,language,segmenter,editor\na,p,p,1,1,1\n", "image_id and case, two names of one thing"),
         ("", "cannot be read"),
     ],
 )
@@ -166,7 +175,7 @@ def test_a_failure_is_wrong_from_its_stage_on() -> None:
     samples = tuple(replace(sample(), id=name) for name in "abcd")
     table = verdicts([report], [Benchmark("b", "0", samples)])
     assert set(table["judge"]) == {TRUTH}
-    found = table.set_index("case")[list(COMPONENTS)]
+    found = table.set_index("sample_id")[list(COMPONENTS)]
     assert found.loc["a"].tolist() == [False, False, False]
     assert found.loc["b"].tolist() == [True, False, False]
     assert found.loc["c"].isna().tolist() == [False, True, False]
@@ -175,7 +184,7 @@ def test_a_failure_is_wrong_from_its_stage_on() -> None:
     seen = replace(report, cards={"card": {"judge": "vlm", "model": "m"}})
     table = verdicts([seen], [Benchmark("b", "0", samples)])
     assert set(table["judge"]) == {"the vision-language model m"}
-    assert table.set_index("case").loc["b", list(COMPONENTS)].isna().tolist() == [True, False, False]
+    assert table.set_index("sample_id").loc["b", list(COMPONENTS)].isna().tolist() == [True, False, False]
 
 
 def test_the_tables_hold_the_papers_numbers() -> None:
@@ -191,9 +200,11 @@ def test_the_tables_hold_the_papers_numbers() -> None:
 
 def test_sensitivity_is_of_what_some_setting_gets_right() -> None:
     rows = [("a", True), ("a", True), ("b", True), ("b", False), ("c", False), ("c", False), ("d", True), ("e", None)]
-    frame = pd.DataFrame([(k, True, True, right) for k, right in rows], columns=["case", *COMPONENTS])
-    found = sensitivity(frame.astype(dict.fromkeys(COMPONENTS, "boolean")), ["case"])
+    frame = pd.DataFrame(
+        [(k, k, True, True, right) for k, right in rows], columns=["sample_id", "image_id", *COMPONENTS]
+    )
+    found = sensitivity(frame.astype(dict.fromkeys(COMPONENTS, "boolean")), ["sample_id"])
     # a holds, b breaks; c is never right, d and e were not tried twice.
     assert found is not None
     assert (found.mean, found.n) == (0.5, 2)
-    assert sensitivity(frame[frame["case"] == "c"].astype({"editor": "boolean"}), ["case"]) is None
+    assert sensitivity(frame[frame["sample_id"] == "c"].astype({"editor": "boolean"}), ["sample_id"]) is None

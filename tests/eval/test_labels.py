@@ -2,7 +2,7 @@
 
 import csv
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -10,10 +10,12 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 
 from eval.components import COMPONENTS, Labels, labelled, read_labels
+from eval.described import compared, share
+from eval.report import pictures
 from eval.report.build import report
 from instructedit.types import ConfigError
 from scripts import report as script
-from tests.eval.test_report import VERDICTS, Fade, Kept, Links, make_benchmark, make_run, request, section
+from tests.eval.test_report import ATTACK, VERDICTS, Fade, Kept, Links, make_benchmark, make_run, request, section
 
 HEAD = "id,language,segmenter,editor\n"
 ALL_RIGHT = HEAD + "".join(f"s{'x' * i}{i},1,1,1\n" for i in range(6))
@@ -118,11 +120,12 @@ def test_a_label_of_one_run_counts_before_one_of_all(results: Path, tmp_path: Pa
     (study,) = report(request(results, tmp_path / "out")).studies
     one, other, _ = study.runs
     path = tmp_path / "labels.csv"
-    lines = ["id,run_id,case,language,segmenter,editor", "s0,,,1,1,1", f"s0,{one.run_id},,1,0,0", "sxx2,,pair,,1,"]
+    lines = ["id,run_id,image_id,language,segmenter,editor", "s0,,,1,1,1", f"s0,{one.run_id},,1,0,0", "sxx2,,pair,,1,"]
     path.write_text("\n".join(lines))
     labels = Labels("labels.csv", read_labels(path))
     found = labelled([one, other], [study.benchmark], labels)
-    assert found["case"].tolist() == ["s0", "pair"] * 2
+    assert found["sample_id"].tolist() == ["s0", "sxx2"] * 2
+    assert found["image_id"].tolist() == [study.benchmark.images["s0"], "pair"] * 2
     assert found["run_id"].tolist() == [one.run_id] * 2 + [other.run_id] * 2
     rows = [[None if pd.isna(v) else v for v in row] for row in found[list(COMPONENTS)].to_numpy(object)]
     assert rows == [[True, False, False], [None, True, None], [True, True, True], [None, True, None]]
@@ -146,3 +149,44 @@ def test_runs_of_two_judges_are_not_averaged(tmp_path: Path) -> None:
     assert "12 edits of 6 images, judged by the vision-language model &lt;b&gt;m&lt;/b&gt;." in html
     assert "its reason stands with each verdict" in html
     assert any("editor_right" in line and "instructedit ratio=0.5" in line for line in made.missing)
+
+
+@pytest.mark.parametrize("image", ["room", "sxx2"])  # the second is another sample's id
+@pytest.mark.parametrize("column", ["image_id", "case"])
+def test_samples_of_one_image_stay_apart(
+    column: str, image: str, results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two samples of one image, one is edited right at every ratio and one at the first alone."""
+    (study,) = report(request(results, tmp_path / "plain")).studies
+    lines = [f"id,run_id,{column},language,segmenter,editor"]
+    for run, right in zip(study.runs, (1, 0, 0), strict=True):
+        lines += [f"s0,{run.run_id},{image},1,1,{right}", f"sxx2,{run.run_id},{image},1,1,1"]
+    (tmp_path / "labels.csv").write_text("\n".join(lines))
+    drawn: list[str] = []
+    grid = pictures.grid
+
+    def recorded(heads: Sequence[str], rows: Sequence[pictures.Row]) -> pictures.Drawn:
+        drawn.extend(row.caption for row in rows)
+        return grid(heads, rows)
+
+    monkeypatch.setattr(pictures, "grid", recorded)
+    made = report(request(results, tmp_path / "out", labels=tmp_path / "labels.csv"))
+    with (tmp_path / "out/tiny/tables/claims.csv").open() as file:
+        claims = {r["claim"]: r["ours"] for r in csv.DictReader(file)}
+    assert claims["most right edits need the right ratio"] == "50.0 % of 2"
+    assert "6 edits of 1 images" in section(made.path, "accuracy-tiny")
+    (wrong,) = (line for line in drawn if line.startswith("editor wrong"))
+    assert ATTACK in wrong  # the instruction of s0
+
+
+def test_descriptions_are_compared_sample_by_sample() -> None:
+    """Of two samples of one image, a description mends one and spoils the other."""
+    alone = pd.DataFrame(
+        [("a", "room", 0, 0.5, "add", True, True, False), ("b", "room", 0, 0.5, "add", True, True, True)],
+        columns=["sample_id", "image_id", "variation", "ratio", "edit", *COMPONENTS],
+    )
+    found = compared(alone, alone.assign(editor=[True, False]))
+    assert dict(zip(found["sample_id"], found["outcome"], strict=True)) == {"a": "helps", "b": "hurts"}
+    helps = share(found, "helps")
+    assert helps is not None
+    assert (helps.mean, helps.low, helps.n) == (0.5, None, 2)  # one image tells no interval

@@ -355,7 +355,7 @@ def test_the_logger_is_off_unless_asked_for_and_offline_unless_told_otherwise() 
 
 
 def test_the_logger_is_no_part_of_what_decides_the_run_id() -> None:
-    """``eval.plan`` makes the id of the resolved ``method``, the benchmark and the seed; all else stays out of it."""
+    """The id is made of the resolved ``method``, the benchmark and the seed; all else stays out of it."""
     plain, told = (resolved(composed("config", f"logger={name}")) for name in ("none", "wandb"))
     assert plain["logger"] is None
     assert {key for key in told if told[key] != plain[key]} == {"logger"}

@@ -32,6 +32,7 @@ from eval.report.claims import CLAIMS
 from eval.report.page import anchor
 from eval.report.timing import was_cached
 from eval.runner import RunPlan, run
+from eval.tables import summary
 from instructedit.cache import StageCache
 from instructedit.models import Context, ModelPool
 from instructedit.types import Captions, ConfigError, Decisions, EditRequest, EditResult, Failure, Sample
@@ -291,6 +292,17 @@ def test_the_csv_has_full_precision_and_the_papers_numbers(made: Report) -> None
         assert found["mean"] == ("" if row.n == 0 else repr(float(row.mean)))
     assert {r["paper"] for r in rows.values() if (r["method"], r["metric"]) == ("diffedit", "lpips")} == {"0.152"}
     assert {r["failed"] for r in rows.values() if r["method"] == "instructedit"} == {"1"}
+
+
+def test_the_studentised_interval_is_shown_where_it_is_asked_for(results: Path, tmp_path: Path) -> None:
+    made = report(request(results, tmp_path, interval="studentised"))
+    (study,) = made.studies
+    expected = summary(study.numbers, study.counts, interval="studentised")
+    assert study.summary.equals(expected)
+    assert not expected.equals(summary(study.numbers, study.counts))
+    for key in ("table-1-tiny", "differences-tiny", "curves-tiny"):
+        assert "studentised" in section(made.path, key)
+        assert "BCa" not in section(made.path, key)
 
 
 def test_differences_are_those_of_compare_to_the_default_run(made: Report) -> None:
@@ -581,6 +593,7 @@ def test_the_command_writes_the_page_and_says_where(
         ("results=nowhere", "no runs in nowhere/runs; python -m scripts.run"),
         ("embed=maybe", "embed=maybe: accepted are true, false, or null"),
         ("pictures=gif", "pictures=gif: accepted are original, webp"),
+        ("interval=wald", "interval=wald: accepted are bca, studentised"),
         ("figure_samples=0", "figure_samples=0: accepted are whole numbers from 1 on"),
         ("colour=red", "colour"),
         ("benchmark=imagenet", "benchmark=imagenet: accepted are folder, magicbrush"),

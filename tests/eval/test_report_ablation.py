@@ -87,7 +87,7 @@ def test_component_accuracy_is_that_of_the_wordings(made: Report) -> None:
 
 
 def test_what_a_description_changes_is_counted_by_image_and_wording() -> None:
-    columns = ["case", "variation", "ratio", "edit", "language", "segmenter", "editor"]
+    columns = ["sample_id", "variation", "ratio", "edit", "language", "segmenter", "editor"]
     alone = pd.DataFrame(
         [("a", 1, 0.5, "add", True, True, False), ("a", 1, 0.9, "add", True, True, False),
          ("b", 1, 0.5, "add", True, True, True), ("b", 1, 0.9, "add", True, True, False),
@@ -95,8 +95,9 @@ def test_what_a_description_changes_is_counted_by_image_and_wording() -> None:
          ("d", 1, 0.5, "mix", True, True, True)],
         columns=columns,
     )  # fmt: skip
+    alone = alone.assign(image_id=alone["sample_id"])
     told = alone.assign(editor=[True, False, True, True, True, False, False])
-    found = compared(alone, told).set_index("case")
+    found = compared(alone, told).set_index("sample_id")
     assert found["outcome"].to_dict() == {"a": "helps", "b": "helps", "c": "same", "d": "hurts"}
     assert found.loc["a", "editor_described"] == 0.5
     helps = share(found.reset_index(), "helps", ["add"])
@@ -106,7 +107,7 @@ def test_what_a_description_changes_is_counted_by_image_and_wording() -> None:
     assert [i.mean for i in everywhere if i] == [0.5, 0.25, 0.25]
     assert share(found.reset_index(), "helps", ["remove"]) is None
     # What only one of both has is not compared.
-    assert "d" not in compared(alone, told[told["case"] != "d"])["case"].tolist()
+    assert "d" not in compared(alone, told[told["sample_id"] != "d"])["sample_id"].tolist()
 
 
 def test_fixed_and_tuned_stand_side_by_side(made: Report, results: Path) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap
 
-from eval.stats import Interval, holm, mean_interval, paired_difference, rate_interval
+from eval.stats import Interval, holm, mean_interval, paired_difference
 
 
 def bounds(interval: Interval) -> tuple[float, float]:
@@ -86,6 +86,41 @@ def test_clusters_of_unequal_size_keep_the_mean_of_the_values() -> None:
     assert (interval.mean, interval.low, interval.high) == (2.0, 1.0, 5.0)
 
 
+def test_the_studentised_interval_is_that_of_its_definition() -> None:
+    values, random, scores = np.array(VALUES), np.random.default_rng(3), []
+    error = values.std(ddof=1) / 10**0.5
+    for drawn in values[random.integers(10, size=(9999, 10))]:
+        scores.append((drawn.mean() - values.mean()) / (drawn.std(ddof=1) / 10**0.5))
+    upper, lower = np.quantile(scores, [0.975, 0.025], method="closest_observation")
+    found = mean_interval(VALUES, seed=3, method="studentised")
+    assert bounds(found) == (pytest.approx(0.353 - upper * error), pytest.approx(0.353 - lower * error))
+    low, high = bounds(mean_interval(VALUES, seed=3))
+    assert bounds(found)[1] - bounds(found)[0] > high - low
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("values", "clusters", "expected"),
+    [
+        ([3.0], None, Interval(3.0, None, None, 1)),
+        ([2.0, 2.0, 2.0], None, Interval(2.0, 2.0, 2.0, 3)),
+        ([1.0, 2.0, 1.0, 2.0], ["a", "a", "b", "b"], Interval(1.5, 1.5, 1.5, 4)),
+        # One in nine resamples of three values has one value only, and no standard error.
+        ([1.0, 2.0, 4.5], None, Interval(2.5, None, None, 3)),
+        # So have a third of those of ten verdicts that are alike but for one.
+        ([1.0] * 9 + [0.0], None, Interval(0.9, None, None, 10)),
+    ],
+)
+def test_degenerate_studentised_intervals(values: list[float], clusters: list[str] | None, expected: Interval) -> None:
+    assert mean_interval(values, clusters, method="studentised") == expected
+
+
+def test_studentised_clusters_are_drawn_whole() -> None:
+    copies, names = [v for v in VALUES for _ in range(4)], [i for i in range(len(VALUES)) for _ in range(4)]
+    single = bounds(mean_interval(VALUES, method="studentised"))
+    assert bounds(mean_interval(copies, names, method="studentised")) == pytest.approx(single)
+
+
 @pytest.mark.parametrize(("values", "clusters"), [([], None), ([1.0, float("nan")], None), ([1.0, 2.0], ["a"])])
 def test_values_that_have_no_mean_are_refused(values: list[float], clusters: list[str] | None) -> None:
     with pytest.raises(ValueError, match="expected at least one value|2 values but 1 clusters"):
@@ -137,16 +172,3 @@ def test_holm() -> None:
     assert holm([0.6, 0.9]) == [1.0, 1.0]
     assert holm([0.2]) == [0.2]
     assert holm([]) == []
-
-
-def test_rate_interval() -> None:
-    # Newcombe (1998), table I: Wilson's interval for 81 of 263, and 0 of 20.
-    interval = rate_interval(81, 263)
-    assert (interval.mean, interval.n) == (81 / 263, 263)
-    assert (interval.low, interval.high) == (pytest.approx(0.2553, abs=5e-5), pytest.approx(0.3662, abs=5e-5))
-    nothing = rate_interval(0, 20)
-    assert (nothing.low, nothing.high) == (pytest.approx(0, abs=1e-12), pytest.approx(0.1611, abs=5e-5))
-    with pytest.raises(ValueError, match="not be greater"):
-        rate_interval(3, 2)
-    with pytest.raises(ValueError, match="at least one trial"):
-        rate_interval(0, 0)

@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from eval.provenance import CHECKOUT, environment
-from eval.store import RunStore, records_equal_ignoring_timing, run_id
+from eval.runs.identity import run_id
+from eval.store import RunStore, records_equal_ignoring_timing
 from instructedit.types import Box, Captions, ConfigError, Decisions, EditResult, Failure, Sample, Tokens
 
 PARTS = {"method": {"name": "instructedit", "ratio": 0.5}, "seed": 0}
@@ -326,6 +327,7 @@ def test_lines_are_json_that_others_can_read(tmp_path):
         "instruction": "Change the cat to a lion",
         "category": "single",
         "edit": "change",
+        "image_id": "",
         "decisions": None,
         "stage": "segmenter",
         "error": "StageError",

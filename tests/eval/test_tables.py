@@ -29,7 +29,7 @@ def frame() -> pd.DataFrame:
                 value: float | None = (0.11 + 0.37 * sample + 0.2 * place) % 1 * (30 if place in (0, 2) else 1)
                 if (run_id, metric, sample) == ("b", "clip_directional", 0):
                     value = None
-                rows.append((run_id, label, str(sample), metric, value, f"card-{metric}", ""))
+                rows.append((run_id, label, str(sample), str(sample), metric, value, f"card-{metric}", ""))
     return pd.DataFrame(rows, columns=list(ROWS)).astype({"value": "Float64"})
 
 

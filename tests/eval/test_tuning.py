@@ -6,10 +6,10 @@ import pandas as pd
 import pytest
 
 from eval.runner import RunReport
+from eval.tables import ROWS
 from eval.tuning import Rule, regrets, tuned
 from instructedit.types import ConfigError, Failure
 
-COLUMNS = ["run_id", "label", "sample_id", "metric", "value", "card_id", "note"]
 Values = dict[str, tuple[float | None, float | None, float | None]]
 
 
@@ -17,11 +17,11 @@ def report(run_id: str, values: Values, name: str = "instructedit", failed: tupl
     """A run with ``(clip_directional, lpips, editor_right)`` of each sample."""
     metrics = ("clip_directional", "lpips", "editor_right")
     rows = [
-        (run_id, run_id, sample, metric, value, f"card {metric}", "")
+        (run_id, run_id, sample, sample, metric, value, f"card {metric}", "")
         for sample, own in values.items()
         for metric, value in zip(metrics, own, strict=True)
     ]
-    frame = pd.DataFrame(rows, columns=COLUMNS).astype({"value": "Float64"})
+    frame = pd.DataFrame(rows, columns=list(ROWS)).astype({"value": "Float64"})
     failures = tuple(Failure(k, "segmenter", "StageError", "no box") for k in failed)
     return RunReport(run_id, name, run_id, len(values), failures, 0, False, frame, {})
 

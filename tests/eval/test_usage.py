@@ -12,12 +12,12 @@ import torch
 import yaml
 
 from eval.benchmark import Benchmark
-from eval.plan import fingerprinted
 from eval.report import words
 from eval.report.build import report
 from eval.report.runs import read_runs
 from eval.report.usage import usages
 from eval.runner import RunPlan, run
+from eval.runs.identity import fingerprinted
 from instructedit.cache import StageCache
 from instructedit.language.openai import TARGET as OPENAI
 from instructedit.language.prices import Prices

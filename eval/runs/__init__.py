@@ -1,0 +1,1 @@
+"""Runs: their address, and what is stored under it."""

@@ -1,0 +1,33 @@
+"""How often the 95 % intervals of the tables cover the mean, for 30 values of a normal and of a skewed distribution.
+
+python -m scripts.interval_coverage
+"""
+
+import sys
+
+from rich.console import Console
+from rich.table import Table
+
+from eval.coverage import DISTRIBUTIONS, coverage
+from eval.stats import INTERVALS
+from scripts.app import OK
+
+VALUES, EXPERIMENTS = 30, 10_000
+
+
+def main(experiments: int = EXPERIMENTS) -> int:
+    """Print a row for each distribution and interval."""
+    table = Table("distribution", "interval", "covers", "below", "above", "median width")
+    for distribution in DISTRIBUTIONS:
+        for method, title in INTERVALS.items():
+            found = coverage(distribution, method, VALUES, experiments)
+            shares = (f"{share:.3f}" for share in (found.covered, found.below, found.above, found.width))
+            table.add_row(distribution, title, *shares)
+    console = Console()
+    console.print(table)
+    console.print(f"{experiments} experiments of {VALUES} values each; nominal coverage 0.95")
+    return OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())
