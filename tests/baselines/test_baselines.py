@@ -10,7 +10,7 @@ import torch
 
 from baselines.diffedit import VARIANTS, DiffEdit, binarise
 from baselines.instruct_pix2pix import InstructPix2Pix, fit
-from baselines.mdp import MDP, mixing_weights
+from baselines.mdp import MDP, mixing_weights, null_text_optimisation
 from baselines.sd_inpainting import InpaintingEditor
 from instructedit import diffusion
 from instructedit.cache import StageCache
@@ -206,18 +206,17 @@ def _keep_and_decode(
 def test_null_text_optimisation_holds_the_guided_reconstruction(
     context: Context, checkpoints: dict[int, Checkpoint]
 ) -> None:
-    method = MDP(context, checkpoints[4], 0, 6, steps=6, null_text=True)
-    backbone, (request,) = method.backbone, requests(1)
+    backbone, (request,) = MDP(context, checkpoints[4], 0, 6, steps=6, null_text=True).backbone, requests(1)
     trajectory, _ = backbone.invert([request.image], [CAPTIONS.input], 6)
     schedule = diffusion.make_schedule(backbone.scheduler, 6)
     guided = diffusion.sample(backbone.guided([CAPTIONS.input], 7.5), trajectory[-1], schedule)
-    noises, evaluations = method._reconstruct(trajectory, [CAPTIONS.input], schedule)
+    null = null_text_optimisation(backbone, trajectory, backbone.embed([CAPTIONS.input]), schedule, 7.5)
     held = trajectory[-1]
-    for step, noise in enumerate(noises):
+    for step, noise in enumerate(null.noises):
         level = 6 - step
         held = diffusion.move(held, noise, schedule.alphas[level], schedule.alphas[level - 1])
     assert (held - trajectory[0]).pow(2).mean() < 0.8 * (guided - trajectory[0]).pow(2).mean()
-    assert evaluations > 2 * 6
+    assert null.evaluations > 2 * 6
 
 
 # --- InstructPix2Pix and inpainting -----------------------------------------------------------------------------------
