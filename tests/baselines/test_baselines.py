@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageOps
 
+from baselines import instruct_pix2pix
 from baselines.diffedit import VARIANTS, DiffEdit, binarise
-from baselines.instruct_pix2pix import InstructPix2Pix, fit
+from baselines.instruct_pix2pix import SIZINGS, InstructPix2Pix, official_window
 from baselines.mdp import MDP, mixing_weights, null_text_optimisation
 from baselines.sd_inpainting import InpaintingEditor
 from instructedit import diffusion
@@ -223,9 +225,43 @@ def test_null_text_optimisation_holds_the_guided_reconstruction(
 
 
 def test_official_sizing() -> None:
+    """As ``ImageOps.fit`` crops, with which the official code sizes."""
     sizes = {(640, 480): (512, 384), (800, 533): (576, 384), (512, 512): (512, 512), (300, 900): (192, 576)}
     for size, expected in sizes.items():
-        assert fit(tiny.picture(0, size), 512).size == expected
+        image, window = tiny.picture(0, size), official_window(size, 512)
+        assert window.size == expected
+        theirs = ImageOps.fit(image, expected, method=Image.Resampling.LANCZOS)
+        np.testing.assert_array_equal(np.asarray(window.crop(image)), np.asarray(theirs))
+
+
+@pytest.mark.parametrize("sizing", SIZINGS)
+@pytest.mark.parametrize("size", [(512, 288), (288, 512), (500, 333), (64, 64)])
+def test_an_identity_edit_returns_the_photo(
+    sizing: str,
+    size: tuple[int, int],
+    context: Context,
+    checkpoints: dict[int, Checkpoint],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With a network that changes nothing, the edit is aligned with the photo, whatever was cropped on the way."""
+    method = InstructPix2Pix(context, checkpoints[8], steps=1, sizing=sizing)
+    monkeypatch.setattr(type(method.backbone), "sample_size", 512)
+    monkeypatch.setattr(method.backbone, "encode_unscaled", method.backbone.tensor)
+    monkeypatch.setattr(method.backbone, "decode", lambda latents: latents)
+    monkeypatch.setattr(instruct_pix2pix, "sample", lambda unet, sampler, start, seen, *_: seen)
+    photo = tiny.picture(3, size)
+    (edited,) = method.edit([EditRequest("photo", photo, "x")])
+    assert isinstance(edited, EditResult)
+    assert edited.image.size == size
+    error = (np.asarray(edited.image).astype(float) - np.asarray(photo)) ** 2
+    assert 10 * np.log10(255**2 / max(error.mean(), 1e-9)) > 45
+
+
+def test_both_sizings_are_one_on_square_pictures(context: Context, checkpoints: dict[int, Checkpoint]) -> None:
+    first, second = (
+        pixels(InstructPix2Pix(context, checkpoints[8], steps=4, sizing=s).edit(requests(2))) for s in SIZINGS
+    )
+    np.testing.assert_array_equal(first, second)
 
 
 def test_image_guidance_holds_the_image(context: Context, checkpoints: dict[int, Checkpoint]) -> None:
@@ -239,7 +275,7 @@ def test_inpainting_never_sees_what_the_mask_hides(context: Context, checkpoints
     editor, (request,), mask = InpaintingEditor(context, checkpoints[9], steps=6), requests(1), tiny.square_mask()
     other = np.array(request.image)
     other[mask] = 255 - other[mask]
-    changed = EditRequest(request.id, tiny.Image.fromarray(other), request.instruction, CAPTIONS)
+    changed = EditRequest(request.id, Image.fromarray(other), request.instruction, CAPTIONS)
     first, second = (editor.edit([r], [CAPTIONS], [mask]).images[0] for r in (request, changed))
     np.testing.assert_array_equal(np.asarray(first), np.asarray(second))
     seen = InpaintingEditor(context, checkpoints[9], strength=0.5, steps=6)
@@ -286,6 +322,7 @@ def test_noise_belongs_to_the_sample_the_stage_and_the_seed() -> None:
         (lambda c, p: MDP(c, p[4], 0, 5, factor=2), "factor=2"),
         (lambda c, p: InstructPix2Pix(c, p[8], sampler="heun"), "accepted are ddim, euler_ancestral"),
         (lambda c, p: InstructPix2Pix(c, p[8], steps=0), "steps=0"),
+        (lambda c, p: InstructPix2Pix(c, p[8], sizing="square"), "accepted are aspect, official"),
         (lambda c, p: InpaintingEditor(c, p[9], strength=0), "strength=0"),
         (lambda c, p: InpaintingEditor(c, p[9], prompt="words"), "accepted are caption, object"),
     ],
