@@ -144,8 +144,11 @@ class DiffEdit:
         captions = [p.decisions.captions for p in alive]
         masks = [p.mask for p in alive]
         edited = self.editor.edit([p.request for p in alive], captions, masks)  # type: ignore[arg-type]
-        for p, image, evaluations in zip(alive, edited.images, edited.evaluations, strict=True):
-            p.image, p.evaluations = image, p.evaluations | evaluations
+        for p, answer in zip(alive, edited, strict=True):
+            if isinstance(answer, StageError):
+                p.error = answer
+            else:
+                p.image, p.evaluations = answer.image, p.evaluations | answer.evaluations
 
 
 def difference_map(

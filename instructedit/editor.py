@@ -1,7 +1,7 @@
 """Image editor (paper §3.4): mask-guided DDIM, Eq. 4, after inversion under the input caption."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,17 +18,19 @@ from instructedit.latent_diffusion import LatentDiffusion, to_images
 from instructedit.models import Checkpoint, Context
 from instructedit.types import Captions, ConfigError, EditRequest, StageError
 
+STAGE = "editor"
 BLENDS = ("paper", "official")
 INVERSION_PROMPTS = ("input", "empty")
 
 
 @dataclass(frozen=True)
 class Edited:
-    """Edited images and what they cost."""
+    """An edited image and what it cost."""
 
-    images: list[Image.Image]
-    evaluations: list[dict[str, int]]
-    """Evaluations of the noise predictor by stage; guidance counts twice, a cached inversion not at all."""
+    image: Image.Image
+    """RGB, of the request's size."""
+    evaluations: dict[str, int]
+    """Number of function evaluations (NFE) by stage; guidance counts twice, a cached inversion not at all."""
 
 
 class Editor(Protocol):
@@ -39,8 +41,13 @@ class Editor(Protocol):
         requests: Sequence[EditRequest],
         captions: Sequence[Captions],
         masks: Sequence[Bool[np.ndarray, "h w"]],
-    ) -> Edited:
-        """Edit each request's image inside its mask, towards its edited caption."""
+    ) -> list[Edited | StageError]:
+        """Edit each request's image inside its mask, towards its edited caption.
+
+        Returns:
+            One answer for each request, in order. A request that cannot be edited, such as one with an empty mask, is
+            answered with an error and leaves the others alone.
+        """
         ...
 
 
@@ -97,29 +104,21 @@ class MaskGuidedEditor:
         requests: Sequence[EditRequest],
         captions: Sequence[Captions],
         masks: Sequence[Bool[np.ndarray, "h w"]],
-    ) -> Edited:
+    ) -> list[Edited | StageError]:
         """Edit each image inside its mask; images of one working size go through the network together."""
-        images = [r.image for r in requests]
-        edited: dict[int, tuple[Image.Image, dict[str, int]]] = {}
-        for group in self.backbone.groups(images):
-            found, costs = self._edit(
-                [images[i] for i in group], [captions[i] for i in group], [masks[i] for i in group]
-            )
-            edited |= dict(zip(group, zip(found, costs, strict=True), strict=True))
-        return Edited([edited[i][0] for i in range(len(images))], [edited[i][1] for i in range(len(images))])
+        grown = [grow(m, self.dilate) for m in masks]
+        empty = StageError(STAGE, f"the mask is empty (dilate={self.dilate})")
+        return edit_by_size(self.backbone, self._edit, requests, captions, grown, empty)
 
     @torch.no_grad()
     def _edit(
-        self, images: list[Image.Image], captions: list[Captions], masks: list[Bool[np.ndarray, "h w"]]
-    ) -> tuple[list[Image.Image], list[dict[str, int]]]:
-        backbone = self.backbone
-        grown = [grow(m, self.dilate) for m in masks]
-        if not all(m.any() for m in grown):
-            raise StageError("editor", f"the mask is empty (dilate={self.dilate})")
+        self, requests: list[EditRequest], captions: list[Captions], masks: list[Bool[np.ndarray, "h w"]]
+    ) -> list[Edited]:
+        backbone, images = self.backbone, [r.image for r in requests]
         prompts = [c.input if self.inversion_prompt == "input" else "" for c in captions]
         trajectory, inversions = backbone.invert(images, prompts, self.steps, self.inversion_guidance_scale)
         schedule = diffusion.make_schedule(backbone.scheduler, self.steps)
-        inside = torch.stack([latent_mask(m, trajectory.shape[-2:]) for m in grown]).to(trajectory)
+        inside = torch.stack([latent_mask(m, trajectory.shape[-2:]) for m in masks]).to(trajectory)
         predict = backbone.guided([c.edited for c in captions], self.guidance_scale)
         start = int(self.steps * self.ratio)
         latents = masked_sample(predict, trajectory, inside, schedule, start, self.blend)
@@ -129,8 +128,36 @@ class MaskGuidedEditor:
             weight = pixel_weight(inside, pixels.shape[-2:])
             pixels = weight * pixels + (1 - weight) * kept
         cost = start if self.guidance_scale == 1 else 2 * start
-        costs = [{"inversion": n, "edit": cost} for n in inversions]
-        return to_images(pixels, [i.size for i in images]), costs
+        edited = to_images(pixels, [i.size for i in images])
+        return [Edited(e, {"inversion": n, "edit": cost}) for e, n in zip(edited, inversions, strict=True)]
+
+
+def edit_by_size(
+    backbone: LatentDiffusion,
+    edit: Callable[[list[EditRequest], list[Captions], list[Bool[np.ndarray, "h w"]]], list[Edited]],
+    requests: Sequence[EditRequest],
+    captions: Sequence[Captions],
+    masks: Sequence[Bool[np.ndarray, "h w"]],
+    empty: StageError,
+) -> list[Edited | StageError]:
+    """Edit the requests that have a mask, those of one working size in one batch.
+
+    Args:
+        backbone: Knows the working sizes.
+        edit: Edits requests of one working size.
+        requests: Those of a batch, with their ``captions`` and ``masks``.
+        captions: One pair for each request.
+        masks: One for each request; True where the edit belongs.
+        empty: The answer to a request whose mask is empty.
+    """
+    answers: list[Edited | StageError] = [empty] * len(requests)
+    alive = [i for i, mask in enumerate(masks) if mask.any()]
+    for group in backbone.groups([requests[i].image for i in alive]):
+        picked = [alive[k] for k in group]
+        edited = edit([requests[i] for i in picked], [captions[i] for i in picked], [masks[i] for i in picked])
+        for i, answer in zip(picked, edited, strict=True):
+            answers[i] = answer
+    return answers
 
 
 def masked_sample(

@@ -25,7 +25,7 @@ from data.picturebook.training.clip import square
 from data.picturebook.training.scenes import scene
 from data.picturebook.world import NOUNS, box, mask, render
 from eval.metrics.clip import ClipScorer
-from instructedit.editor import Editor, MaskGuidedEditor
+from instructedit.editor import Edited, Editor, MaskGuidedEditor
 from instructedit.models import Checkpoint, Context
 from instructedit.types import Captions, EditRequest, EditResult
 
@@ -92,7 +92,8 @@ def editors(context: Context, models: Path) -> dict[str, dict[str, Edit]]:
     def masked(editor: Editor) -> Edit:
         def edit(part: Sequence[Trial]) -> list[Image.Image]:
             captions = [Captions(t.answer.input, t.answer.edited) for t in part]
-            return editor.edit([t.request for t in part], captions, [t.mask for t in part]).images
+            edited = editor.edit([t.request for t in part], captions, [t.mask for t in part])
+            return [e.image for e in edited if isinstance(e, Edited)]
 
         return edit
 

@@ -70,8 +70,8 @@ def test_neighbours_in_a_batch_change_nothing(name: str, context: Context, check
 def test_inpainting_neighbours_change_nothing(context: Context, checkpoints: dict[int, Checkpoint]) -> None:
     editor, asked = InpaintingEditor(context, checkpoints[9], steps=6), requests(3)
     masks = [tiny.square_mask()] * 3
-    together = np.stack([np.asarray(i) for i in editor.edit(asked, [CAPTIONS] * 3, masks).images]).astype(int)
-    alone = [editor.edit([r], [CAPTIONS], masks[:1]).images[0] for r in asked]
+    together = np.stack([np.asarray(i) for i in tiny.images(editor.edit(asked, [CAPTIONS] * 3, masks))]).astype(int)
+    alone = [tiny.images(editor.edit([r], [CAPTIONS], masks[:1]))[0] for r in asked]
     assert np.abs(together - np.stack([np.asarray(i) for i in alone]).astype(int)).max() <= 1
 
 
@@ -128,7 +128,7 @@ def test_with_the_same_mask_diffedit_is_instructedit(context: Context, checkpoin
     assert isinstance(ours, EditResult)
     assert ours.mask is not None
     editor = MaskGuidedEditor(context, checkpoints[4], 0.5, steps=8)
-    (same,) = editor.edit(requests(1), [CAPTIONS], [ours.mask]).images
+    (same,) = tiny.images(editor.edit(requests(1), [CAPTIONS], [ours.mask]))
     np.testing.assert_array_equal(np.asarray(same), np.asarray(ours.image))
 
 
@@ -276,10 +276,10 @@ def test_inpainting_never_sees_what_the_mask_hides(context: Context, checkpoints
     other = np.array(request.image)
     other[mask] = 255 - other[mask]
     changed = EditRequest(request.id, Image.fromarray(other), request.instruction, CAPTIONS)
-    first, second = (editor.edit([r], [CAPTIONS], [mask]).images[0] for r in (request, changed))
+    first, second = (tiny.images(editor.edit([r], [CAPTIONS], [mask]))[0] for r in (request, changed))
     np.testing.assert_array_equal(np.asarray(first), np.asarray(second))
     seen = InpaintingEditor(context, checkpoints[9], strength=0.5, steps=6)
-    third, fourth = (seen.edit([r], [CAPTIONS], [mask]).images[0] for r in (request, changed))
+    third, fourth = (tiny.images(seen.edit([r], [CAPTIONS], [mask]))[0] for r in (request, changed))
     assert np.abs(np.asarray(third).astype(int) - np.asarray(fourth)).max() > 0
 
 
@@ -289,8 +289,8 @@ def test_the_inpainting_prompt_is_the_caption_without_its_medium(
     (request,), mask = requests(1), tiny.square_mask()
     as_object = InpaintingEditor(context, checkpoints[9], "object", steps=4)
     as_caption = InpaintingEditor(context, checkpoints[9], "caption", steps=4)
-    (first,) = as_object.edit([request], [Captions("x", "A photo of a lion")], [mask]).images
-    (second,) = as_caption.edit([request], [Captions("x", "a lion")], [mask]).images
+    (first,) = tiny.images(as_object.edit([request], [Captions("x", "A photo of a lion")], [mask]))
+    (second,) = tiny.images(as_caption.edit([request], [Captions("x", "a lion")], [mask]))
     np.testing.assert_array_equal(np.asarray(first), np.asarray(second))
 
 
