@@ -14,7 +14,7 @@ from torch.nn import functional
 from baselines.sd_inpainting import InpaintingEditor
 from instructedit import diffusion
 from instructedit.cache import StageCache
-from instructedit.editor import MaskGuidedEditor, grow, latent_mask, masked_sample, pixel_weight
+from instructedit.editor import MaskGuidedEditor, grow, latent_mask, masked_sample, nearest_latent_mask, pixel_weight
 from instructedit.language.base import Parsed
 from instructedit.method import InstructEdit
 from instructedit.models import Checkpoint, Context, ModelPool
@@ -139,6 +139,32 @@ def test_a_mask_smaller_than_half_a_latent_keeps_the_latent_it_fills_most() -> N
     assert latent_mask(mask, (8, 8)).nonzero().tolist() == [[0, 2, 2]]
 
 
+@pytest.mark.parametrize("size", [(512, 512), (64, 64), (333, 500)])
+def test_the_official_latent_mask_is_torchs_nearest(size: tuple[int, int]) -> None:
+    """The mask image is brought to the working size by nearest neighbour, thresholded, then interpolated to latents."""
+    height, width = size
+    mask = np.asarray(picture(5, (width, height)).convert("L")) > 140
+    at_work = torch.from_numpy(np.array(Image.fromarray(mask).resize((512, 384), Image.Resampling.NEAREST)))
+    expected = functional.interpolate(at_work[None, None].float(), size=(48, 64), mode="nearest")[0] >= 0.5
+    ours = nearest_latent_mask(mask, (512, 384), 8)
+    assert ours.shape == (1, 48, 64)
+    torch.testing.assert_close(ours, expected.float())
+    assert (ours != latent_mask(mask, (48, 64))).any()
+
+
+def test_the_official_blend_edits_in_the_nearest_mask(context: Context, checkpoint: Checkpoint) -> None:
+    """A mask that fills seven eighths of a latent but not its first pixel holds no latent to the released code."""
+    mask = np.zeros((64, 64), bool)
+    mask[16:24, 17:24] = True
+    paper, official = (MaskGuidedEditor(context, checkpoint, 0.5, steps=4, blend=b) for b in ("paper", "official"))
+    tiny.images(paper.edit(requests([picture(0)]), [CAPTIONS], [mask]))
+    (answer,) = official.edit(requests([picture(0)]), [CAPTIONS], [mask])
+    assert isinstance(answer, StageError)
+    assert "empty on the latent grid (dilate=0, blend=official)" in str(answer)
+    mask[16, 16] = True
+    tiny.images(official.edit(requests([picture(0)]), [CAPTIONS], [mask]))
+
+
 def test_the_edit_fades_in_inside_the_mask_alone() -> None:
     mask = torch.zeros(1, 1, 8, 8)
     mask[..., 2:5, 2:5] = 1
@@ -175,10 +201,12 @@ def test_a_mask_that_vanishes_fails_its_own_sample_alone(
     small[30:34, 30:34] = True
     known = partial(Fixed, [small, square_mask()])
     editor = partial(kind, diffusion=folder, steps=4, dilate=-4, **options)
+    grid = " on the latent grid" if kind is MaskGuidedEditor else ""
     method = InstructEdit(context, language=known, segmenter=known, editor=editor)
     failure, edit = method.edit(requests([picture(0), picture(1)]))
     assert isinstance(failure, Failure)
-    assert (failure.stage, failure.message) == ("editor", "the mask is empty (dilate=-4)")
+    assert failure.stage == "editor"
+    assert f"the mask is empty{grid} (dilate=-4" in failure.message
     assert isinstance(edit, EditResult)
     assert edit.image.size == (64, 64)
 

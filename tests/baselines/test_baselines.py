@@ -14,7 +14,7 @@ from baselines.diffedit import VARIANTS, DiffEdit, binarise
 from baselines.instruct_pix2pix import SIZINGS, InstructPix2Pix, official_window
 from baselines.mdp import MDP, mixing_weights, null_text_optimisation
 from baselines.sd_inpainting import InpaintingEditor
-from instructedit import diffusion
+from instructedit import diffusion, editor
 from instructedit.cache import StageCache
 from instructedit.editor import MaskGuidedEditor
 from instructedit.latent_diffusion import generator
@@ -149,6 +149,24 @@ def test_the_run_seed_changes_the_noises(context: Context, checkpoints: dict[int
     maps = [method.difference(EditRequest("s", image, "x", CAPTIONS, seed), CAPTIONS)[0] for seed in (0, 1, 0)]
     torch.testing.assert_close(maps[0], maps[2], rtol=0, atol=0)
     assert (maps[0] - maps[1]).abs().max() > 1e-6
+
+
+@pytest.mark.parametrize("size", [(64, 64), (100, 60), (61, 47)])
+def test_the_editor_gets_the_mask_that_was_found(
+    size: tuple[int, int], context: Context, checkpoints: dict[int, Checkpoint], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Through the photo's pixels and back to latents, under the blend that reduces by nearest neighbour."""
+    method = DiffEdit(context, checkpoints[4], 0.5, theta=0.4, variant="diffusers", steps=8)
+    request, used = EditRequest("one", tiny.picture(4, size), "x", CAPTIONS), list[torch.Tensor]()
+
+    def sample(predict: object, trajectory: torch.Tensor, mask: torch.Tensor, *_: object) -> torch.Tensor:
+        used.append(mask)
+        return trajectory[0]
+
+    monkeypatch.setattr(editor, "masked_sample", sample)
+    method.edit([request])
+    found = binarise(method.difference(request, CAPTIONS)[0], 0.4, 3.0, is_rescaled=False)
+    np.testing.assert_array_equal(used[0][0, 0].bool().numpy(), found)
 
 
 def test_binarise_by_hand() -> None:
