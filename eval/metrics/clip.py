@@ -2,7 +2,12 @@
 
 ``ClipScore`` is 100 * cos(image, edited caption), raw for each sample: torchmetrics' scale, but torchmetrics clamps the
 average at 0; Hessel et al. scale by 2.5 and prefix the caption. ``ClipDirectional`` follows InstructPix2Pix's
-``clip_similarity``: raw captions, features of unit length before the differences are taken.
+``clip_similarity``: raw captions, features of unit length before the differences are taken, pictures squeezed to CLIP's
+square.
+
+A picture reaches CLIP's square in one of two ways (``resize``). ``crop`` is CLIP's own preprocessing, PIL's bicubic on
+the short side and a centre crop: what happens at the ends of a wide picture is not seen. ``squeeze`` resamples both
+sides to the square, bicubic without antialiasing: all of the picture is seen, in another aspect.
 """
 
 from dataclasses import dataclass
@@ -10,10 +15,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional
 from transformers import AutoTokenizer, CLIPImageProcessorPil, CLIPModel, CLIPTextConfig, PreTrainedTokenizerBase
 
 from eval.metrics.base import Card, Metric, MetricUndefined, Score, package
@@ -21,6 +28,7 @@ from instructedit.types import Captions, ConfigError, EditResult, Sample
 
 SMALLEST_DIFFERENCE = 1e-6
 """Length of a difference of unit vectors under which its direction is rounding error."""
+RESIZES = ("crop", "squeeze")
 LEGACY_EOS = 2
 """The eos id in the configurations of OpenAI's checkpoints: transformers then pools at the highest token id."""
 
@@ -43,6 +51,22 @@ def directional_similarity(
         if difference.norm() < SMALLEST_DIFFERENCE:
             raise MetricUndefined(f"the two {what} are the same to CLIP, so their difference has no direction")
     return cosine(images, texts)
+
+
+def squeeze(image: Image.Image, size: int) -> Float[Tensor, "1 3 size size"]:
+    """An RGB image in [0, 1], squeezed to a square as InstructPix2Pix's ``clip_similarity`` does.
+
+    Bicubic without antialiasing, so that values may lie a little outside [0, 1].
+    """
+    pixels = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)[None].float() / 255
+    return functional.interpolate(pixels, size=(size, size), mode="bicubic", align_corners=False)
+
+
+def check_resize(resize: str) -> str:
+    """Refuse what is no way to CLIP's square."""
+    if resize not in RESIZES:
+        raise ConfigError(f"resize={resize!r}: accepted are {', '.join(RESIZES)}")
+    return resize
 
 
 def truncate(tokens: list[int], window: int, end: int) -> list[int]:
@@ -122,33 +146,67 @@ class ClipScorer:
                 f"CLIP {self.checkpoint}: the model reads a caption at token {pooled}, its tokenizer ends it with {end}"
             )
 
-    def card(self) -> Card:
+    @property
+    def size(self) -> int:
+        """The side in pixels of the square that the model sees."""
+        return int(self.model.config.vision_config.image_size)
+
+    def card(self, resize: str = "crop") -> Card:
         """The part of a card that all CLIP metrics share."""
-        processor = self.image_processor
         return {
             "implementation": f"{package('transformers')} CLIPModel",
             "backbone": {"id": self.checkpoint, "revision": self.revision},
             "dtype": str(self.model.dtype).removeprefix("torch."),
-            "resize": {
-                "by": type(processor).__name__,
-                "size": dict(processor.size),
-                "resample": int(processor.resample),
-                "centre crop": dict(processor.crop_size) if processor.do_center_crop else None,
-            },
+            "resize": self._crop_card() if resize == "crop" else self._squeeze_card(),
             "truncation": f"captions over {self.window} tokens are cut, the end token kept",
         }
 
+    def _crop_card(self) -> Card:
+        processor = self.image_processor
+        # OpenAI's preprocessing crops with torchvision, which rounds half of an odd margin to even.
+        offset = "half of the margin, rounded down; torchvision's is a pixel more where the margin is 3 modulo 4"
+        return {
+            "by": type(processor).__name__,
+            "size": dict(processor.size),
+            "resample": int(processor.resample),
+            "centre crop": dict(processor.crop_size) | {"offset": offset} if processor.do_center_crop else None,
+        }
+
+    def _squeeze_card(self) -> Card:
+        return {
+            "by": "torch.nn.functional.interpolate",
+            "size": {"height": self.size, "width": self.size},
+            "resample": "bicubic, no antialiasing",
+            "centre crop": None,
+        }
+
     @torch.inference_mode()
-    def image(self, image: Image.Image) -> Float[Tensor, " d"]:
-        """Unit-length features of an RGB image, float64 on the CPU."""
+    def image(self, image: Image.Image, resize: str = "crop") -> Float[Tensor, " d"]:
+        """Unit-length features of an RGB image, float64 on the CPU.
+
+        Args:
+            image: Of any size.
+            resize: ``crop`` or ``squeeze``, see this module.
+        """
         image = image.convert("RGB")
-        key = sha256(repr(image.size).encode() + image.tobytes()).hexdigest()
+        key = sha256(f"{resize}{image.size!r}".encode() + image.tobytes()).hexdigest()
         if key not in self._images:
-            # uint8 in: the processor rescales by 1/255 itself.
-            pixels = self.image_processor(images=image, return_tensors="pt").pixel_values
+            pixels = self._cropped(image) if resize == "crop" else self._squeezed(image)
             output = self.model.get_image_features(pixels.to(self.model.device, self.model.dtype))
             self._images[key] = _unit(output)
         return self._images[key]
+
+    def _cropped(self, image: Image.Image) -> Float[Tensor, "1 3 size size"]:
+        # uint8 in: the processor rescales by 1/255 itself.
+        pixels: Tensor = self.image_processor(images=image, return_tensors="pt").pixel_values
+        return pixels
+
+    def _squeezed(self, image: Image.Image) -> Float[Tensor, "1 3 size size"]:
+        mean, deviation = (
+            torch.tensor(values).view(3, 1, 1)
+            for values in (self.image_processor.image_mean, self.image_processor.image_std)
+        )
+        return (squeeze(image, self.size) - mean) / deviation
 
     @torch.inference_mode()
     def text(self, caption: str) -> Text:
@@ -177,20 +235,25 @@ class ClipScore(Metric):
     bounds = (-100.0, 100.0)
     higher_is_better = True
 
-    def __init__(self, scorer: ClipScorer) -> None:
-        """Score with a scorer that other metrics may share."""
-        self.scorer = scorer
+    def __init__(self, scorer: ClipScorer, resize: str = "crop") -> None:
+        """Score with a scorer that other metrics may share.
+
+        Args:
+            scorer: Embeds pictures and captions.
+            resize: ``crop`` or ``squeeze``: how a picture reaches CLIP's square, see this module.
+        """
+        self.scorer, self.resize = scorer, check_resize(resize)
 
     def details(self) -> Card:
         """Names the backbone and the text, which the paper leaves open."""
-        return self.scorer.card() | {"text": "edited caption, no prefix", "clamped": False}
+        return self.scorer.card(self.resize) | {"text": "edited caption, no prefix", "clamped": False}
 
     def score(self, sample: Sample, source: Image.Image, result: EditResult, captions: Captions | None) -> Score:
         """100 * cos(edited image, edited caption)."""
         if captions is None:
             raise MetricUndefined("there are no captions to score against")
         text = self.scorer.text(captions.edited)
-        return Score(100 * cosine(self.scorer.image(result.image), text.features), text.note)
+        return Score(100 * cosine(self.scorer.image(result.image, self.resize), text.features), text.note)
 
 
 class ClipDirectional(Metric):
@@ -201,19 +264,24 @@ class ClipDirectional(Metric):
     bounds = (-1.0, 1.0)
     higher_is_better = True
 
-    def __init__(self, scorer: ClipScorer) -> None:
-        """Score with a scorer that other metrics may share."""
-        self.scorer = scorer
+    def __init__(self, scorer: ClipScorer, resize: str = "squeeze") -> None:
+        """Score with a scorer that other metrics may share.
+
+        Args:
+            scorer: Embeds pictures and captions.
+            resize: ``crop`` or ``squeeze``: how a picture reaches CLIP's square, see this module.
+        """
+        self.scorer, self.resize = scorer, check_resize(resize)
 
     def details(self) -> Card:
         """Raw captions: StyleGAN-NADA, whose name the metric shares, averages prompt templates instead."""
-        return self.scorer.card() | {"text": "input and edited caption, no templates"}
+        return self.scorer.card(self.resize) | {"text": "input and edited caption, no templates"}
 
     def score(self, sample: Sample, source: Image.Image, result: EditResult, captions: Captions | None) -> Score:
         """Cosine between the change of the image and the change of the caption."""
         if captions is None:
             raise MetricUndefined("there are no captions to score against")
         before, after = self.scorer.text(captions.input), self.scorer.text(captions.edited)
-        images = self.scorer.image(source), self.scorer.image(result.image)
+        images = [self.scorer.image(i, self.resize) for i in (source, result.image)]
         value = directional_similarity(*images, before.features, after.features)
         return Score(value, "; ".join(dict.fromkeys(note for note in (before.note, after.note) if note)))

@@ -127,6 +127,27 @@ def test_directional_says_why_there_is_no_value(
         ClipDirectional(scorer).score(SAMPLE, textured(1), result(textured(edited_seed)), captions)
 
 
+def test_an_edit_at_the_end_of_a_wide_photo_has_a_direction(scorer: ClipScorer) -> None:
+    """The centre crop does not see it."""
+    source = textured(1).resize((192, 64))
+    edited = source.copy()
+    edited.paste(textured(2).resize((48, 64)), (0, 0))
+    with pytest.raises(MetricUndefined, match="two images are the same"):
+        ClipDirectional(scorer, "crop").score(SAMPLE, source, result(edited), CAPTIONS)
+    assert -1 <= ClipDirectional(scorer).score(SAMPLE, source, result(edited), CAPTIONS).value <= 1
+
+
+def test_the_card_names_the_resize(scorer: ClipScorer) -> None:
+    cards = {resize: ClipScore(scorer, resize).card()["resize"] for resize in ("crop", "squeeze")}
+    assert cards["crop"]["by"] == "CLIPImageProcessorPil"
+    assert "rounded down" in cards["crop"]["centre crop"]["offset"]
+    assert cards["squeeze"]["resample"] == "bicubic, no antialiasing"
+    assert ClipDirectional(scorer).card()["resize"] == cards["squeeze"]
+    assert ClipScore(scorer).card()["resize"] == cards["crop"]
+    with pytest.raises(ConfigError, match="accepted are crop, squeeze"):
+        ClipScore(scorer, "stretch")
+
+
 def test_score_without_captions_has_no_value(scorer: ClipScorer) -> None:
     with pytest.raises(MetricUndefined, match="no captions"):
         ClipScore(scorer).score(SAMPLE, plain(0), result(textured(1)), None)

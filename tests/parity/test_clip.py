@@ -7,8 +7,11 @@ import open_clip
 import pytest
 import torch
 from jaxtyping import Float
+from PIL import Image
 from torch import Tensor
+from torch.nn import functional
 from torchmetrics.functional.multimodal.clip_score import _clip_score_update
+from torchvision.transforms import CenterCrop
 from transformers import CLIPModel, CLIPProcessor, CLIPTokenizer
 
 from eval.metrics.clip import ClipDirectional, ClipScore, ClipScorer, text_config, truncate
@@ -16,6 +19,7 @@ from instructedit.types import Captions
 from tests.eval import tiny_clip
 from tests.eval.pictures import SAMPLE, result, textured
 from tests.eval.tiny_clip import HIDDEN, IMAGE, LAYERS, PATCH, PROJECTION, WINDOW
+from tests.tiny import picture
 
 SOURCE, EDITED = textured(1, size=64), textured(2, size=64)
 CAPTIONS = Captions("a cat", "a fat zebra")
@@ -53,7 +57,7 @@ def test_against_open_clip(scorer: ClipScorer) -> None:
     assert score == pytest.approx(100 * float(edited @ after), abs=1e-4)
     images, texts = edited - source, after - before
     expected = float(images @ texts / np.linalg.norm(images) / np.linalg.norm(texts))
-    directional = ClipDirectional(scorer).score(SAMPLE, SOURCE, result(EDITED), CAPTIONS).value
+    directional = ClipDirectional(scorer, "crop").score(SAMPLE, SOURCE, result(EDITED), CAPTIONS).value
     assert directional == pytest.approx(expected, abs=1e-5)
 
 
@@ -69,8 +73,39 @@ def test_against_float64_arithmetic_on_the_models_own_outputs(scorer: ClipScorer
     assert score == pytest.approx(100 * float(images[1] @ texts[1]), abs=1e-4)
     changes = images[1] - images[0], texts[1] - texts[0]
     expected = float(changes[0] @ changes[1] / np.prod([np.linalg.norm(change) for change in changes]))
-    directional = ClipDirectional(scorer).score(SAMPLE, SOURCE, result(EDITED), CAPTIONS).value
+    directional = ClipDirectional(scorer, "crop").score(SAMPLE, SOURCE, result(EDITED), CAPTIONS).value
     assert directional == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("size", [(768, 512), (300, 400), (64, 64), (128, 128)])
+@torch.inference_mode()
+def test_directional_similarity_is_that_of_instruct_pix2pix(scorer: ClipScorer, size: tuple[int, int]) -> None:
+    """The authors' ``clip_similarity``: float pictures in [0, 1] interpolated to the square, then normalised."""
+    source, edited = (picture(seed, size) for seed in (1, 2))
+    features = []
+    for image in (source, edited):
+        pixels = torch.stack([torch.from_numpy(np.array(image)[..., c]) for c in range(3)])[None].float() / 255
+        pixels = functional.interpolate(pixels, size=IMAGE, mode="bicubic", align_corners=False)
+        pixels = (pixels - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(DEVIATION).view(3, 1, 1)
+        encoded = scorer.model.get_image_features(pixels).pooler_output
+        features.append(encoded / encoded.norm(dim=1, keepdim=True))
+    for caption in (CAPTIONS.input, CAPTIONS.edited):
+        encoded = scorer.model.get_text_features(padded(scorer, caption)).pooler_output
+        features.append(encoded / encoded.norm(dim=1, keepdim=True))
+    expected = functional.cosine_similarity(features[1] - features[0], features[3] - features[2])
+    ours = ClipDirectional(scorer).score(SAMPLE, source, result(edited), CAPTIONS).value
+    assert ours == pytest.approx(float(expected), abs=1e-4)
+
+
+@pytest.mark.parametrize(("margin", "shift"), [(0, 0), (1, 0), (2, 0), (3, 1), (4, 0), (5, 0), (6, 0), (7, 1), (11, 1)])
+def test_the_centre_crop_is_a_pixel_off_torchvisions_at_some_odd_margins(
+    scorer: ClipScorer, margin: int, shift: int
+) -> None:
+    """As the card says: transformers halves the margin downwards, OpenAI's torchvision rounds half to even."""
+    columns = np.tile(np.arange(IMAGE + margin, dtype=np.uint8)[None, :, None], (IMAGE, 1, 3))
+    ours = scorer._cropped(Image.fromarray(columns))[0, 0, 0] * DEVIATION[0] + MEAN[0]
+    theirs = CenterCrop(IMAGE)(torch.from_numpy(columns).permute(2, 0, 1))[0, 0]
+    assert round(float(theirs[0] - ours[0] * 255)) == shift
 
 
 LONG = "a small yellow dog and a fat old cat on green grass under a tall tree beside a red house " * 4
