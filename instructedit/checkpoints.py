@@ -19,6 +19,7 @@ from instructedit import hub
 from instructedit.types import ConfigError
 
 FETCH = "python -m scripts.models fetch models=<preset> brings it"
+IMPLEMENTATIONS = ("transformers", hub.OPEN_CLIP)
 DTYPES = ("float32", "float16", "bfloat16")
 CHECKPOINT = "instructedit.models.Checkpoint"
 """What the configuration calls a checkpoint."""
@@ -40,10 +41,14 @@ class Checkpoint:
     """Of the weights' files, such as fp16, where the hub has safetensors of no other; folders without are as good."""
     source: str | None = None
     """Where ``scripts.models fetch`` has the folder ``id`` from, for weights that are on no hub: a URL."""
+    implementation: str = "transformers"
+    """The library that loads a CLIP: ``transformers`` or ``open_clip``. Other models have one library each."""
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
             raise ConfigError(f"dtype={self.dtype!r}: accepted are {', '.join(DTYPES)}")
+        if self.implementation not in IMPLEMENTATIONS:
+            raise ConfigError(f"implementation={self.implementation!r}: accepted are {', '.join(IMPLEMENTATIONS)}")
         if not self.is_local and self.revision is None and self.source is None:
             raise ConfigError(
                 f"checkpoint {self.id!r}: no such folder, and a hub id needs a pinned revision=<commit> beside it"
@@ -57,10 +62,16 @@ class Checkpoint:
     @property
     def fingerprint(self) -> dict[str, str]:
         """What decides the numbers: content for a folder (its path does not), id and revision for a hub id."""
+        library = {"implementation": self.implementation} if self.implementation == hub.OPEN_CLIP else {}
         if self.is_local:
-            return {"content": folder_hash(Path(self.id)), "dtype": self.dtype}
-        variant = {"variant": self.variant} if self.variant else {}
+            return {"content": folder_hash(Path(self.id)), "dtype": self.dtype} | library
+        variant = ({"variant": self.variant} if self.variant else {}) | library
         return {"id": self.id, "revision": str(self.revision), "dtype": self.dtype} | variant
+
+    @property
+    def files(self) -> str | None:
+        """Which of a repository's files hold the weights, as :mod:`instructedit.hub` takes it for ``variant``."""
+        return hub.OPEN_CLIP if self.implementation == hub.OPEN_CLIP else self.variant
 
     @property
     def version(self) -> str:
@@ -85,7 +96,7 @@ class Checkpoint:
         found, is_partial = self._found()
         if found is None:
             return "no such folder" if self.source else f"revision {self.revision} is not in the hub's cache"
-        lacking = hub.missing_files(found, self.variant)
+        lacking = hub.missing_files(found, self.files)
         if lacking and self.is_local and self.variant:
             lacking = hub.missing_files(found)  # a copy of one's own may have its weights under their plain names
         if lacking:
@@ -95,7 +106,7 @@ class Checkpoint:
     def _found(self) -> tuple[Path | None, bool]:
         if self.is_local or self.revision is None:
             return (Path(self.id) if self.is_local else None), False
-        return hub.snapshot(self.id, self.revision, self.variant)
+        return hub.snapshot(self.id, self.revision, self.files)
 
 
 @cache

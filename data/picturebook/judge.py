@@ -24,7 +24,7 @@ from data.picturebook.training.cards import write_card
 from data.picturebook.training.clip import square
 from data.picturebook.training.scenes import scene
 from data.picturebook.world import NOUNS, box, mask, render
-from eval.metrics.clip import ClipScorer
+from eval.metrics.clip import ClipScorer, TransformersClip
 from instructedit.editor import Edited, Editor, MaskGuidedEditor
 from instructedit.models import Checkpoint, Context
 from instructedit.types import Captions, EditRequest, EditResult
@@ -118,7 +118,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", help="model folders to judge; all where none is named")
     wanted = parser.parse_args().models
-    asked, scorer = trials(COUNT), ClipScorer.from_folder(MODELS / "clip", "clip", "")
+    asked, scorer = trials(COUNT), TransformersClip.from_folder(MODELS / "clip", "clip", "")
     found = editors(Context.create(Path("results/cache")), MODELS)
     if unknown := sorted(set(wanted) - set(found)):
         parser.error(f"{', '.join(unknown)}: accepted are {', '.join(found)}")

@@ -4,7 +4,7 @@ from typing import Any
 
 from eval.metrics.base import Metric
 from eval.metrics.brisque import Brisque
-from eval.metrics.clip import ClipDirectional, ClipScore, ClipScorer, check_resize
+from eval.metrics.clip import ClipDirectional, ClipScore, ClipScorer, TransformersClip, check_resize
 from eval.metrics.component import Judge
 from eval.metrics.lpips import Lpips
 from eval.metrics.mask_iou import MaskIoU
@@ -24,9 +24,7 @@ def paper_metrics(
     """Table 1's metrics and mask IoU; loaded once per process."""
 
     def make() -> list[Metric]:
-        scorer = ClipScorer.from_folder(
-            clip.folder, clip.id, clip.version, device=context.device, dtype=DTYPES[clip.dtype]
-        )
+        scorer = clip_scorer(context, clip)
         return [
             Brisque(brisque.folder / "model.safetensors"),
             Lpips(lpips.folder, lpips.id, lpips.version, lpips_calibration, device=str(context.device)),
@@ -37,6 +35,16 @@ def paper_metrics(
 
     resizes = check_resize(clip_score_resize), check_resize(clip_directional_resize)
     return context.pool.get(("metrics", brisque, lpips, lpips_calibration, clip, resizes, str(context.device)), make)
+
+
+def clip_scorer(context: Context, clip: Checkpoint) -> ClipScorer:
+    """CLIP on the library that the checkpoint names."""
+    place = clip.folder, clip.id, clip.version, context.device, DTYPES[clip.dtype]
+    if clip.implementation == "open_clip":
+        from eval.metrics.openclip import OpenClip  # takes seconds to import
+
+        return OpenClip(*place)
+    return TransformersClip.from_folder(*place)
 
 
 def full_metrics(context: Context, **networks: Any) -> list[Metric]:

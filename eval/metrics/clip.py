@@ -1,4 +1,4 @@
-"""CLIP score and CLIP directional similarity on a transformers CLIPModel.
+"""CLIP score and CLIP directional similarity, on transformers here and on open_clip in :mod:`eval.metrics.openclip`.
 
 ``ClipScore`` is 100 * cos(image, edited caption), raw for each sample: torchmetrics' scale, but torchmetrics clamps the
 average at 0; Hessel et al. scale by 2.5 and prefix the caption. ``ClipDirectional`` follows InstructPix2Pix's
@@ -10,6 +10,8 @@ the short side and a centre crop: what happens at the ends of a wide picture is 
 sides to the square, bicubic without antialiasing: all of the picture is seen, in another aspect.
 """
 
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -93,83 +95,59 @@ class Text:
     """Says how much was cut; empty if nothing was."""
 
 
-class ClipScorer:
-    """Embeds images and captions in one space, each of them once: both metrics share one scorer."""
+class ClipScorer(ABC):
+    """Embeds images and captions in one space, each of them once; metrics share one scorer.
+
+    Args:
+        checkpoint: Names the weights on the card.
+        revision: Of the checkpoint.
+        size: Side in pixels of the square that the model sees.
+        mean: Of the three channels, in [0, 1], which is subtracted.
+        deviation: Of the three channels, by which the difference is divided.
+        window: Longest caption in tokens.
+    """
 
     def __init__(
         self,
-        model: CLIPModel,
-        image_processor: Any,
-        tokenizer: PreTrainedTokenizerBase,
         checkpoint: str,
         revision: str,
-        device: str | torch.device = "cpu",
+        size: int,
+        mean: Sequence[float],
+        deviation: Sequence[float],
+        window: int,
     ) -> None:
-        """Wrap a loaded model; ``checkpoint`` and ``revision`` name it on the card.
-
-        Raises:
-            ConfigError: the model would read a caption's features at the wrong token.
-        """
-        self.model = model.eval().requires_grad_(False)
-        self.image_processor = image_processor
-        self.tokenizer = tokenizer
-        self.checkpoint = checkpoint
-        self.revision = revision
-        self.window: int = text_config(model).max_position_embeddings
-        self._check_end_token()
+        self.checkpoint, self.revision, self.size, self.window = checkpoint, revision, size, window
+        self.mean, self.deviation = (torch.tensor(values).view(3, 1, 1) for values in (mean, deviation))
         # 3 kB an entry at 768 float32 numbers; a sweep sees the same sources and captions again and again.
         self._images: dict[str, Float[Tensor, " d"]] = {}
         self._texts: dict[str, Text] = {}
 
-    @classmethod
-    def from_folder(
-        cls,
-        folder: Path,
-        checkpoint: str,
-        revision: str,
-        device: str | torch.device = "cpu",
-        dtype: torch.dtype = torch.float32,
-    ) -> "ClipScorer":
-        """Load a ``save_pretrained`` folder, from disk only."""
-        # PIL's bicubic, as in OpenAI's own preprocessing; a tensor resize gives slightly other features.
-        processor = CLIPImageProcessorPil.from_pretrained(folder, local_files_only=True)
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        model = CLIPModel.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=dtype)
-        return cls(model, processor, tokenizer, checkpoint, revision, device)
+    @abstractmethod
+    def library_card(self) -> Card:
+        """The library, the model and its dtype."""
 
-    def _check_end_token(self) -> None:
-        """A caption is pooled at its end token; transformers falls back on token 0 in silence if there is none."""
-        configured, end = text_config(self.model).eos_token_id, self.tokenizer.eos_token_id
-        pooled = len(self.tokenizer) - 1 if configured == LEGACY_EOS else configured
-        if end != pooled or self.tokenizer("").input_ids[-1:] != [end]:
-            raise ConfigError(
-                f"CLIP {self.checkpoint}: the model reads a caption at token {pooled}, its tokenizer ends it with {end}"
-            )
+    @abstractmethod
+    def crop_card(self) -> Card:
+        """How the library's own preprocessing resizes."""
 
-    @property
-    def size(self) -> int:
-        """The side in pixels of the square that the model sees."""
-        return int(self.model.config.vision_config.image_size)
+    @abstractmethod
+    def cropped(self, image: Image.Image) -> Float[Tensor, "1 3 size size"]:
+        """An RGB image through the library's own preprocessing."""
+
+    @abstractmethod
+    def image_features(self, pixels: Float[Tensor, "1 3 size size"]) -> Float[Tensor, "1 d"]:
+        """Projected features of preprocessed pixels, of any length."""
+
+    @abstractmethod
+    def text_features(self, caption: str) -> tuple[Float[Tensor, "1 d"], int]:
+        """Projected features of a caption cut to the window, of any length, and its tokens before the cut."""
 
     def card(self, resize: str = "crop") -> Card:
         """The part of a card that all CLIP metrics share."""
-        return {
-            "implementation": f"{package('transformers')} CLIPModel",
+        return self.library_card() | {
             "backbone": {"id": self.checkpoint, "revision": self.revision},
-            "dtype": str(self.model.dtype).removeprefix("torch."),
-            "resize": self._crop_card() if resize == "crop" else self._squeeze_card(),
+            "resize": self.crop_card() if resize == "crop" else self._squeeze_card(),
             "truncation": f"captions over {self.window} tokens are cut, the end token kept",
-        }
-
-    def _crop_card(self) -> Card:
-        processor = self.image_processor
-        # OpenAI's preprocessing crops with torchvision, which rounds half of an odd margin to even.
-        offset = "half of the margin, rounded down; torchvision's is a pixel more where the margin is 3 modulo 4"
-        return {
-            "by": type(processor).__name__,
-            "size": dict(processor.size),
-            "resample": int(processor.resample),
-            "centre crop": dict(processor.crop_size) | {"offset": offset} if processor.do_center_crop else None,
         }
 
     def _squeeze_card(self) -> Card:
@@ -191,38 +169,120 @@ class ClipScorer:
         image = image.convert("RGB")
         key = sha256(f"{resize}{image.size!r}".encode() + image.tobytes()).hexdigest()
         if key not in self._images:
-            pixels = self._cropped(image) if resize == "crop" else self._squeezed(image)
-            output = self.model.get_image_features(pixels.to(self.model.device, self.model.dtype))
-            self._images[key] = _unit(output)
+            is_crop = resize == "crop"
+            pixels = self.cropped(image) if is_crop else (squeeze(image, self.size) - self.mean) / self.deviation
+            self._images[key] = _unit(self.image_features(pixels))
         return self._images[key]
-
-    def _cropped(self, image: Image.Image) -> Float[Tensor, "1 3 size size"]:
-        # uint8 in: the processor rescales by 1/255 itself.
-        pixels: Tensor = self.image_processor(images=image, return_tensors="pt").pixel_values
-        return pixels
-
-    def _squeezed(self, image: Image.Image) -> Float[Tensor, "1 3 size size"]:
-        mean, deviation = (
-            torch.tensor(values).view(3, 1, 1)
-            for values in (self.image_processor.image_mean, self.image_processor.image_std)
-        )
-        return (squeeze(image, self.size) - mean) / deviation
 
     @torch.inference_mode()
     def text(self, caption: str) -> Text:
         """Unit-length features of a caption, float64 on the CPU, cut to the model's window."""
         if caption not in self._texts:
-            tokens = self.tokenizer(caption, verbose=False).input_ids
-            cut = truncate(tokens, self.window, self.tokenizer.eos_token_id)
-            note = f"caption truncated to {self.window} tokens, it has {len(tokens)}" if cut != tokens else ""
-            output = self.model.get_text_features(torch.tensor([cut], device=self.model.device))
-            self._texts[caption] = Text(_unit(output), note)
+            features, tokens = self.text_features(caption)
+            is_cut = tokens > self.window
+            note = f"caption truncated to {self.window} tokens, it has {tokens}" if is_cut else ""
+            self._texts[caption] = Text(_unit(features), note)
         return self._texts[caption]
 
 
-def _unit(output: Any) -> Float[Tensor, " d"]:
-    """The projected features at unit length: transformers 5 wraps in an output object what 4 returned as a tensor."""
-    features = output if isinstance(output, Tensor) else output.pooler_output
+class TransformersClip(ClipScorer):
+    """A CLIPModel of transformers.
+
+    Args:
+        model: Loaded.
+        image_processor: Of the checkpoint.
+        tokenizer: Of the checkpoint.
+        checkpoint: Names the weights on the card.
+        revision: Of the checkpoint.
+        device: Where to compute.
+
+    Raises:
+        ConfigError: The model would read a caption's features at the wrong token.
+    """
+
+    def __init__(
+        self,
+        model: CLIPModel,
+        image_processor: Any,
+        tokenizer: PreTrainedTokenizerBase,
+        checkpoint: str,
+        revision: str,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        super().__init__(
+            checkpoint, revision, int(model.config.vision_config.image_size), image_processor.image_mean,
+            image_processor.image_std, int(text_config(model).max_position_embeddings),
+        )  # fmt: skip
+        self.model = model.to(device).eval().requires_grad_(False)
+        self.image_processor, self.tokenizer = image_processor, tokenizer
+        self._check_end_token()
+
+    @classmethod
+    def from_folder(
+        cls,
+        folder: Path,
+        checkpoint: str,
+        revision: str,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> "TransformersClip":
+        """Load a ``save_pretrained`` folder, from disk only."""
+        # PIL's bicubic, as in OpenAI's own preprocessing; a tensor resize gives slightly other features.
+        processor = CLIPImageProcessorPil.from_pretrained(folder, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        model = CLIPModel.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=dtype)
+        return cls(model, processor, tokenizer, checkpoint, revision, device)
+
+    def _check_end_token(self) -> None:
+        """A caption is pooled at its end token; transformers falls back on token 0 in silence if there is none."""
+        configured, end = text_config(self.model).eos_token_id, self.tokenizer.eos_token_id
+        pooled = len(self.tokenizer) - 1 if configured == LEGACY_EOS else configured
+        if end != pooled or self.tokenizer("").input_ids[-1:] != [end]:
+            raise ConfigError(
+                f"CLIP {self.checkpoint}: the model reads a caption at token {pooled}, its tokenizer ends it with {end}"
+            )
+
+    def library_card(self) -> Card:
+        """Names transformers."""
+        dtype = str(self.model.dtype).removeprefix("torch.")
+        return {"implementation": f"{package('transformers')} CLIPModel", "dtype": dtype}
+
+    def crop_card(self) -> Card:
+        """The processor's settings, and where its centre crop differs from OpenAI's."""
+        processor = self.image_processor
+        # OpenAI's preprocessing crops with torchvision, which rounds half of an odd margin to even.
+        offset = "half of the margin, rounded down; torchvision's is a pixel more where the margin is 3 modulo 4"
+        return {
+            "by": type(processor).__name__,
+            "size": dict(processor.size),
+            "resample": int(processor.resample),
+            "centre crop": dict(processor.crop_size) | {"offset": offset} if processor.do_center_crop else None,
+        }
+
+    def cropped(self, image: Image.Image) -> Float[Tensor, "1 3 size size"]:
+        """Through the checkpoint's CLIPImageProcessor."""
+        # uint8 in: the processor rescales by 1/255 itself.
+        pixels: Tensor = self.image_processor(images=image, return_tensors="pt").pixel_values
+        return pixels
+
+    def image_features(self, pixels: Float[Tensor, "1 3 size size"]) -> Float[Tensor, "1 d"]:
+        """See :class:`ClipScorer`."""
+        return _tensor(self.model.get_image_features(pixels.to(self.model.device, self.model.dtype)))
+
+    def text_features(self, caption: str) -> tuple[Float[Tensor, "1 d"], int]:
+        """See :class:`ClipScorer`."""
+        tokens = self.tokenizer(caption, verbose=False).input_ids
+        cut = truncate(tokens, self.window, self.tokenizer.eos_token_id)
+        return _tensor(self.model.get_text_features(torch.tensor([cut], device=self.model.device))), len(tokens)
+
+
+def _tensor(output: Any) -> Float[Tensor, "1 d"]:
+    """The projected features: transformers 5 wraps in an output object what 4 returned as a tensor."""
+    features: Tensor = output if isinstance(output, Tensor) else output.pooler_output
+    return features
+
+
+def _unit(features: Float[Tensor, "1 d"]) -> Float[Tensor, " d"]:
     unit: Tensor = features[0].double().cpu()
     return unit / unit.norm()
 
