@@ -11,7 +11,7 @@ from torch import Tensor
 
 from instructedit import diffusion
 from instructedit.cache import StageCache, hash_image
-from instructedit.editor import MaskGuidedEditor
+from instructedit.editor import MaskGuidedEditor, latent_mask
 from instructedit.latent_diffusion import generator, noise
 from instructedit.models import Checkpoint, Context
 from instructedit.stages import Progress, run_stages
@@ -142,10 +142,20 @@ class DiffEdit:
 
     def _edit(self, alive: list[Progress]) -> None:
         captions = [p.decisions.captions for p in alive]
-        masks = [p.mask for p in alive]
+        masks = [self._on_the_grid(p) for p in alive]
         edited = self.editor.edit([p.request for p in alive], captions, masks)  # type: ignore[arg-type]
-        for p, image, evaluations in zip(alive, edited.images, edited.evaluations, strict=True):
-            p.image, p.evaluations = image, p.evaluations | evaluations
+        for p, answer in zip(alive, edited, strict=True):
+            if isinstance(answer, StageError):
+                p.error = answer
+            else:
+                p.image, p.evaluations = answer.image, p.evaluations | answer.evaluations
+
+    def _on_the_grid(self, p: Progress) -> Bool[np.ndarray, "h w"]:
+        """The mask in latents, which it was made in: the editor's own reduction leaves it as it is."""
+        assert p.mask is not None
+        backbone = self.editor.backbone
+        width, height = (side // backbone.vae_scale_factor for side in backbone.size(p.request.image))
+        return latent_mask(p.mask, (height, width))[0].bool().numpy()
 
 
 def difference_map(

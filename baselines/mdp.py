@@ -1,7 +1,7 @@
 """MDP-eps_t (Wang et al. 2023b): the predicted noises of two captions, mixed over a window of the sampling steps."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -41,9 +41,11 @@ class MDP:
     """Caption-driven: inverts under the input caption, then samples from x_T with the two captions' noises mixed.
 
     The input caption's noises are those of the reconstruction. With ``null_text`` they are guided, and null-text
-    optimisation holds the reconstruction on the inverted path, as in the official code; without, they are not guided,
-    so that the reconstruction stays near that path by itself. An empty window is plain sampling under the edited
-    caption, a full one (constant, factor 1) the reconstruction.
+    optimisation keeps the reconstruction on the inverted path; the optimised embeddings of each step also take the
+    empty caption's place in the edited caption's guidance, as in the official code. That code inverts under an empty
+    caption; this class inverts under the input caption, as the paper does. Without ``null_text`` the input caption's
+    noises are not guided, so that the reconstruction stays near the inverted path by itself. An empty window samples
+    under the edited caption alone; a full one (constant, factor 1) is the reconstruction.
 
     Args:
         context: Models, cache and device.
@@ -54,7 +56,8 @@ class MDP:
         schedule: How that weight runs over the window: a key of :data:`SCHEDULES`.
         steps: T.
         guidance_scale: Of classifier-free guidance.
-        null_text: Optimise the empty caption at each step (Mokady et al. 2022); some ten times slower.
+        null_text: Optimise the empty caption's embeddings at each of the T steps (Mokady et al. 2022); about ten times
+            slower.
     """
 
     needs_captions = True
@@ -104,8 +107,14 @@ class MDP:
         captions = [p.request.captions for p in group if p.request.captions]
         trajectory, inversions = backbone.invert(images, [c.input for c in captions], self.steps)
         schedule = diffusion.make_schedule(backbone.scheduler, self.steps)
-        edited = backbone.guided([c.edited for c in captions], self.guidance_scale)
-        kept, cost = self._reconstruct(trajectory, [c.input for c in captions], schedule)
+        inputs, texts = [c.input for c in captions], [c.edited for c in captions]
+        if self.null_text:
+            null = null_text_optimisation(backbone, trajectory, backbone.embed(inputs), schedule, self.guidance_scale)
+            kept, cost = null.noises, null.evaluations
+            edited = [backbone.guided(texts, self.guidance_scale, u) for u in null.unconditional]
+        else:
+            kept, cost = self._reconstruct(trajectory, inputs, schedule)
+            edited = [backbone.guided(texts, self.guidance_scale)] * self.steps
         latents = mixed_sample(edited, kept, self.weights, trajectory[-1], schedule)
         evaluated = int((self.weights != 1).sum()) * (1 if self.guidance_scale == 1 else 2)
         for p, image, inversion in zip(
@@ -117,12 +126,9 @@ class MDP:
     def _reconstruct(
         self, trajectory: Float[Tensor, "levels b c h w"], captions: list[str], schedule: diffusion.Schedule
     ) -> tuple[list[Tensor], int]:
-        """The input caption's noises on the way down from x_T, as far as the weights ask for them."""
-        backbone = self.backbone
+        """The input caption's noises without guidance from x_T to the window's last step, and their NFE."""
         last = int(np.flatnonzero(self.weights).max(initial=-1)) + 1
-        if self.null_text:
-            return null_text_noises(backbone, trajectory, backbone.embed(captions), schedule, self.guidance_scale, last)
-        predict, x, noises = backbone.guided(captions, 1.0), trajectory[-1], list[Tensor]()
+        predict, x, noises = self.backbone.guided(captions, 1.0), trajectory[-1], list[Tensor]()
         for level in range(schedule.steps, schedule.steps - last, -1):
             noises.append(predict(x, schedule.timesteps[level - 1]))
             x = diffusion.move(x, noises[-1], schedule.alphas[level], schedule.alphas[level - 1])
@@ -134,54 +140,81 @@ def _images(progress: list[Progress]) -> list[Image.Image]:
 
 
 def mixed_sample(
-    edited: diffusion.NoisePredictor,
+    edited: Sequence[diffusion.NoisePredictor],
     kept: Sequence[Float[Tensor, "b c h w"]],
     weights: Sequence[float] | np.ndarray,
     x: Float[Tensor, "b c h w"],
     schedule: diffusion.Schedule,
 ) -> Float[Tensor, "b c h w"]:
-    """Sample from x_T with eps = w eps_input + (1 - w) eps_edited, w of each step (MDP §4.1)."""
+    """Sample from x_T with eps = w eps_input + (1 - w) eps_edited, w of each step (MDP §4.1).
+
+    Args:
+        edited: The guided noise prediction under the edited caption, one for each step.
+        kept: The input caption's noises of the first steps, as far as the weights are above 0.
+        weights: w of each step, in [0, 1], counted from the noisy end.
+        x: x_T.
+        schedule: The path of T steps.
+    """
     for step, weight in enumerate(weights):
         level = schedule.steps - step
-        # A caption of no weight is not asked.
+        # A caption of weight 0 costs no evaluation.
         parts = [weight * kept[step]] if weight > 0 else []
-        parts += [(1 - weight) * edited(x, schedule.timesteps[level - 1])] if weight < 1 else []
+        parts += [(1 - weight) * edited[step](x, schedule.timesteps[level - 1])] if weight < 1 else []
         x = diffusion.move(x, torch.stack(parts).sum(0), schedule.alphas[level], schedule.alphas[level - 1])
     return x
 
 
-def null_text_noises(
+@dataclass(frozen=True)
+class NullText:
+    """What null-text optimisation found, step by step from the noisy end."""
+
+    unconditional: list[diffusion.Condition]
+    """The optimised condition of the empty caption at each of the T steps."""
+    noises: list[Float[Tensor, "b c h w"]]
+    """The guided noises of the reconstruction at each step."""
+    evaluations: int
+    """Number of function evaluations (NFE)."""
+
+
+@torch.no_grad()
+def null_text_optimisation(
     backbone: LatentDiffusion,
     trajectory: Float[Tensor, "levels b c h w"],
     condition: diffusion.Condition,
     schedule: diffusion.Schedule,
     guidance_scale: float,
-    count: int,
     inner_steps: int = 10,
-) -> tuple[list[Tensor], int]:
-    """Guided noises, the empty caption's states optimised at each step until the step lands on the inverted path.
+) -> NullText:
+    """Optimise the empty caption's states at every step until the guided step lands on the inverted path.
 
     Null-text inversion (Mokady et al. 2022, Alg. 1) with the released code's numbers: Adam at 1e-2 (1 - i / 2T), up to
-    ``inner_steps`` steps, until the error is below 1e-5 + 2e-5 i.
+    ``inner_steps`` steps, until the mean squared error is below 1e-5 + 2e-5 i; each step starts from the states of the
+    step before.
 
-    Returns:
-        The noises of the first ``count`` steps and the evaluations that they cost.
+    Args:
+        backbone: The checkpoint.
+        trajectory: Inverted latents of levels 0 to T.
+        condition: Of the caption under which they were inverted.
+        schedule: The path of T steps.
+        guidance_scale: Of the reconstruction's classifier-free guidance.
+        inner_steps: Adam's steps at each step of the path, at most.
     """
     empty = backbone.embed([""] * len(condition))
-    null, x, noises, evaluations = empty.states, trajectory[-1], list[Tensor](), 0
-    for step in range(count):
+    null, x, evaluations = empty.states, trajectory[-1], 0
+    unconditional, noises = list[diffusion.Condition](), list[Tensor]()
+    for step in range(schedule.steps):
         level = schedule.steps - step
         timestep, alphas = schedule.timesteps[level - 1], (schedule.alphas[level], schedule.alphas[level - 1])
-        with_caption = diffusion.predict_noise(backbone.unet, backbone.scheduler, x, timestep, condition)
-        evaluations += 1
+        noise_pred_text = diffusion.predict_noise(backbone.unet, backbone.scheduler, x, timestep, condition)
         with torch.enable_grad():
-            null = null.detach().clone().requires_grad_(True)
+            null = null.clone().requires_grad_(True)
             optimiser = torch.optim.Adam([null], lr=1e-2 * (1 - step / (2 * schedule.steps)))
             for _ in range(inner_steps):
-                told = replace(empty, states=null)
-                without = diffusion.predict_noise(backbone.unet, backbone.scheduler, x, timestep, told)
+                noise_pred_uncond = diffusion.predict_noise(
+                    backbone.unet, backbone.scheduler, x, timestep, replace(empty, states=null)
+                )
                 evaluations += 1
-                guided = without + guidance_scale * (with_caption - without)
+                guided = noise_pred_uncond + guidance_scale * (noise_pred_text - noise_pred_uncond)
                 error = functional.mse_loss(diffusion.move(x, guided, *alphas), trajectory[level - 1])
                 optimiser.zero_grad()
                 error.backward()
@@ -189,9 +222,9 @@ def null_text_noises(
                 if error < 1e-5 + 2e-5 * step:
                     break
         null = null.detach()
-        told = replace(empty, states=null)
-        without = diffusion.predict_noise(backbone.unet, backbone.scheduler, x, timestep, told)
-        evaluations += 1
-        noises.append(without + guidance_scale * (with_caption - without))
+        unconditional.append(replace(empty, states=null))
+        noise_pred_uncond = diffusion.predict_noise(backbone.unet, backbone.scheduler, x, timestep, unconditional[-1])
+        evaluations += 2  # with the caption's
+        noises.append(noise_pred_uncond + guidance_scale * (noise_pred_text - noise_pred_uncond))
         x = diffusion.move(x, noises[-1], *alphas)
-    return noises, evaluations
+    return NullText(unconditional, noises, evaluations)

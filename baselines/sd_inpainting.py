@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from instructedit.diffusion import Condition
-from instructedit.editor import Edited, grow
+from instructedit.editor import Edited, edit_by_size, grow
 from instructedit.latent_diffusion import SAMPLERS, LatentDiffusion, generator, noise, to_images
 from instructedit.models import Checkpoint, Context
 from instructedit.types import Captions, ConfigError, EditRequest, StageError
@@ -71,30 +71,22 @@ class InpaintingEditor:
         requests: Sequence[EditRequest],
         captions: Sequence[Captions],
         masks: Sequence[Bool[np.ndarray, "h w"]],
-    ) -> Edited:
-        """Paint each mask anew; images of one working size go through the network together."""
-        images: dict[int, Image.Image] = {}
-        for group in self.backbone.groups([r.image for r in requests]):
-            edited = self._edit(
-                [requests[i] for i in group], [captions[i].edited for i in group], [masks[i] for i in group]
-            )
-            images |= dict(zip(group, edited, strict=True))
-        cost = 2 * int(self.steps * self.strength)
-        return Edited([images[i] for i in range(len(requests))], [{"edit": cost} for _ in requests])
+    ) -> list[Edited | StageError]:
+        """Inpaint each mask; images of one working size go through the network together."""
+        grown = [grow(m, self.dilate) for m in masks]
+        empty = StageError(STAGE, f"the mask is empty (dilate={self.dilate})")
+        return edit_by_size(self.backbone, self._edit, requests, captions, grown, empty)
 
     @torch.no_grad()
     def _edit(
-        self, requests: list[EditRequest], captions: list[str], masks: list[Bool[np.ndarray, "h w"]]
-    ) -> list[Image.Image]:
+        self, requests: list[EditRequest], captions: list[Captions], masks: list[Bool[np.ndarray, "h w"]]
+    ) -> list[Edited]:
         backbone = self.backbone
         pixels = backbone.pixels([r.image for r in requests])
         size = pixels.shape[-2:]
-        grown = [grow(m, self.dilate) for m in masks]
-        if not all(m.any() for m in grown):
-            raise StageError(STAGE, f"the mask is empty (dilate={self.dilate})")
-        resized = [Image.fromarray(m).resize((size[1], size[0]), Image.Resampling.NEAREST) for m in grown]
+        resized = [Image.fromarray(m).resize((size[1], size[0]), Image.Resampling.NEAREST) for m in masks]
         hole = torch.from_numpy(np.stack([np.asarray(m) for m in resized]))[:, None].to(pixels)
-        prompts = captions if self.prompt == "caption" else [_MEDIUM.sub("", c) for c in captions]
+        prompts = [c.edited if self.prompt == "caption" else _MEDIUM.sub("", c.edited) for c in captions]
         conditions = Condition.cat([backbone.embed([""] * len(prompts)), backbone.embed(prompts)])
         left = backbone.encode_pixels(pixels * (1 - hole))
         sampler = backbone.sampler(self.sampler, self.steps)
@@ -109,7 +101,8 @@ class InpaintingEditor:
         latents = sample(
             backbone.unet, sampler, timesteps, start, hole, left, conditions, self.guidance_scale, generators
         )
-        return to_images(backbone.decode(latents), [r.image.size for r in requests])
+        edited = to_images(backbone.decode(latents), [r.image.size for r in requests])
+        return [Edited(e, {"edit": 2 * len(timesteps)}) for e in edited]
 
 
 def sample(

@@ -19,6 +19,7 @@ from instructedit import hub
 from instructedit.types import ConfigError
 
 FETCH = "python -m scripts.models fetch models=<preset> brings it"
+IMPLEMENTATIONS = ("transformers", hub.OPEN_CLIP)
 DTYPES = ("float32", "float16", "bfloat16")
 CHECKPOINT = "instructedit.models.Checkpoint"
 """What the configuration calls a checkpoint."""
@@ -42,12 +43,16 @@ class Checkpoint:
     """Where ``scripts.models fetch`` has the folder ``id`` from, for weights that are on no hub: a URL."""
     base: str | None = None
     """A local folder that holds the parts (vae, text_encoder, ...) which the local folder ``id`` lacks."""
+    implementation: str = "transformers"
+    """The library that loads a CLIP: ``transformers`` or ``open_clip``. Other models have one library each."""
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
             raise ConfigError(f"dtype={self.dtype!r}: accepted are {', '.join(DTYPES)}")
         if self.base is not None and not Path(self.base).is_dir():
             raise ConfigError(f"checkpoint {self.id!r}: base={self.base!r} is no folder")
+        if self.implementation not in IMPLEMENTATIONS:
+            raise ConfigError(f"implementation={self.implementation!r}: accepted are {', '.join(IMPLEMENTATIONS)}")
         if not self.is_local and self.revision is None and self.source is None:
             raise ConfigError(
                 f"checkpoint {self.id!r}: no such folder, and a hub id needs a pinned revision=<commit> beside it"
@@ -62,6 +67,11 @@ class Checkpoint:
     def fingerprint(self) -> dict[str, str]:
         """What decides the numbers: content for a folder (its path does not), id and revision for a hub id."""
         return fingerprint(asdict(self), self.version)
+
+    @property
+    def files(self) -> str | None:
+        """Which of a repository's files hold the weights, as :mod:`instructedit.hub` takes it for ``variant``."""
+        return hub.OPEN_CLIP if self.implementation == hub.OPEN_CLIP else self.variant
 
     @property
     def version(self) -> str:
@@ -101,7 +111,7 @@ class Checkpoint:
         found, is_partial = self._found()
         if found is None:
             return "no such folder" if self.source else f"revision {self.revision} is not in the hub's cache"
-        lacking = hub.missing_files(found, self.variant)
+        lacking = hub.missing_files(found, self.files)
         if lacking and self.is_local and self.variant:
             lacking = hub.missing_files(found)  # a copy of one's own may have its weights under their plain names
         if lacking:
@@ -111,7 +121,7 @@ class Checkpoint:
     def _found(self) -> tuple[Path | None, bool]:
         if self.is_local or self.revision is None:
             return (Path(self.id) if self.is_local else None), False
-        return hub.snapshot(self.id, self.revision, self.variant)
+        return hub.snapshot(self.id, self.revision, self.files)
 
 
 def fingerprint(fields: Mapping[str, Any], version: str) -> dict[str, str]:
@@ -123,10 +133,12 @@ def fingerprint(fields: Mapping[str, Any], version: str) -> dict[str, str]:
             came from the hub, and else the hash of a folder's content.
     """
     dtype = fields.get("dtype", Checkpoint.dtype)
+    implementation = fields.get("implementation", Checkpoint.implementation)
+    library = {"implementation": implementation} if implementation == hub.OPEN_CLIP else {}
     if version != str(fields.get("revision")):
-        return {"content": version, "dtype": dtype}
+        return {"content": version, "dtype": dtype} | library
     variant = {"variant": fields["variant"]} if fields.get("variant") else {}
-    return {"id": fields["id"], "revision": version, "dtype": dtype} | variant
+    return {"id": fields["id"], "revision": version, "dtype": dtype} | variant | library
 
 
 @cache

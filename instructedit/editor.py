@@ -1,9 +1,9 @@
 """Image editor (paper §3.4): mask-guided DDIM, Eq. 4, after inversion under the input caption."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -18,17 +18,20 @@ from instructedit.latent_diffusion import LatentDiffusion, to_images
 from instructedit.models import Checkpoint, Context
 from instructedit.types import Captions, ConfigError, EditRequest, StageError
 
+STAGE = "editor"
 BLENDS = ("paper", "official")
 INVERSION_PROMPTS = ("input", "empty")
+Mask = TypeVar("Mask", np.ndarray, Tensor)
 
 
 @dataclass(frozen=True)
 class Edited:
-    """Edited images and what they cost."""
+    """An edited image and what it cost."""
 
-    images: list[Image.Image]
-    evaluations: list[dict[str, int]]
-    """Evaluations of the noise predictor by stage; guidance counts twice, a cached inversion not at all."""
+    image: Image.Image
+    """RGB, of the request's size."""
+    evaluations: dict[str, int]
+    """Number of function evaluations (NFE) by stage; guidance counts twice, a cached inversion not at all."""
 
 
 class Editor(Protocol):
@@ -39,8 +42,13 @@ class Editor(Protocol):
         requests: Sequence[EditRequest],
         captions: Sequence[Captions],
         masks: Sequence[Bool[np.ndarray, "h w"]],
-    ) -> Edited:
-        """Edit each request's image inside its mask, towards its edited caption."""
+    ) -> list[Edited | StageError]:
+        """Edit each request's image inside its mask, towards its edited caption.
+
+        Returns:
+            One answer for each request, in order. A request that cannot be edited, such as one with an empty mask, is
+            answered with an error and leaves the others alone.
+        """
         ...
 
 
@@ -57,8 +65,13 @@ class MaskGuidedEditor:
         steps: T.
         guidance_scale: Of classifier-free guidance.
         blend: ``paper`` keeps the inverted latent of the level just reached and so ends on x_0 outside the mask, and
-            lets no pixel outside it change (see :func:`pixel_weight`); ``official`` reproduces the released code, which
-            keeps the latent a level noisier and decodes the result as it is.
+            lets no pixel outside it change (see :func:`pixel_weight`); the mask reaches the latent grid by area (see
+            :func:`latent_mask`). ``official`` follows the released code: it keeps the latent a level noisier, decodes
+            the result as it is, and reduces the mask by nearest neighbour (see :func:`nearest_latent_mask`). One
+            difference remains: the released code squeezes the picture to 512 x 512 by bicubic resampling, and this
+            class keeps the picture's aspect under both blends, the longest side at the UNet's training size, by
+            Lanczos resampling (see :meth:`LatentDiffusion.size`). Square pictures of that size are resampled by
+            neither.
         dilate: Pixels by which the mask grows (or shrinks, when negative) before the edit: the paper's remedy for edits
             that change a shape (appendix E.2). The released code does not.
         inversion_prompt: ``input`` inverts under the input caption, ``empty`` under none.
@@ -97,29 +110,28 @@ class MaskGuidedEditor:
         requests: Sequence[EditRequest],
         captions: Sequence[Captions],
         masks: Sequence[Bool[np.ndarray, "h w"]],
-    ) -> Edited:
+    ) -> list[Edited | StageError]:
         """Edit each image inside its mask; images of one working size go through the network together."""
-        images = [r.image for r in requests]
-        edited: dict[int, tuple[Image.Image, dict[str, int]]] = {}
-        for group in self.backbone.groups(images):
-            found, costs = self._edit(
-                [images[i] for i in group], [captions[i] for i in group], [masks[i] for i in group]
-            )
-            edited |= dict(zip(group, zip(found, costs, strict=True), strict=True))
-        return Edited([edited[i][0] for i in range(len(images))], [edited[i][1] for i in range(len(images))])
+        inside = [self._latent_mask(r.image, m) for r, m in zip(requests, masks, strict=True)]
+        empty = StageError(STAGE, f"the mask is empty on the latent grid (dilate={self.dilate}, blend={self.blend})")
+        return edit_by_size(self.backbone, self._edit, requests, captions, inside, empty)
+
+    def _latent_mask(self, image: Image.Image, mask: Bool[np.ndarray, "h w"]) -> Float[Tensor, "1 h w"]:
+        mask, unit = grow(mask, self.dilate), self.backbone.vae_scale_factor
+        width, height = self.backbone.size(image)
+        if self.blend == "official":
+            return nearest_latent_mask(mask, (width, height), unit)
+        return latent_mask(mask, (height // unit, width // unit))
 
     @torch.no_grad()
     def _edit(
-        self, images: list[Image.Image], captions: list[Captions], masks: list[Bool[np.ndarray, "h w"]]
-    ) -> tuple[list[Image.Image], list[dict[str, int]]]:
-        backbone = self.backbone
-        grown = [grow(m, self.dilate) for m in masks]
-        if not all(m.any() for m in grown):
-            raise StageError("editor", f"the mask is empty (dilate={self.dilate})")
+        self, requests: list[EditRequest], captions: list[Captions], masks: list[Float[Tensor, "1 h w"]]
+    ) -> list[Edited]:
+        backbone, images = self.backbone, [r.image for r in requests]
         prompts = [c.input if self.inversion_prompt == "input" else "" for c in captions]
         trajectory, inversions = backbone.invert(images, prompts, self.steps, self.inversion_guidance_scale)
         schedule = diffusion.make_schedule(backbone.scheduler, self.steps)
-        inside = torch.stack([latent_mask(m, trajectory.shape[-2:]) for m in grown]).to(trajectory)
+        inside = torch.stack(masks).to(trajectory)
         predict = backbone.guided([c.edited for c in captions], self.guidance_scale)
         start = int(self.steps * self.ratio)
         latents = masked_sample(predict, trajectory, inside, schedule, start, self.blend)
@@ -129,8 +141,36 @@ class MaskGuidedEditor:
             weight = pixel_weight(inside, pixels.shape[-2:])
             pixels = weight * pixels + (1 - weight) * kept
         cost = start if self.guidance_scale == 1 else 2 * start
-        costs = [{"inversion": n, "edit": cost} for n in inversions]
-        return to_images(pixels, [i.size for i in images]), costs
+        edited = to_images(pixels, [i.size for i in images])
+        return [Edited(e, {"inversion": n, "edit": cost}) for e, n in zip(edited, inversions, strict=True)]
+
+
+def edit_by_size(
+    backbone: LatentDiffusion,
+    edit: Callable[[list[EditRequest], list[Captions], list[Mask]], list[Edited]],
+    requests: Sequence[EditRequest],
+    captions: Sequence[Captions],
+    masks: Sequence[Mask],
+    empty: StageError,
+) -> list[Edited | StageError]:
+    """Edit the requests that have a mask, those of one working size in one batch.
+
+    Args:
+        backbone: Knows the working sizes.
+        edit: Edits requests of one working size.
+        requests: Those of a batch, with their ``captions`` and ``masks``.
+        captions: One pair for each request.
+        masks: One for each request, in pixels or on the latent grid; not zero where the edit belongs.
+        empty: The answer to a request whose mask is empty.
+    """
+    answers: list[Edited | StageError] = [empty] * len(requests)
+    alive = [i for i, mask in enumerate(masks) if mask.any()]
+    for group in backbone.groups([requests[i].image for i in alive]):
+        picked = [alive[k] for k in group]
+        edited = edit([requests[i] for i in picked], [captions[i] for i in picked], [masks[i] for i in picked])
+        for i, answer in zip(picked, edited, strict=True):
+            answers[i] = answer
+    return answers
 
 
 def masked_sample(
@@ -169,7 +209,29 @@ def latent_mask(mask: Bool[np.ndarray, "h w"], size: Sequence[int]) -> Float[Ten
     area = functional.adaptive_avg_pool2d(
         torch.from_numpy(np.ascontiguousarray(mask)).float()[None, None], (size[0], size[1])
     )[0]
-    return (area >= min(0.5, math.nextafter(float(area.max()), 0))).float()
+    return ((area >= min(0.5, math.nextafter(float(area.max()), 0))) & (area > 0)).float()
+
+
+def nearest_latent_mask(
+    mask: Bool[np.ndarray, "h w"], size: tuple[int, int], vae_scale_factor: int
+) -> Float[Tensor, "1 H W"]:
+    """The mask on the latent grid as the released code reduces it: by nearest neighbour, twice.
+
+    The mask is resized to the working size, then to the latent grid as ``torch.nn.functional.interpolate`` does, which
+    reads the first pixel of each latent: a mask that covers most of a latent without that pixel leaves it out.
+
+    Args:
+        mask: True where the edit belongs.
+        size: Of the picture that is encoded, width and height in pixels.
+        vae_scale_factor: Pixels per latent along each side.
+
+    Returns:
+        0 or 1 for each latent.
+    """
+    width, height = size
+    resized = np.array(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
+    grid = height // vae_scale_factor, width // vae_scale_factor
+    return functional.interpolate(torch.from_numpy(resized)[None, None].float(), size=grid, mode="nearest")[0]
 
 
 def pixel_weight(mask: Float[Tensor, "b 1 h w"], size: Sequence[int]) -> Float[Tensor, "b 1 H W"]:

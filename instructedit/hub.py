@@ -24,6 +24,9 @@ NETWORKS = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model",
 """Parts of a Stable Diffusion folder that hold weights, and what their files are called."""
 SECOND = {"text_encoder_2": "model"}
 """What SDXL has beside them."""
+OPEN_CLIP = "open_clip"
+"""The variant of repositories that open_clip reads."""
+OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
 _TEXTS = ["*.json", "*.txt", "*.model", "*.jinja"]
 # Repositories hold the same weights several times over; SD v1.5's has 30 GB of them.
 _NEVER = ["safety_checker/*", "feature_extractor/*", "onnx/*", "openvino/*", "vae_1_0/*"]
@@ -40,6 +43,8 @@ def is_pinned(revision: str) -> bool:
 
 def patterns(variant: str | None) -> list[str]:
     """What is loaded of a repository, as glob patterns: safetensors of one variant, and small text files."""
+    if variant == OPEN_CLIP:
+        return [*_TEXTS, OPEN_CLIP_WEIGHTS]
     end = f".{variant}.safetensors" if variant else ".safetensors"
     names = [f"model{end}", f"diffusion_pytorch_model{end}", "model-?????-of-?????.safetensors"]
     return [*_TEXTS, *names, *(f"*/{name}" for name in names)]
@@ -72,7 +77,9 @@ def missing_files(folder: Path, variant: str | None = None) -> list[str]:
 
     A Stable Diffusion folder is told by its ``model_index.json`` or its ``unet``; any other has one network.
     """
-    if (folder / "model_index.json").is_file() or (folder / "unet").is_dir():
+    if variant == OPEN_CLIP:
+        needed = [OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS]
+    elif (folder / "model_index.json").is_file() or (folder / "unet").is_dir():
         needed = ["tokenizer/tokenizer_config.json", "scheduler/scheduler_config.json"]
         is_xl = _names_second(folder / "model_index.json") or (folder / "text_encoder_2").is_dir()
         needed += ["tokenizer_2/tokenizer_config.json"] if is_xl else []

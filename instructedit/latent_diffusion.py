@@ -152,12 +152,22 @@ class LatentDiffusion:
         made.set_timesteps(steps, device=self.context.device)
         return made
 
-    def guided(self, captions: Sequence[str], guidance_scale: float) -> diffusion.NoisePredictor:
-        """Noise prediction with classifier-free guidance; without a second evaluation where the scale is 1."""
+    def guided(
+        self, captions: Sequence[str], guidance_scale: float, unconditional: Condition | None = None
+    ) -> diffusion.NoisePredictor:
+        """Noise prediction with classifier-free guidance; without a second evaluation where the scale is 1.
+
+        Args:
+            captions: One for each sample.
+            guidance_scale: 1 is none.
+            unconditional: Takes the empty caption's place, if it is given.
+        """
         states = self.embed(captions)
         if guidance_scale == 1:
             return diffusion.conditional(self.unet, self.scheduler, states)
-        return diffusion.guided(self.unet, self.scheduler, states, self.embed([""] * len(captions)), guidance_scale)
+        if unconditional is None:
+            unconditional = self.embed([""] * len(captions))
+        return diffusion.guided(self.unet, self.scheduler, states, unconditional, guidance_scale)
 
     def invert(
         self, images: Sequence[Image.Image], captions: Sequence[str], steps: int, guidance_scale: float = 1.0

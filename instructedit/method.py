@@ -82,5 +82,8 @@ class InstructEdit:
         captions: list[Any] = [p.decisions.captions for p in alive]
         masks: list[Any] = [p.mask for p in alive]
         edited = self.editor.edit([p.request for p in alive], captions, masks)
-        for p, image, evaluations in zip(alive, edited.images, edited.evaluations, strict=True):
-            p.image, p.evaluations = image, evaluations
+        for p, answer in zip(alive, edited, strict=True):
+            if isinstance(answer, StageError):
+                p.error = answer
+            else:
+                p.image, p.evaluations = answer.image, answer.evaluations

@@ -106,7 +106,7 @@ def _fetch(key: str, checkpoint: Checkpoint) -> None:
         raise hub.FetchError("a folder of your own, which only you can complete")
     else:
         revision = str(checkpoint.revision)
-        commit = hub.fetch(checkpoint.id, revision, checkpoint.variant).name
+        commit = hub.fetch(checkpoint.id, revision, checkpoint.files).name
         if not hub.is_pinned(revision):
             print(f"{key}: {revision} is {commit} today; pin it with models.{key}.revision={commit}")
 

@@ -113,7 +113,7 @@ def test_each_method_edits(name: str, size: tuple[int, int], family: Family, con
 def test_the_mask_guided_editor_keeps_the_outside(family: Family, context: Context) -> None:
     editor = MaskGuidedEditor(context, family.plain, 0.9, steps=10)
     request, mask = request_of(), tiny.square_mask()
-    edited = np.asarray(editor.edit([request], [CAPTIONS], [mask]).images[0]).astype(int)
+    edited = np.asarray(editor.edit([request], [CAPTIONS], [mask])[0].image).astype(int)
     backbone = editor.backbone
     side = backbone.sample_size
     decoded = backbone.decode(backbone.encode([request.image]))[0].permute(1, 2, 0)
@@ -132,7 +132,7 @@ def test_the_mask_guided_editor_keeps_the_outside(family: Family, context: Conte
 
 def test_inpainting_paints_the_hole(family: Family, context: Context) -> None:
     editor = InpaintingEditor(context, family.inpainting, steps=4)
-    image = editor.edit([request_of()], [CAPTIONS], [tiny.square_mask()]).images[0]
+    image = editor.edit([request_of()], [CAPTIONS], [tiny.square_mask()])[0].image
     assert image.size == (64, 64)
     assert np.asarray(image).std() > 1
 
@@ -185,7 +185,7 @@ def test_a_checkpoint_borrows_the_parts_that_it_lacks(tmp_path: Path, context: C
     borrowing = Checkpoint(str(tmp_path / "own"), base=str(base))
     whole = Checkpoint(str(tiny.save_diffusion_dc(tmp_path / "whole", 17)))
     images = [
-        InpaintingEditor(context, c, steps=3).edit([request_of()], [CAPTIONS], [tiny.square_mask()]).images[0]
+        InpaintingEditor(context, c, steps=3).edit([request_of()], [CAPTIONS], [tiny.square_mask()])[0].image
         for c in (borrowing, whole)
     ]
     assert images[0].tobytes() == images[1].tobytes()

@@ -1,6 +1,9 @@
 """Mask-guided editing: what it keeps, what it shares, what it refuses."""
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,11 +11,15 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
+from baselines.sd_inpainting import InpaintingEditor
 from instructedit import diffusion
 from instructedit.cache import StageCache
-from instructedit.editor import MaskGuidedEditor, grow, latent_mask, masked_sample, pixel_weight
+from instructedit.editor import MaskGuidedEditor, grow, latent_mask, masked_sample, nearest_latent_mask, pixel_weight
+from instructedit.language.base import Parsed
+from instructedit.method import InstructEdit
 from instructedit.models import Checkpoint, Context, ModelPool
-from instructedit.types import Captions, ConfigError, EditRequest, StageError
+from instructedit.segmenter.base import Segmentation
+from instructedit.types import Captions, ConfigError, EditRequest, EditResult, Failure, StageError
 from tests import tiny
 from tests.tiny import picture, square_mask
 
@@ -41,7 +48,7 @@ def arrays(images: list[Image.Image]) -> np.ndarray:
 def test_the_outside_stays_the_reconstruction(context: Context, checkpoint: Checkpoint, ratio: float) -> None:
     editor = MaskGuidedEditor(context, checkpoint, ratio, steps=10)
     image, mask = picture(0), square_mask()
-    (edited,) = editor.edit(requests([image]), [CAPTIONS], [mask]).images
+    (edited,) = tiny.images(editor.edit(requests([image]), [CAPTIONS], [mask]))
     with torch.no_grad():
         kept = editor.backbone.decode(editor.backbone.encode([image]))[0]
     reference = kept.add(1).mul(127.5).permute(1, 2, 0).numpy()
@@ -67,7 +74,12 @@ def test_latents_outside_end_on_x0_for_the_paper_and_a_level_later_for_the_relea
 def test_all_ratios_share_one_inversion(context: Context, checkpoint: Checkpoint) -> None:
     images, masks = [picture(0), picture(1)], [square_mask()] * 2
     costs = [
-        MaskGuidedEditor(context, checkpoint, r, steps=10).edit(requests(images), [CAPTIONS] * 2, masks).evaluations
+        [
+            e.evaluations
+            for e in tiny.edits(
+                MaskGuidedEditor(context, checkpoint, r, steps=10).edit(requests(images), [CAPTIONS] * 2, masks)
+            )
+        ]
         for r in (0.5, 0.7, 0.9)
     ]
     assert [c["inversion"] for cost in costs for c in cost] == [10, 10, 0, 0, 0, 0]
@@ -77,7 +89,7 @@ def test_all_ratios_share_one_inversion(context: Context, checkpoint: Checkpoint
 
 def test_a_cached_inversion_gives_the_same_picture(context: Context, checkpoint: Checkpoint) -> None:
     editor = MaskGuidedEditor(context, checkpoint, 0.7, steps=10)
-    first, second = (editor.edit(requests([picture(0)]), [CAPTIONS], [square_mask()]).images for _ in range(2))
+    first, second = (tiny.images(editor.edit(requests([picture(0)]), [CAPTIONS], [square_mask()])) for _ in range(2))
     assert (arrays(first) == arrays(second)).all()
 
 
@@ -92,9 +104,9 @@ def test_neither_batch_size_nor_order_changes_a_result(tmp_path: Path, checkpoin
         found: dict[int, Image.Image] = {}
         for start in range(0, len(order), size):
             part = order[start : start + size]
-            edited = editor.edit(
-                requests([images[i] for i in part]), [CAPTIONS] * len(part), [square_mask()] * len(part)
-            ).images
+            edited = tiny.images(
+                editor.edit(requests([images[i] for i in part]), [CAPTIONS] * len(part), [square_mask()] * len(part))
+            )
             found |= dict(zip(part, edited, strict=True))
         return arrays([found[i] for i in range(len(images))])
 
@@ -108,7 +120,8 @@ def test_neither_batch_size_nor_order_changes_a_result(tmp_path: Path, checkpoin
 def test_pictures_of_any_size_come_back_in_their_size(context: Context, checkpoint: Checkpoint) -> None:
     images = [picture(0, (64, 64)), picture(1, (120, 90)), picture(2, (50, 200))]
     masks = [np.asarray(i.convert("L")) > 128 for i in images]
-    edited = MaskGuidedEditor(context, checkpoint, 0.5, steps=4).edit(requests(images), [CAPTIONS] * 3, masks).images
+    editor = MaskGuidedEditor(context, checkpoint, 0.5, steps=4)
+    edited = tiny.images(editor.edit(requests(images), [CAPTIONS] * 3, masks))
     assert [e.size for e in edited] == [i.size for i in images]
 
 
@@ -126,6 +139,32 @@ def test_a_mask_smaller_than_half_a_latent_keeps_the_latent_it_fills_most() -> N
     assert latent_mask(mask, (8, 8)).nonzero().tolist() == [[0, 2, 2]]
 
 
+@pytest.mark.parametrize("size", [(512, 512), (64, 64), (333, 500)])
+def test_the_official_latent_mask_is_torchs_nearest(size: tuple[int, int]) -> None:
+    """The mask image is brought to the working size by nearest neighbour, thresholded, then interpolated to latents."""
+    height, width = size
+    mask = np.asarray(picture(5, (width, height)).convert("L")) > 140
+    at_work = torch.from_numpy(np.array(Image.fromarray(mask).resize((512, 384), Image.Resampling.NEAREST)))
+    expected = functional.interpolate(at_work[None, None].float(), size=(48, 64), mode="nearest")[0] >= 0.5
+    ours = nearest_latent_mask(mask, (512, 384), 8)
+    assert ours.shape == (1, 48, 64)
+    torch.testing.assert_close(ours, expected.float())
+    assert (ours != latent_mask(mask, (48, 64))).any()
+
+
+def test_the_official_blend_edits_in_the_nearest_mask(context: Context, checkpoint: Checkpoint) -> None:
+    """A mask that fills seven eighths of a latent but not its first pixel holds no latent to the released code."""
+    mask = np.zeros((64, 64), bool)
+    mask[16:24, 17:24] = True
+    paper, official = (MaskGuidedEditor(context, checkpoint, 0.5, steps=4, blend=b) for b in ("paper", "official"))
+    tiny.images(paper.edit(requests([picture(0)]), [CAPTIONS], [mask]))
+    (answer,) = official.edit(requests([picture(0)]), [CAPTIONS], [mask])
+    assert isinstance(answer, StageError)
+    assert "empty on the latent grid (dilate=0, blend=official)" in str(answer)
+    mask[16, 16] = True
+    tiny.images(official.edit(requests([picture(0)]), [CAPTIONS], [mask]))
+
+
 def test_the_edit_fades_in_inside_the_mask_alone() -> None:
     mask = torch.zeros(1, 1, 8, 8)
     mask[..., 2:5, 2:5] = 1
@@ -136,10 +175,40 @@ def test_the_edit_fades_in_inside_the_mask_alone() -> None:
     assert pixel_weight(torch.zeros(1, 1, 8, 8), (64, 64)).max() == 0
 
 
-def test_a_mask_that_vanishes_is_said_and_not_edited(context: Context, checkpoint: Checkpoint) -> None:
-    editor = MaskGuidedEditor(context, checkpoint, 0.5, steps=4, dilate=-40)
-    with pytest.raises(StageError, match=r"empty \(dilate=-40\)"):
-        editor.edit(requests([picture(0)]), [CAPTIONS], [square_mask()])
+class Fixed:
+    """A language processor and a segmenter whose answers are known beforehand."""
+
+    def __init__(self, masks: list[np.ndarray], context: Context | None = None) -> None:
+        self.masks = masks
+
+    def parse(self, instructions: Sequence[str], descriptions: Sequence[str | None]) -> list[Parsed | StageError]:
+        return [Parsed("cat", CAPTIONS, "reply")] * len(instructions)
+
+    def segment(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> list[Segmentation | StageError]:
+        return [Segmentation(m, ()) for m in self.masks]
+
+
+@pytest.mark.parametrize(
+    ("kind", "channels", "options"),
+    [(MaskGuidedEditor, 4, {"ratio": 0.5}), (InpaintingEditor, 9, {})],
+)
+def test_a_mask_that_vanishes_fails_its_own_sample_alone(
+    context: Context, tmp_path: Path, kind: Any, channels: int, options: dict[str, float]
+) -> None:
+    """The first mask is eroded away; the other sample of the batch is edited all the same."""
+    folder = Checkpoint(str(tiny.save_diffusion(tmp_path / "model", channels)))
+    small = np.zeros((64, 64), bool)
+    small[30:34, 30:34] = True
+    known = partial(Fixed, [small, square_mask()])
+    editor = partial(kind, diffusion=folder, steps=4, dilate=-4, **options)
+    grid = " on the latent grid" if kind is MaskGuidedEditor else ""
+    method = InstructEdit(context, language=known, segmenter=known, editor=editor)
+    failure, edit = method.edit(requests([picture(0), picture(1)]))
+    assert isinstance(failure, Failure)
+    assert failure.stage == "editor"
+    assert f"the mask is empty{grid} (dilate=-4" in failure.message
+    assert isinstance(edit, EditResult)
+    assert edit.image.size == (64, 64)
 
 
 def test_growing_and_shrinking_by_pixels() -> None:

@@ -1,6 +1,7 @@
 """Seeded tiny instances of the real classes, saved as a Stable Diffusion folder."""
 
 import json
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -58,6 +59,8 @@ from transformers import (
 
 from data.picturebook.training.denoising import make_scheduler
 from data.picturebook.training.tokenizers import TEXT_WINDOW, bert_tokenizer, clip_tokenizer, word_tokenizer
+from instructedit.editor import Edited
+from instructedit.types import StageError
 
 
 def unet(in_channels: int = 4, out_channels: int = 4) -> UNet2DConditionModel:
@@ -398,3 +401,15 @@ def square_mask(size: int = 64) -> np.ndarray:
     mask = np.zeros((size, size), bool)
     mask[size // 4 : size // 2, size // 4 : size * 3 // 4] = True
     return mask
+
+
+def edits(answers: Sequence[Edited | StageError]) -> list[Edited]:
+    """An editor's answers, none of which may be an error."""
+    edited = [a for a in answers if isinstance(a, Edited)]
+    assert len(edited) == len(answers), answers
+    return edited
+
+
+def images(answers: Sequence[Edited | StageError]) -> list[Image.Image]:
+    """The images of :func:`edits`."""
+    return [e.image for e in edits(answers)]

@@ -28,8 +28,8 @@ from data.picturebook.training.cards import write_card
 from data.picturebook.training.clip import square
 from data.picturebook.training.scenes import scene
 from data.picturebook.world import COLOURS, NOUNS, WEARABLES, Scene, Thing, box, mask, render
-from eval.metrics.clip import ClipScorer
-from instructedit.editor import Editor, MaskGuidedEditor
+from eval.metrics.clip import ClipScorer, TransformersClip
+from instructedit.editor import Edited, Editor, MaskGuidedEditor
 from instructedit.models import Checkpoint, Context
 from instructedit.types import Captions, EditRequest, EditResult
 
@@ -141,14 +141,15 @@ def success(scorer: ClipScorer, asked: Sequence[Trial], edit: EditImages) -> flo
 @cache
 def judge() -> ClipScorer:
     """The shipped CLIP."""
-    return ClipScorer.from_folder(MODELS / "clip", "clip", "")
+    return TransformersClip.from_folder(MODELS / "clip", "clip", "")
 
 
 def masked(editor: Editor) -> EditImages:
     """Editing with the ground-truth mask and captions."""
 
     def edit(part: Sequence[Trial]) -> list[Image.Image]:
-        return editor.edit([t.request for t in part], [t.captions for t in part], [t.mask for t in part]).images
+        edited = editor.edit([t.request for t in part], [t.captions for t in part], [t.mask for t in part])
+        return [e.image for e in edited if isinstance(e, Edited)]
 
     return edit
 

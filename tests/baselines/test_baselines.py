@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageOps
 
+from baselines import instruct_pix2pix
 from baselines.diffedit import VARIANTS, DiffEdit, binarise
-from baselines.instruct_pix2pix import InstructPix2Pix, fit
-from baselines.mdp import MDP, mixing_weights
+from baselines.instruct_pix2pix import SIZINGS, InstructPix2Pix, official_window
+from baselines.mdp import MDP, mixing_weights, null_text_optimisation
 from baselines.sd_inpainting import InpaintingEditor
-from instructedit import diffusion
+from instructedit import diffusion, editor
 from instructedit.cache import StageCache
 from instructedit.editor import MaskGuidedEditor
 from instructedit.latent_diffusion import generator
@@ -68,8 +70,8 @@ def test_neighbours_in_a_batch_change_nothing(name: str, context: Context, check
 def test_inpainting_neighbours_change_nothing(context: Context, checkpoints: dict[int, Checkpoint]) -> None:
     editor, asked = InpaintingEditor(context, checkpoints[9], steps=6), requests(3)
     masks = [tiny.square_mask()] * 3
-    together = np.stack([np.asarray(i) for i in editor.edit(asked, [CAPTIONS] * 3, masks).images]).astype(int)
-    alone = [editor.edit([r], [CAPTIONS], masks[:1]).images[0] for r in asked]
+    together = np.stack([np.asarray(i) for i in tiny.images(editor.edit(asked, [CAPTIONS] * 3, masks))]).astype(int)
+    alone = [tiny.images(editor.edit([r], [CAPTIONS], masks[:1]))[0] for r in asked]
     assert np.abs(together - np.stack([np.asarray(i) for i in alone]).astype(int)).max() <= 1
 
 
@@ -126,7 +128,7 @@ def test_with_the_same_mask_diffedit_is_instructedit(context: Context, checkpoin
     assert isinstance(ours, EditResult)
     assert ours.mask is not None
     editor = MaskGuidedEditor(context, checkpoints[4], 0.5, steps=8)
-    (same,) = editor.edit(requests(1), [CAPTIONS], [ours.mask]).images
+    (same,) = tiny.images(editor.edit(requests(1), [CAPTIONS], [ours.mask]))
     np.testing.assert_array_equal(np.asarray(same), np.asarray(ours.image))
 
 
@@ -147,6 +149,24 @@ def test_the_run_seed_changes_the_noises(context: Context, checkpoints: dict[int
     maps = [method.difference(EditRequest("s", image, "x", CAPTIONS, seed), CAPTIONS)[0] for seed in (0, 1, 0)]
     torch.testing.assert_close(maps[0], maps[2], rtol=0, atol=0)
     assert (maps[0] - maps[1]).abs().max() > 1e-6
+
+
+@pytest.mark.parametrize("size", [(64, 64), (100, 60), (61, 47)])
+def test_the_editor_gets_the_mask_that_was_found(
+    size: tuple[int, int], context: Context, checkpoints: dict[int, Checkpoint], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Through the photo's pixels and back to latents, under the blend that reduces by nearest neighbour."""
+    method = DiffEdit(context, checkpoints[4], 0.5, theta=0.4, variant="diffusers", steps=8)
+    request, used = EditRequest("one", tiny.picture(4, size), "x", CAPTIONS), list[torch.Tensor]()
+
+    def sample(predict: object, trajectory: torch.Tensor, mask: torch.Tensor, *_: object) -> torch.Tensor:
+        used.append(mask)
+        return trajectory[0]
+
+    monkeypatch.setattr(editor, "masked_sample", sample)
+    method.edit([request])
+    found = binarise(method.difference(request, CAPTIONS)[0], 0.4, 3.0, is_rescaled=False)
+    np.testing.assert_array_equal(used[0][0, 0].bool().numpy(), found)
 
 
 def test_binarise_by_hand() -> None:
@@ -206,27 +226,60 @@ def _keep_and_decode(
 def test_null_text_optimisation_holds_the_guided_reconstruction(
     context: Context, checkpoints: dict[int, Checkpoint]
 ) -> None:
-    method = MDP(context, checkpoints[4], 0, 6, steps=6, null_text=True)
-    backbone, (request,) = method.backbone, requests(1)
+    backbone, (request,) = MDP(context, checkpoints[4], 0, 6, steps=6, null_text=True).backbone, requests(1)
     trajectory, _ = backbone.invert([request.image], [CAPTIONS.input], 6)
     schedule = diffusion.make_schedule(backbone.scheduler, 6)
     guided = diffusion.sample(backbone.guided([CAPTIONS.input], 7.5), trajectory[-1], schedule)
-    noises, evaluations = method._reconstruct(trajectory, [CAPTIONS.input], schedule)
+    null = null_text_optimisation(backbone, trajectory, backbone.embed([CAPTIONS.input]), schedule, 7.5)
     held = trajectory[-1]
-    for step, noise in enumerate(noises):
+    for step, noise in enumerate(null.noises):
         level = 6 - step
         held = diffusion.move(held, noise, schedule.alphas[level], schedule.alphas[level - 1])
     assert (held - trajectory[0]).pow(2).mean() < 0.8 * (guided - trajectory[0]).pow(2).mean()
-    assert evaluations > 2 * 6
+    assert null.evaluations > 2 * 6
 
 
 # --- InstructPix2Pix and inpainting -----------------------------------------------------------------------------------
 
 
 def test_official_sizing() -> None:
+    """As ``ImageOps.fit`` crops, with which the official code sizes."""
     sizes = {(640, 480): (512, 384), (800, 533): (576, 384), (512, 512): (512, 512), (300, 900): (192, 576)}
     for size, expected in sizes.items():
-        assert fit(tiny.picture(0, size), 512).size == expected
+        image, window = tiny.picture(0, size), official_window(size, 512)
+        assert window.size == expected
+        theirs = ImageOps.fit(image, expected, method=Image.Resampling.LANCZOS)
+        np.testing.assert_array_equal(np.asarray(window.crop(image)), np.asarray(theirs))
+
+
+@pytest.mark.parametrize("sizing", SIZINGS)
+@pytest.mark.parametrize("size", [(512, 288), (288, 512), (500, 333), (64, 64)])
+def test_an_identity_edit_returns_the_photo(
+    sizing: str,
+    size: tuple[int, int],
+    context: Context,
+    checkpoints: dict[int, Checkpoint],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With a network that changes nothing, the edit is aligned with the photo, whatever was cropped on the way."""
+    method = InstructPix2Pix(context, checkpoints[8], steps=1, sizing=sizing)
+    monkeypatch.setattr(type(method.backbone), "sample_size", 512)
+    monkeypatch.setattr(method.backbone, "encode_unscaled", method.backbone.tensor)
+    monkeypatch.setattr(method.backbone, "decode", lambda latents: latents)
+    monkeypatch.setattr(instruct_pix2pix, "sample", lambda unet, sampler, start, seen, *_: seen)
+    photo = tiny.picture(3, size)
+    (edited,) = method.edit([EditRequest("photo", photo, "x")])
+    assert isinstance(edited, EditResult)
+    assert edited.image.size == size
+    error = (np.asarray(edited.image).astype(float) - np.asarray(photo)) ** 2
+    assert 10 * np.log10(255**2 / max(error.mean(), 1e-9)) > 45
+
+
+def test_both_sizings_are_one_on_square_pictures(context: Context, checkpoints: dict[int, Checkpoint]) -> None:
+    first, second = (
+        pixels(InstructPix2Pix(context, checkpoints[8], steps=4, sizing=s).edit(requests(2))) for s in SIZINGS
+    )
+    np.testing.assert_array_equal(first, second)
 
 
 def test_image_guidance_holds_the_image(context: Context, checkpoints: dict[int, Checkpoint]) -> None:
@@ -240,11 +293,11 @@ def test_inpainting_never_sees_what_the_mask_hides(context: Context, checkpoints
     editor, (request,), mask = InpaintingEditor(context, checkpoints[9], steps=6), requests(1), tiny.square_mask()
     other = np.array(request.image)
     other[mask] = 255 - other[mask]
-    changed = EditRequest(request.id, tiny.Image.fromarray(other), request.instruction, CAPTIONS)
-    first, second = (editor.edit([r], [CAPTIONS], [mask]).images[0] for r in (request, changed))
+    changed = EditRequest(request.id, Image.fromarray(other), request.instruction, CAPTIONS)
+    first, second = (tiny.images(editor.edit([r], [CAPTIONS], [mask]))[0] for r in (request, changed))
     np.testing.assert_array_equal(np.asarray(first), np.asarray(second))
     seen = InpaintingEditor(context, checkpoints[9], strength=0.5, steps=6)
-    third, fourth = (seen.edit([r], [CAPTIONS], [mask]).images[0] for r in (request, changed))
+    third, fourth = (tiny.images(seen.edit([r], [CAPTIONS], [mask]))[0] for r in (request, changed))
     assert np.abs(np.asarray(third).astype(int) - np.asarray(fourth)).max() > 0
 
 
@@ -254,8 +307,8 @@ def test_the_inpainting_prompt_is_the_caption_without_its_medium(
     (request,), mask = requests(1), tiny.square_mask()
     as_object = InpaintingEditor(context, checkpoints[9], "object", steps=4)
     as_caption = InpaintingEditor(context, checkpoints[9], "caption", steps=4)
-    (first,) = as_object.edit([request], [Captions("x", "A photo of a lion")], [mask]).images
-    (second,) = as_caption.edit([request], [Captions("x", "a lion")], [mask]).images
+    (first,) = tiny.images(as_object.edit([request], [Captions("x", "A photo of a lion")], [mask]))
+    (second,) = tiny.images(as_caption.edit([request], [Captions("x", "a lion")], [mask]))
     np.testing.assert_array_equal(np.asarray(first), np.asarray(second))
 
 
@@ -287,6 +340,7 @@ def test_noise_belongs_to_the_sample_the_stage_and_the_seed() -> None:
         (lambda c, p: MDP(c, p[4], 0, 5, factor=2), "factor=2"),
         (lambda c, p: InstructPix2Pix(c, p[8], sampler="heun"), "accepted are ddim, euler_ancestral"),
         (lambda c, p: InstructPix2Pix(c, p[8], steps=0), "steps=0"),
+        (lambda c, p: InstructPix2Pix(c, p[8], sizing="square"), "accepted are aspect, official"),
         (lambda c, p: InpaintingEditor(c, p[9], strength=0), "strength=0"),
         (lambda c, p: InpaintingEditor(c, p[9], prompt="words"), "accepted are caption, object"),
     ],

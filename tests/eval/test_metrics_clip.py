@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from eval.metrics.base import MetricUndefined
-from eval.metrics.clip import ClipDirectional, ClipScore, ClipScorer, cosine, directional_similarity
+from eval.metrics.clip import ClipDirectional, ClipScore, TransformersClip, cosine, directional_similarity
 from eval.runner import run
 from eval.store import RunStore
 from instructedit.cache import StageCache
@@ -26,7 +26,7 @@ LONG = "a small yellow dog on green grass"
 
 
 @pytest.fixture(scope="module")
-def scorer() -> ClipScorer:
+def scorer() -> TransformersClip:
     return tiny_clip.scorer()
 
 
@@ -49,7 +49,7 @@ def test_directional_identity_worst_case_and_known_value() -> None:
     assert diagonal == pytest.approx(0.5**0.5, abs=1e-12)
 
 
-def test_score_does_not_look_at_the_source(scorer: ClipScorer) -> None:
+def test_score_does_not_look_at_the_source(scorer: TransformersClip) -> None:
     metric = ClipScore(scorer)
     first = metric.score(SAMPLE, plain(0), result(textured(1)), CAPTIONS)
     assert first == metric.score(SAMPLE, plain(255), result(textured(1)), replace(CAPTIONS, input="other"))
@@ -57,7 +57,7 @@ def test_score_does_not_look_at_the_source(scorer: ClipScorer) -> None:
     assert metric.higher_is_better
 
 
-def test_score_is_raw_where_torchmetrics_would_clamp(scorer: ClipScorer) -> None:
+def test_score_is_raw_where_torchmetrics_would_clamp(scorer: TransformersClip) -> None:
     values = [
         ClipScore(scorer).score(SAMPLE, plain(0), result(textured(seed)), Captions("", word)).value
         for seed in range(4)
@@ -66,7 +66,7 @@ def test_score_is_raw_where_torchmetrics_would_clamp(scorer: ClipScorer) -> None
     assert min(values) < 0 < max(values)
 
 
-def test_features_have_unit_length_and_are_computed_once(scorer: ClipScorer) -> None:
+def test_features_have_unit_length_and_are_computed_once(scorer: TransformersClip) -> None:
     image, text = textured(7), scorer.text("zebra")
     assert float(scorer.image(image).norm()) == pytest.approx(1, abs=1e-12)
     assert float(text.features.norm()) == pytest.approx(1, abs=1e-12)
@@ -74,7 +74,7 @@ def test_features_have_unit_length_and_are_computed_once(scorer: ClipScorer) -> 
     assert scorer.text("zebra") is text
 
 
-def test_a_long_caption_keeps_its_end_token_and_says_so(scorer: ClipScorer) -> None:
+def test_a_long_caption_keeps_its_end_token_and_says_so(scorer: TransformersClip) -> None:
     """Cut by hand to the window, the caption must land on the same point."""
     tokens = scorer.tokenizer(LONG).input_ids
     assert len(tokens) > WINDOW
@@ -88,7 +88,7 @@ def test_a_long_caption_keeps_its_end_token_and_says_so(scorer: ClipScorer) -> N
     assert scorer.text("cat").note == ""
 
 
-def test_the_row_of_a_truncated_caption_says_so(scorer: ClipScorer, tmp_path: Path) -> None:
+def test_the_row_of_a_truncated_caption_says_so(scorer: TransformersClip, tmp_path: Path) -> None:
     """From the metric through the runner to ``metrics.parquet``."""
     benchmark = make_benchmark(tmp_path / "benchmark", 2)
     first, second = (
@@ -105,7 +105,7 @@ def test_the_row_of_a_truncated_caption_says_so(scorer: ClipScorer, tmp_path: Pa
         assert notes["s1"].startswith(f"caption truncated to {WINDOW} tokens")
 
 
-def test_a_cut_caption_is_noted_once_a_text(scorer: ClipScorer) -> None:
+def test_a_cut_caption_is_noted_once_a_text(scorer: TransformersClip) -> None:
     captions = Captions("cat", LONG)
     note = ClipDirectional(scorer).score(SAMPLE, textured(1), result(textured(2)), captions).note
     assert note == scorer.text(LONG).note
@@ -121,22 +121,43 @@ def test_a_cut_caption_is_noted_once_a_text(scorer: ClipScorer) -> None:
     ],
 )
 def test_directional_says_why_there_is_no_value(
-    scorer: ClipScorer, captions: Captions | None, edited_seed: int, reason: str
+    scorer: TransformersClip, captions: Captions | None, edited_seed: int, reason: str
 ) -> None:
     with pytest.raises(MetricUndefined, match=reason):
         ClipDirectional(scorer).score(SAMPLE, textured(1), result(textured(edited_seed)), captions)
 
 
-def test_score_without_captions_has_no_value(scorer: ClipScorer) -> None:
+def test_an_edit_at_the_end_of_a_wide_photo_has_a_direction(scorer: TransformersClip) -> None:
+    """The centre crop does not see it."""
+    source = textured(1).resize((192, 64))
+    edited = source.copy()
+    edited.paste(textured(2).resize((48, 64)), (0, 0))
+    with pytest.raises(MetricUndefined, match="two images are the same"):
+        ClipDirectional(scorer, "crop").score(SAMPLE, source, result(edited), CAPTIONS)
+    assert -1 <= ClipDirectional(scorer).score(SAMPLE, source, result(edited), CAPTIONS).value <= 1
+
+
+def test_the_card_names_the_resize(scorer: TransformersClip) -> None:
+    cards = {resize: ClipScore(scorer, resize).card()["resize"] for resize in ("crop", "squeeze")}
+    assert cards["crop"]["by"] == "CLIPImageProcessorPil"
+    assert "rounded down" in cards["crop"]["centre crop"]["offset"]
+    assert cards["squeeze"]["resample"] == "bicubic, no antialiasing"
+    assert ClipDirectional(scorer).card()["resize"] == cards["squeeze"]
+    assert ClipScore(scorer).card()["resize"] == cards["crop"]
+    with pytest.raises(ConfigError, match="accepted are crop, squeeze"):
+        ClipScore(scorer, "stretch")
+
+
+def test_score_without_captions_has_no_value(scorer: TransformersClip) -> None:
     with pytest.raises(MetricUndefined, match="no captions"):
         ClipScore(scorer).score(SAMPLE, plain(0), result(textured(1)), None)
 
 
-def test_a_folder_gives_the_same_numbers_and_card(scorer: ClipScorer, tmp_path: Path) -> None:
+def test_a_folder_gives_the_same_numbers_and_card(scorer: TransformersClip, tmp_path: Path) -> None:
     scorer.model.save_pretrained(tmp_path)
     scorer.image_processor.save_pretrained(tmp_path)
     scorer.tokenizer.save_pretrained(tmp_path)
-    loaded = ClipScorer.from_folder(tmp_path, "tiny-clip", "1")
+    loaded = TransformersClip.from_folder(tmp_path, "tiny-clip", "1")
     arguments = SAMPLE, textured(1), result(textured(2)), CAPTIONS
     for metric in (ClipScore, ClipDirectional):
         # Not to the last digit: loading picks its own attention kernel.
@@ -146,14 +167,14 @@ def test_a_folder_gives_the_same_numbers_and_card(scorer: ClipScorer, tmp_path: 
     assert ClipScore(scorer).card_id != ClipDirectional(scorer).card_id
 
 
-def test_another_revision_is_another_card(scorer: ClipScorer) -> None:
-    other = ClipScorer(scorer.model, scorer.image_processor, scorer.tokenizer, "tiny-clip", "2")
+def test_another_revision_is_another_card(scorer: TransformersClip) -> None:
+    other = TransformersClip(scorer.model, scorer.image_processor, scorer.tokenizer, "tiny-clip", "2")
     assert ClipScore(other).card_id != ClipScore(scorer).card_id
 
 
 def test_a_model_that_would_pool_elsewhere_is_refused() -> None:
     with pytest.raises(ConfigError, match="reads a caption at token 7"):
-        ClipScorer(tiny_clip.model(7), tiny_clip.image_processor(), tiny_clip.tokenizer(), "tiny-clip", "1")
+        TransformersClip(tiny_clip.model(7), tiny_clip.image_processor(), tiny_clip.tokenizer(), "tiny-clip", "1")
     # The id 2 of OpenAI's configurations means the highest id, which ends a caption here too.
-    legacy = ClipScorer(tiny_clip.model(2), tiny_clip.image_processor(), tiny_clip.tokenizer(), "tiny-clip", "1")
+    legacy = TransformersClip(tiny_clip.model(2), tiny_clip.image_processor(), tiny_clip.tokenizer(), "tiny-clip", "1")
     assert cosine(legacy.text("cat").features, tiny_clip.scorer().text("cat").features) == pytest.approx(1, abs=1e-12)

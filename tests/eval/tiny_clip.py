@@ -5,7 +5,7 @@ import string
 import torch
 from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
 
-from eval.metrics.clip import ClipScorer
+from eval.metrics.clip import TransformersClip
 
 WINDOW = 16
 IMAGE = 32
@@ -38,9 +38,14 @@ def config(eos_token_id: int | None = None) -> CLIPConfig:
 
 
 def model(eos_token_id: int | None = None) -> CLIPModel:
+    """For the tokenizer above."""
+    return seeded(config(eos_token_id))
+
+
+def seeded(configuration: CLIPConfig) -> CLIPModel:
     """Weights large enough that two pictures, or two captions, lie apart."""
     with torch.random.fork_rng(devices=[]):
-        clip = CLIPModel(config(eos_token_id))
+        clip = CLIPModel(configuration)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for name, parameter in sorted(clip.named_parameters()):
@@ -54,6 +59,6 @@ def image_processor() -> CLIPImageProcessorPil:
     return CLIPImageProcessorPil(size={"shortest_edge": IMAGE}, crop_size={"height": IMAGE, "width": IMAGE})
 
 
-def scorer() -> ClipScorer:
+def scorer() -> TransformersClip:
     """All of it together."""
-    return ClipScorer(model(), image_processor(), tokenizer(), "tiny-clip", "1")
+    return TransformersClip(model(), image_processor(), tokenizer(), "tiny-clip", "1")

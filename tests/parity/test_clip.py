@@ -1,5 +1,7 @@
 """CLIP metrics against open_clip on the same weights, torchmetrics' own update, and float64 arithmetic."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,15 +9,24 @@ import open_clip
 import pytest
 import torch
 from jaxtyping import Float
+from PIL import Image
+from safetensors.torch import save_file
 from torch import Tensor
+from torch.nn import functional
 from torchmetrics.functional.multimodal.clip_score import _clip_score_update
-from transformers import CLIPModel, CLIPProcessor, CLIPTokenizer
+from torchvision.transforms import CenterCrop
+from transformers import CLIPModel, CLIPProcessor, CLIPTextConfig, CLIPTokenizer
 
-from eval.metrics.clip import ClipDirectional, ClipScore, ClipScorer, text_config, truncate
-from instructedit.types import Captions
+from eval.metrics.build import clip_scorer
+from eval.metrics.clip import RESIZES, ClipDirectional, ClipScore, TransformersClip, text_config, truncate
+from eval.metrics.openclip import OpenClip, registered
+from instructedit.cache import StageCache
+from instructedit.models import Checkpoint, Context, ModelPool
+from instructedit.types import Captions, ConfigError
 from tests.eval import tiny_clip
 from tests.eval.pictures import SAMPLE, result, textured
 from tests.eval.tiny_clip import HIDDEN, IMAGE, LAYERS, PATCH, PROJECTION, WINDOW
+from tests.tiny import picture
 
 SOURCE, EDITED = textured(1, size=64), textured(2, size=64)
 CAPTIONS = Captions("a cat", "a fat zebra")
@@ -23,7 +34,7 @@ MEAN, DEVIATION = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 
 
 
 @pytest.fixture(scope="module")
-def scorer() -> ClipScorer:
+def scorer() -> TransformersClip:
     return tiny_clip.scorer()
 
 
@@ -33,7 +44,7 @@ def by_hand(image: Any) -> Float[Tensor, "1 3 h w"]:
     return torch.from_numpy((pixels - MEAN) / DEVIATION).permute(2, 0, 1)[None].float()
 
 
-def padded(scorer: ClipScorer, caption: str) -> Float[Tensor, "1 window"]:
+def padded(scorer: TransformersClip, caption: str) -> Float[Tensor, "1 window"]:
     """Token ids as open_clip's tokenizer gives them: zeros after the end."""
     tokens = scorer.tokenizer(caption).input_ids
     return torch.tensor([tokens + [0] * (WINDOW - len(tokens))])
@@ -45,7 +56,7 @@ def unit(features: Tensor) -> Float[np.ndarray, " d"]:
 
 
 @torch.inference_mode()
-def test_against_open_clip(scorer: ClipScorer) -> None:
+def test_against_open_clip(scorer: TransformersClip) -> None:
     peer = open_clip_twin(scorer.model)
     source, edited = (unit(peer.encode_image(by_hand(image))) for image in (SOURCE, EDITED))
     before, after = (unit(peer.encode_text(padded(scorer, text))) for text in (CAPTIONS.input, CAPTIONS.edited))
@@ -53,12 +64,12 @@ def test_against_open_clip(scorer: ClipScorer) -> None:
     assert score == pytest.approx(100 * float(edited @ after), abs=1e-4)
     images, texts = edited - source, after - before
     expected = float(images @ texts / np.linalg.norm(images) / np.linalg.norm(texts))
-    directional = ClipDirectional(scorer).score(SAMPLE, SOURCE, result(EDITED), CAPTIONS).value
+    directional = ClipDirectional(scorer, "crop").score(SAMPLE, SOURCE, result(EDITED), CAPTIONS).value
     assert directional == pytest.approx(expected, abs=1e-5)
 
 
 @torch.inference_mode()
-def test_against_float64_arithmetic_on_the_models_own_outputs(scorer: ClipScorer) -> None:
+def test_against_float64_arithmetic_on_the_models_own_outputs(scorer: TransformersClip) -> None:
     """Preprocessing by hand, one padded batch of captions: neither batch nor padding may matter."""
     outputs = scorer.model(
         pixel_values=torch.cat([by_hand(SOURCE), by_hand(EDITED)]),
@@ -69,20 +80,120 @@ def test_against_float64_arithmetic_on_the_models_own_outputs(scorer: ClipScorer
     assert score == pytest.approx(100 * float(images[1] @ texts[1]), abs=1e-4)
     changes = images[1] - images[0], texts[1] - texts[0]
     expected = float(changes[0] @ changes[1] / np.prod([np.linalg.norm(change) for change in changes]))
-    directional = ClipDirectional(scorer).score(SAMPLE, SOURCE, result(EDITED), CAPTIONS).value
+    directional = ClipDirectional(scorer, "crop").score(SAMPLE, SOURCE, result(EDITED), CAPTIONS).value
     assert directional == pytest.approx(expected, abs=1e-5)
 
 
+@pytest.mark.parametrize("size", [(768, 512), (300, 400), (64, 64), (128, 128)])
+@torch.inference_mode()
+def test_directional_similarity_is_that_of_instruct_pix2pix(scorer: TransformersClip, size: tuple[int, int]) -> None:
+    """The authors' ``clip_similarity``: float pictures in [0, 1] interpolated to the square, then normalised."""
+    source, edited = (picture(seed, size) for seed in (1, 2))
+    features = []
+    for image in (source, edited):
+        pixels = torch.stack([torch.from_numpy(np.array(image)[..., c]) for c in range(3)])[None].float() / 255
+        pixels = functional.interpolate(pixels, size=IMAGE, mode="bicubic", align_corners=False)
+        pixels = (pixels - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(DEVIATION).view(3, 1, 1)
+        encoded = scorer.model.get_image_features(pixels).pooler_output
+        features.append(encoded / encoded.norm(dim=1, keepdim=True))
+    for caption in (CAPTIONS.input, CAPTIONS.edited):
+        encoded = scorer.model.get_text_features(padded(scorer, caption)).pooler_output
+        features.append(encoded / encoded.norm(dim=1, keepdim=True))
+    expected = functional.cosine_similarity(features[1] - features[0], features[3] - features[2])
+    ours = ClipDirectional(scorer).score(SAMPLE, source, result(edited), CAPTIONS).value
+    assert ours == pytest.approx(float(expected), abs=1e-4)
+
+
+@pytest.mark.parametrize(("margin", "shift"), [(0, 0), (1, 0), (2, 0), (3, 1), (4, 0), (5, 0), (6, 0), (7, 1), (11, 1)])
+def test_the_centre_crop_is_a_pixel_off_torchvisions_at_some_odd_margins(
+    scorer: TransformersClip, margin: int, shift: int
+) -> None:
+    """As the card says: transformers halves the margin downwards, OpenAI's torchvision rounds half to even."""
+    columns = np.tile(np.arange(IMAGE + margin, dtype=np.uint8)[None, :, None], (IMAGE, 1, 3))
+    ours = scorer.cropped(Image.fromarray(columns))[0, 0, 0] * DEVIATION[0] + MEAN[0]
+    theirs = CenterCrop(IMAGE)(torch.from_numpy(columns).permute(2, 0, 1))[0, 0]
+    assert round(float(theirs[0] - ours[0] * 255)) == shift
+
+
 LONG = "a small yellow dog and a fat old cat on green grass under a tall tree beside a red house " * 4
+
+
+def words_of(theirs: open_clip.SimpleTokenizer) -> CLIPTokenizer:
+    """CLIP's own vocabulary, as transformers has it."""
+    names = {theirs.sot_token_id: "<|startoftext|>", theirs.eot_token_id: "<|endoftext|>"}
+    words = {names.get(index, word): index for word, index in theirs.encoder.items()}
+    return CLIPTokenizer(vocab=words, merges=list(theirs.bpe_ranks))
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[TransformersClip, OpenClip]:
+    """The same weights through both libraries, on CLIP's own vocabulary."""
+    tokenizer = words_of(open_clip.SimpleTokenizer())
+    configuration = tiny_clip.config()
+    words = configuration.text_config
+    assert isinstance(words, CLIPTextConfig)
+    words.vocab_size, words.eos_token_id = len(tokenizer), tokenizer.eos_token_id
+    model = tiny_clip.seeded(configuration)
+    folder = save_open_clip(tmp_path_factory.mktemp("open_clip"), model)
+    ours = TransformersClip(model, tiny_clip.image_processor(), tokenizer, "tiny-clip", "1")
+    return ours, OpenClip(folder, "tiny-clip", "1")
+
+
+@pytest.mark.parametrize("resize", RESIZES)
+@pytest.mark.parametrize("size", [(64, 64), (768, 512), (300, 400)])
+def test_pictures_have_the_same_features_in_both_libraries(
+    pair: tuple[TransformersClip, OpenClip], size: tuple[int, int], resize: str
+) -> None:
+    first, second = (scorer.image(picture(3, size), resize).numpy() for scorer in pair)
+    assert first == pytest.approx(second, abs=1e-5)
+
+
+@pytest.mark.parametrize("caption", ["a photo of a cat", "", "A Fat, old zebra & a dog", LONG])
+def test_captions_have_the_same_features_in_both_libraries(
+    pair: tuple[TransformersClip, OpenClip], caption: str
+) -> None:
+    first, second = (scorer.text(caption) for scorer in pair)
+    assert first.features.numpy() == pytest.approx(second.features.numpy(), abs=1e-5)
+    assert first.note == second.note
+    assert bool(first.note) == (caption == LONG)
+
+
+def test_the_card_names_model_tag_and_library(
+    pair: tuple[TransformersClip, OpenClip], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = ClipScore(pair[1]).card()
+    assert card["implementation"].startswith("open-clip-torch 3.")
+    assert (card["model"], card["pretrained"]) == (None, None)
+    assert card["resize"]["interpolation"] == "bicubic"
+    assert ClipScore(pair[0]).card_id != ClipScore(pair[1]).card_id
+    assert ClipDirectional(pair[0]).card()["resize"] == ClipDirectional(pair[1]).card()["resize"]
+    known = {"model": "ViT-B-32", "pretrained": "laion2b_s34b_b79k"}
+    assert registered("laion/CLIP-ViT-B-32-laion2B-s34B-b79K", {}) == known
+    architecture = open_clip.get_model_config("ViT-L-14")
+    assert registered("/a/folder", architecture) == {"model": "ViT-L-14", "pretrained": None}
+
+
+def test_a_checkpoint_chooses_its_library(pair: tuple[TransformersClip, OpenClip], tmp_path: Path) -> None:
+    """Resolved as all checkpoints are: what is missing is named, and the library is part of its identity."""
+    checkpoint = Checkpoint(str(tmp_path), implementation="open_clip")
+    assert checkpoint.missing() == "open_clip_config.json, open_clip_model.safetensors"
+    save_open_clip(tmp_path, pair[0].model)
+    assert checkpoint.missing() is None
+    assert checkpoint.fingerprint["implementation"] == "open_clip"
+    context = Context(ModelPool(), StageCache(None), torch.device("cpu"))
+    assert isinstance(clip_scorer(context, checkpoint), OpenClip)
+    (tmp_path / "open_clip_model.safetensors").unlink()
+    with pytest.raises(ConfigError, match="open_clip_model.safetensors"):
+        OpenClip(tmp_path, "tiny-clip", "1")
+    with pytest.raises(ConfigError, match="accepted are transformers, open_clip"):
+        Checkpoint(str(tmp_path), implementation="jax")
 
 
 def test_truncation_is_that_of_open_clips_tokenizer() -> None:
     """On CLIP's own vocabulary and window: the first 75 tokens between start and end, whatever the tokenizer does."""
     theirs = open_clip.SimpleTokenizer(context_length=77)
     start, end = theirs.sot_token_id, theirs.eot_token_id
-    names = {start: "<|startoftext|>", end: "<|endoftext|>"}
-    words = {names.get(index, word): index for word, index in theirs.encoder.items()}
-    ours = CLIPTokenizer(vocab=words, merges=list(theirs.bpe_ranks))
+    ours = words_of(theirs)
     tokens = ours(LONG, verbose=False).input_ids
     assert len(tokens) > 77
     cut = truncate(tokens, 77, ours.eos_token_id)
@@ -93,7 +204,7 @@ def test_truncation_is_that_of_open_clips_tokenizer() -> None:
 
 
 @torch.inference_mode()
-def test_a_truncated_caption_lands_where_open_clip_puts_it(scorer: ClipScorer) -> None:
+def test_a_truncated_caption_lands_where_open_clip_puts_it(scorer: TransformersClip) -> None:
     tokens = scorer.tokenizer(LONG, verbose=False).input_ids[:WINDOW]
     tokens[-1] = scorer.tokenizer.eos_token_id  # as open_clip's tokenizer cuts
     expected = unit(open_clip_twin(scorer.model).encode_text(torch.tensor([tokens])))
@@ -111,7 +222,7 @@ class Transformers4(CLIPModel):
 
 
 @torch.inference_mode()
-def test_against_torchmetrics(scorer: ClipScorer) -> None:
+def test_against_torchmetrics(scorer: TransformersClip) -> None:
     model = Transformers4(scorer.model.config).eval()
     model.load_state_dict(scorer.model.state_dict())
     pixels = torch.from_numpy(np.array(EDITED)).permute(2, 0, 1)
@@ -121,14 +232,28 @@ def test_against_torchmetrics(scorer: ClipScorer) -> None:
     assert ours == pytest.approx(float(theirs), abs=1e-4)
 
 
+def open_clip_config(model: CLIPModel) -> dict[str, Any]:
+    """The architecture of a transformers model, as open_clip's configurations say it."""
+    shared = {"layers": LAYERS, "width": HIDDEN}
+    vision = shared | {"head_width": HIDDEN // 4, "patch_size": PATCH, "image_size": IMAGE}
+    text = shared | {"heads": 4, "context_length": WINDOW, "vocab_size": text_config(model).vocab_size}
+    return {"embed_dim": PROJECTION, "vision_cfg": vision, "text_cfg": text, "quick_gelu": True}
+
+
+def save_open_clip(folder: Path, model: CLIPModel) -> Path:
+    """A folder as open_clip's ``push_to_hf_hub`` writes it; returns it."""
+    preprocess = {"mean": MEAN, "std": DEVIATION, "interpolation": "bicubic", "resize_mode": "shortest"}
+    config = {"model_cfg": open_clip_config(model), "preprocess_cfg": preprocess}
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
+    state = {name: value.contiguous() for name, value in open_clip_twin(model).state_dict().items()}
+    save_file(state, folder / "open_clip_model.safetensors")
+    return folder
+
+
 def open_clip_twin(model: CLIPModel) -> open_clip.CLIP:
     """An open_clip model that holds the weights of a transformers one."""
-    shared = {"layers": LAYERS, "width": HIDDEN}
-    vision = open_clip.CLIPVisionCfg(**shared, head_width=HIDDEN // 4, patch_size=PATCH, image_size=IMAGE)
-    words = text_config(model).vocab_size
-    text = open_clip.CLIPTextCfg(**shared, heads=4, context_length=WINDOW, vocab_size=words)
     with torch.random.fork_rng(devices=[]):
-        twin = open_clip.CLIP(PROJECTION, vision, text, quick_gelu=True)
+        twin = open_clip.CLIP(**open_clip_config(model))
     state = model.state_dict()
     renamed = {
         "visual.class_embedding": state["vision_model.embeddings.class_embedding"],
