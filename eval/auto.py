@@ -6,9 +6,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from eval.analysis.selection import COST, GAIN, Rule
 from eval.metrics.base import Metric, MetricUndefined
 from eval.metrics.build import paper_metrics
-from eval.tuning import COST, GAIN, Rule
 from instructedit.models import Context
 from instructedit.types import ConfigError, EditRequest, EditResult, Failure, Method, Sample, Tokens
 

@@ -14,8 +14,8 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
-from eval.plan import wrapped
-from eval.runner import guarded
+from eval.runs.plan import wrapped
+from eval.runs.runner import guarded
 from instructedit.checkpoints import require_checkpoints
 from instructedit.files import write_aside
 from instructedit.images import FORMATS, load_image, overlay, panel, save_png

@@ -8,8 +8,8 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-from eval.coverage import DISTRIBUTIONS, coverage
-from eval.stats import INTERVALS
+from eval.analysis.coverage import DISTRIBUTIONS, coverage
+from eval.analysis.stats import INTERVALS
 from scripts.app import OK
 
 VALUES, EXPERIMENTS = 30, 10_000

@@ -13,7 +13,7 @@ from hydra.utils import instantiate
 from rich.console import Console
 from rich.table import Table
 
-from eval.benchmark import configured
+from eval.benchmarks.base import configured
 from instructedit import diffusion
 from instructedit.images import load_image
 from instructedit.latent_diffusion import LatentDiffusion

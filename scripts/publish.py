@@ -10,9 +10,9 @@ from pathlib import Path
 from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig
 
-from eval.benchmark import Benchmark, configured
-from eval.loggers import Logger, Reporter
-from eval.report.runs import StoredRun, read_runs
+from eval.benchmarks.base import Benchmark, configured
+from eval.loggers.base import Logger, Reporter
+from eval.runs.run import StoredRun, read_runs
 from instructedit.types import ConfigError
 from scripts.app import OK, SOME_FAILED, launch
 

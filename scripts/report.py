@@ -8,8 +8,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from eval.analysis.stats import INTERVALS
 from eval.report.build import Request, report
-from eval.stats import INTERVALS
 from instructedit.types import ConfigError
 from scripts.app import CONF, OK, launch
 

@@ -13,7 +13,7 @@ from instructedit.checkpoints import require_checkpoints
 from scripts.app import OK, SOME_FAILED, launch
 
 if TYPE_CHECKING:
-    from eval.sweep import Sweep
+    from scripts.sweep import Sweep
 
 
 @dataclass
@@ -27,8 +27,8 @@ class Command:
         """One run."""
         require_checkpoints(config.models, config.method, config.metrics)
         # Only now: torch and what stands on it take seconds to import, and a line about what is missing should not.
-        from eval.loggers import group_of
-        from eval.sweep import Sweep
+        from eval.loggers.base import group_of
+        from scripts.sweep import Sweep
 
         self.sweep = self.sweep or Sweep(group=group_of(self.words))
         return SOME_FAILED if self.sweep.cell(config) else OK

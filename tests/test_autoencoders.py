@@ -15,7 +15,7 @@ from baselines.diffedit import DiffEdit
 from baselines.instruct_pix2pix import InstructPix2Pix
 from baselines.mdp import MDP
 from baselines.sd_inpainting import InpaintingEditor
-from eval.store import RunStore
+from eval.runs.store import RunStore
 from instructedit import diffusion
 from instructedit.cache import StageCache
 from instructedit.editor import MaskGuidedEditor, latent_mask

@@ -8,7 +8,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import get_object
 from omegaconf import OmegaConf
 
-from eval.plan import plan
+from eval.runs.plan import plan
 from instructedit.language.openai import DECIDES_NOTHING
 from instructedit.language.openai import TARGET as OPENAI
 from instructedit.types import ConfigError

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from instructedit.full_size import FullSize, fitted, fitted_size, pasted
 from instructedit.images import hash_image
 from instructedit.models import Context
 from instructedit.types import Box, ConfigError, Decisions, EditRequest, EditResult, Failure
+from instructedit.wrappers.full_size import FullSize, fitted, fitted_size, pasted
 
 
 @dataclass

@@ -14,7 +14,7 @@ import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
 
-from eval.store import RunStore
+from eval.runs.store import RunStore
 from instructedit.cache import StageCache
 from instructedit.language import Parsed, cached
 from instructedit.language.build import CheckpointLanguage

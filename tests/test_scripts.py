@@ -10,8 +10,8 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from PIL import Image
 
-from eval.plan import plan
-from eval.store import RunStore
+from eval.runs.plan import plan
+from eval.runs.store import RunStore
 from instructedit.models import POOL
 from scripts import edit as edit_script
 from scripts import run as run_script

@@ -9,7 +9,7 @@ import pytest
 from huggingface_hub import constants
 from hydra.core.global_hydra import GlobalHydra
 
-from eval.store import RunStore
+from eval.runs.store import RunStore
 from instructedit.models import POOL
 from scripts import run as run_script
 from tests import hub_cache, tiny

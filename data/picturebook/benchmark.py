@@ -3,7 +3,7 @@
     python -m data.picturebook.benchmark
 
 ``benchmark`` has 30 samples, ten of each category of the paper's Table 1; ``benchmark_ablation`` has 85, over the
-paper's four kinds of edit (§5). Each is a folder that ``eval.benchmark.load_benchmark`` reads.
+paper's four kinds of edit (§5). Each is a folder that ``eval.benchmarks.base.load_benchmark`` reads.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from data.picturebook.edits import Edit, possible
 from data.picturebook.phrases import HELD_OUT_TEMPLATES, Wish, describe, references
 from data.picturebook.training.scenes import SPLITS
 from data.picturebook.world import BACKGROUNDS, Part, Scene, Thing, pixels, render, sample_scene
-from eval.benchmark import MANIFEST
+from eval.benchmarks.base import MANIFEST
 from instructedit.files import write_aside
 
 VARIATIONS = 3

@@ -5,7 +5,7 @@ from typing import Any
 from eval.metrics.base import Metric
 from eval.metrics.brisque import Brisque
 from eval.metrics.clip import ClipDirectional, ClipScore, ClipScorer, TransformersClip, check_resize
-from eval.metrics.component import Judge
+from eval.metrics.components.truth import Judge
 from eval.metrics.lpips import Lpips
 from eval.metrics.mask_iou import MaskIoU
 from eval.metrics.region import ClipInside, LpipsOutside, MseOutside, PsnrOutside, SsimOutside

@@ -8,13 +8,24 @@ from typing import Any
 
 import pandas as pd
 
-from eval.components import Labels, read_labels
-from eval.report import accuracy, claims, curves, grids, instructions, records, samples, table_one, timing, tuned
+from eval.analysis.components import Labels, read_labels
+from eval.analysis.stats import DEFAULT
 from eval.report.page import Page, now
-from eval.report.runs import StoredRun, read_runs
 from eval.report.section import Missing, Section
+from eval.report.sections import (
+    accuracy,
+    claims,
+    curves,
+    grids,
+    instructions,
+    records,
+    samples,
+    table_one,
+    timing,
+    tuned,
+)
 from eval.report.study import Study, benchmark_name, studies
-from eval.stats import DEFAULT
+from eval.runs.run import StoredRun, read_runs
 from instructedit.types import ConfigError
 
 log = logging.getLogger(__name__)
@@ -61,9 +72,9 @@ class Request:
     figure_samples: int = 6
     more_samples: int = 24
     labels: Path | None = None
-    """A table of people's verdicts, see :func:`eval.components.read_labels`."""
+    """A table of people's verdicts, see :func:`eval.analysis.components.read_labels`."""
     interval: str = DEFAULT
-    """Of metrics and their differences: one of :data:`eval.stats.INTERVALS`."""
+    """Of metrics and their differences: one of :data:`eval.analysis.stats.INTERVALS`."""
 
 
 @dataclass(frozen=True)

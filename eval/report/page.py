@@ -16,7 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
-from eval.report import words
+from eval.display import style as words
 from eval.report.section import Section
 from instructedit.files import write_aside
 

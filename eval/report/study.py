@@ -8,12 +8,12 @@ from typing import Any
 
 import pandas as pd
 
-from eval.benchmark import Benchmark, configured
-from eval.components import Labels, labelled, verdicts
-from eval.report.runs import Scalar, StoredRun
-from eval.report.words import METRICS
-from eval.stats import DEFAULT, INTERVALS
-from eval.tables import COUNTS, ROWS, on_images, summary
+from eval.analysis.components import Labels, labelled, verdicts
+from eval.analysis.stats import DEFAULT, INTERVALS
+from eval.analysis.summary import COUNTS, ROWS, on_images, summary
+from eval.benchmarks.base import Benchmark, configured
+from eval.display.style import METRICS
+from eval.runs.run import Scalar, StoredRun
 from instructedit.types import ConfigError, Sample
 
 METHODS = ("instructedit", "diffedit", "mdp", "instruct_pix2pix", "sd_inpainting")
@@ -40,7 +40,7 @@ class Study:
     labels: Labels | None = None
     """People's verdicts, in place of those that the runs have."""
     interval: str = DEFAULT
-    """Of metrics and their differences: one of :data:`eval.stats.INTERVALS`."""
+    """Of metrics and their differences: one of :data:`eval.analysis.stats.INTERVALS`."""
 
     @property
     def interval_title(self) -> str:
@@ -71,7 +71,7 @@ class Study:
 
     @cached_property
     def frame(self) -> pd.DataFrame:
-        """Metric rows of all runs, see :mod:`eval.tables`."""
+        """Metric rows of all runs, see :mod:`eval.analysis.summary`."""
         return self._one_card_a_metric[0]
 
     @property
@@ -92,7 +92,7 @@ class Study:
 
     @cached_property
     def summary(self) -> pd.DataFrame:
-        """Means and intervals, from :func:`eval.tables.summary`."""
+        """Means and intervals, from :func:`eval.analysis.summary.summary`."""
         return summary(self.numbers, self.counts, interval=self.interval)
 
     @cached_property
@@ -122,7 +122,7 @@ class Study:
 
     @cached_property
     def verdicts(self) -> pd.DataFrame:
-        """Which component was right, see :mod:`eval.components`: by people where they labelled, else by one judge."""
+        """Which component was right, see :mod:`eval.analysis.components`: by people where they labelled, else by one judge."""
         if self.labels:
             return labelled(self.runs, [self.benchmark], self.labels)
         runs = [r if (m := r.stored_metrics) is None else replace(r, stored_metrics=m[m["card_id"].isin(self.cards)])

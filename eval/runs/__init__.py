@@ -1,1 +1,1 @@
-"""Runs: their address, and what is stored under it."""
+"""Runs: from a configuration to results on disk, and back."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from eval.benchmark import Benchmark
+from eval.benchmarks.base import Benchmark
 from instructedit.checkpoints import CHECKPOINT, fingerprint, named
 from instructedit.files import digest
 from instructedit.language.openai import DECIDES_NOTHING

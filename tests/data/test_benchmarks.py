@@ -15,7 +15,7 @@ from data.picturebook.edits import MIN_MASK
 from data.picturebook.phrases import HELD_OUT_TEMPLATES, TEMPLATES, references
 from data.picturebook.training.scenes import SPLITS
 from data.picturebook.world import BACKGROUNDS, STYLES, Scene, mask, pixels
-from eval.benchmark import load_benchmark
+from eval.benchmarks.base import load_benchmark
 
 FOLDER = Path(benchmark.__file__).parent
 NAMES = list(BENCHMARKS)

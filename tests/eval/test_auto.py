@@ -10,17 +10,17 @@ from hydra.utils import get_object
 from PIL import Image
 from safetensors.torch import save_file
 
+from eval.analysis.selection import Rule
 from eval.auto import BestRatio, best_of
 from eval.metrics.clip import ClipDirectional, directional_similarity
 from eval.metrics.lpips import Lpips, lpips_distance
-from eval.plan import best_ratio, full_size, wrapped
-from eval.tuning import Rule
+from eval.runs.plan import best_ratio, full_size, wrapped
 from instructedit.cache import StageCache
 from instructedit.models import Context, ModelPool
 from instructedit.types import Captions, ConfigError, Decisions, EditRequest, EditResult, Failure, Tokens
 from tests.eval import tiny_clip
+from tests.eval.metrics.test_lpips import random_backbone
 from tests.eval.pictures import textured
-from tests.eval.test_metrics_lpips import random_backbone
 from tests.test_conf import CONF
 
 CAPTIONS = Captions("a cat", "a red dog")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from eval.coverage import coverage
+from eval.analysis.coverage import coverage
 from scripts import interval_coverage as script
 
 

@@ -9,10 +9,10 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from eval.benchmark import Benchmark
-from eval.report.runs import StoredRun
+from eval.benchmarks.base import Benchmark
 from eval.runs.identity import address, fingerprinted
-from eval.store import RunStore
+from eval.runs.run import StoredRun
+from eval.runs.store import RunStore
 from instructedit.checkpoints import CHECKPOINT, checkpoints
 from instructedit.types import Sample
 

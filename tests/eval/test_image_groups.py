@@ -8,12 +8,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from eval.benchmark import load_benchmark
-from eval.compare import differences
+from eval.analysis.differences import differences
+from eval.analysis.stats import mean_interval, paired_difference
+from eval.analysis.summary import COUNTS, ROWS, summary
+from eval.benchmarks.base import load_benchmark
 from eval.report.build import report
-from eval.stats import mean_interval, paired_difference
-from eval.tables import COUNTS, ROWS, summary
-from tests.eval.test_report import Fade, make_benchmark, make_run, request
+from tests.eval.report.test_report import Fade, make_benchmark, make_run, request
 
 
 def test_samples_of_one_picture_share_an_image_id(tmp_path: Path) -> None:

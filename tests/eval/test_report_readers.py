@@ -9,20 +9,20 @@ import torch
 import yaml
 from PIL import Image
 
-from eval.benchmark import configured
+from eval.benchmarks.base import configured
 from eval.report.build import report
-from eval.report.runs import read_runs
-from eval.runner import RunPlan, RunReport, run
-from eval.sweep import Sweep
+from eval.runs.run import read_runs
+from eval.runs.runner import RunPlan, RunReport, run
 from instructedit.cache import StageCache
 from instructedit.models import Context, ModelPool
 from scripts.publish import benchmark_of
-from tests.eval.test_report import Change, Fade, request
+from scripts.sweep import Sweep
+from tests.eval.report.test_report import Change, Fade, request
 
 MINE = """
-from eval.formats.masks import kept
+from eval.benchmarks.masks import kept
 from instructedit.types import Sample, Truth
-from eval.benchmark import Benchmark, revision
+from eval.benchmarks.base import Benchmark, revision
 import numpy as np
 
 def read(folder, masks):
@@ -92,7 +92,7 @@ def test_a_published_formats_masks_reach_the_report(tmp_path: Path) -> None:
     (folder / "annotation_images").mkdir(parents=True)
     Image.fromarray(np.full((512, 512, 3), 90, np.uint8)).save(folder / "annotation_images" / "1.png")
     (folder / "mapping_file.json").write_text(json.dumps({"1": entry}))
-    make_run(tmp_path / "results", folder, "eval.formats.pie_bench.read")
+    make_run(tmp_path / "results", folder, "eval.benchmarks.pie_bench.read")
     (study,) = report(request(tmp_path / "results")).studies
     (sample,) = study.benchmark.samples
     assert sample.truth.mask is not None

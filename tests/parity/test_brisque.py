@@ -18,8 +18,8 @@ from scipy import ndimage, optimize, signal, special
 
 from data.picturebook.convert_brisque import from_piq, write
 from eval.metrics.brisque import Brisque, brisque, brisque_features, load_regression, luma, regress
+from tests.eval.metrics.test_brisque import WEIGHTS
 from tests.eval.pictures import textured
-from tests.eval.test_metrics_brisque import WEIGHTS
 
 
 @pytest.fixture

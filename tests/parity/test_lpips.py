@@ -13,8 +13,8 @@ from torchmetrics.functional.image.lpips import _LPIPS, _lpips_update
 from torchvision.models import AlexNet
 
 from eval.metrics.lpips import load_network, lpips_distance, signed
+from tests.eval.metrics.test_lpips import SHAPES, random_backbone
 from tests.eval.pictures import textured
-from tests.eval.test_metrics_lpips import SHAPES, random_backbone
 
 PAIR = textured(1), textured(2)
 

@@ -1,0 +1,1 @@
+"""Statistics over runs: data frames in, numbers out."""

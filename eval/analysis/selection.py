@@ -1,0 +1,156 @@
+"""Fair tuning: every method gets the same number of tries over its own knobs, and one rule chooses for each sample.
+
+The paper tuned each method's knobs by hand for each image (D.2). Here the rule sees no truth: of a sample's tries it
+takes the one that gains most directional similarity for the LPIPS that it costs. Nothing is edited or scored again.
+"""
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from eval.analysis.summary import ROWS
+from eval.runs.runner import RunReport
+from instructedit.files import digest, write_aside
+from instructedit.types import ConfigError, Failure
+
+log = logging.getLogger(__name__)
+FOLDER = "tuning"
+"""Below the results."""
+GAIN, COST = "clip_directional", "lpips"
+VERDICT = "editor_right"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """``clip_directional - weight * lpips``, the largest of a sample's tries; of equals the first."""
+
+    weight: float
+    """Of LPIPS: what a unit of perceptual distance must bring in directional similarity."""
+
+    def __post_init__(self) -> None:
+        if not self.weight >= 0:
+            raise ConfigError(f"tuning.weight={self.weight}: accepted are numbers from 0 on")
+
+    @property
+    def text(self) -> str:
+        """The rule in words, as reports print it."""
+        return f"{GAIN} − {self.weight:g} · {COST}"
+
+    def value(self, gain: float, cost: float) -> float:
+        """How much an edit is liked: directional similarity less weighted LPIPS."""
+        return gain - self.weight * cost
+
+    def choose(self, tries: pd.DataFrame) -> "pd.Series[str]":
+        """The run_id chosen for each sample.
+
+        Args:
+            tries: long rows of one method's runs, see :mod:`eval.analysis.summary`.
+
+        Returns:
+            Indexed by ``sample_id``; a sample for which no try has both metrics gets its first try.
+        """
+        wide = tries.assign(value=pd.to_numeric(tries["value"]).astype(float)).pivot(
+            index=["sample_id", "run_id"], columns="metric", values="value"
+        )
+        if missing := [m for m in (GAIN, COST) if m not in wide]:
+            raise ConfigError(f"tuning needs the metrics {GAIN} and {COST}; {', '.join(missing)} is not computed")
+        order = {run_id: place for place, run_id in enumerate(dict.fromkeys(tries["run_id"]))}
+        scored = (wide[GAIN] - self.weight * wide[COST]).fillna(-float("inf")).reset_index(name="score")
+        scored = scored.assign(place=scored["run_id"].map(order)).sort_values(
+            ["score", "place"], ascending=[False, True]
+        )
+        chosen: pd.Series[str] = scored.drop_duplicates("sample_id").set_index("sample_id")["run_id"].sort_index()
+        return chosen
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A sweep that had a rule: its runs by address, in their order, so that a report chooses among just those."""
+
+    rule: Rule
+    runs: tuple[str, ...]
+
+
+def remember(results: Path, choice: Choice) -> None:
+    """Write ``results/tuning/<hash of the runs>.json``."""
+    value = {"weight": choice.rule.weight, "runs": list(choice.runs)}
+    with write_aside(results / FOLDER / f"{digest(value)[:16]}.json") as file:
+        file.write(json.dumps(value, indent=1).encode() + b"\n")
+
+
+def remembered(results: Path) -> list[Choice]:
+    """What sweeps remembered, by name of their files; a file that is none is left out and logged."""
+    found = []
+    for path in sorted((results / FOLDER).glob("*.json")):
+        try:
+            value = json.loads(path.read_bytes())
+            found.append(Choice(Rule(float(value["weight"])), tuple(map(str, value["runs"]))))
+        except (OSError, ValueError, KeyError, TypeError, ConfigError) as error:
+            log.warning("%s: cannot be read and is left out (%s)", path, error)
+    return found
+
+
+def tuned(reports: Sequence[RunReport], rule: Rule) -> list[RunReport]:
+    """A row a method: for each sample the try that the rule chooses.
+
+    Returns:
+        Reports whose ``run_id`` is ``tuned-<name>`` and is not on disk, of the methods that have more than one run. A
+        sample failed if all its tries did.
+    """
+    found = []
+    for name in dict.fromkeys(r.name for r in reports):
+        own = [r for r in reports if r.name == name]
+        if len(own) > 1:
+            found.append(_tuned(name, own, rule))
+    return found
+
+
+def _tuned(name: str, own: Sequence[RunReport], rule: Rule) -> RunReport:
+    run_id, label = f"tuned-{name}", f"{name} best of {len(own)}"
+    tries = pd.concat([r.metrics for r in own if len(r.metrics)] or [own[0].metrics])
+    failures: dict[str, Failure] = {f.id: f for r in reversed(own) for f in r.failures}
+    if not len(tries):
+        return RunReport(run_id, name, label, 0, tuple(failures.values()), 0, False, tries, own[0].higher_is_better)
+    chosen = rule.choose(tries)
+    rows = tries[tries["run_id"] == tries["sample_id"].map(chosen)]
+    rows = rows.assign(run_id=run_id, label=label)[list(ROWS)]
+    failed = tuple(f for k, f in failures.items() if k not in chosen.index)
+    return RunReport(run_id, name, label, len(chosen), failed, 0, False, rows, own[0].higher_is_better)
+
+
+@dataclass(frozen=True)
+class Regret:
+    """How well a rule that knows no truth chooses, against one that does; shares of samples, in [0, 1]."""
+
+    name: str
+    fixed: float
+    """Right with the best single setting."""
+    chosen: float
+    """Right with the try that the rule chooses."""
+    oracle: float
+    """Right in at least one try."""
+    n: int
+
+    @property
+    def regret(self) -> float:
+        """What knowing the truth would add."""
+        return self.oracle - self.chosen
+
+
+def regrets(reports: Sequence[RunReport], rule: Rule) -> list[Regret]:
+    """The rule's regret by method, on the samples that the verdicts of :mod:`eval.metrics.components.truth` judge."""
+    found = []
+    for choice in tuned(reports, rule):
+        tries = pd.concat([r.metrics for r in reports if r.name == choice.name])
+        verdicts = tries[tries["metric"] == VERDICT].dropna(subset=["value"])
+        own = choice.metrics[choice.metrics["metric"] == VERDICT].dropna(subset=["value"])
+        if len(own):
+            # Of all samples with an edit: a try that failed was not right.
+            right = verdicts.pivot(index="sample_id", columns="run_id", values="value").astype(float).fillna(0.0)
+            fixed, oracle = right.mean().max(), right.max(axis=1).mean()
+            found.append(Regret(choice.name, float(fixed), float(own["value"].mean()), float(oracle), len(right)))
+    return found

@@ -1,0 +1,74 @@
+"""Tokens that language models read and wrote, as each run noted them, and what they cost where prices are stated."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from eval.runs.records import tokens_of
+from eval.runs.run import StoredRun
+from instructedit.language.openai import TARGET as OPENAI
+from instructedit.language.prices import Prices, prices_of
+from instructedit.types import Tokens
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Of one method with one language model, over its runs; samples that failed are paid for too."""
+
+    method: str
+    model: str
+    """A server's name for it, or a checkpoint's id."""
+    prices: Prices | None
+    asked: int
+    """Samples for which the model was asked."""
+    kept: int
+    """Samples whose reply had been kept, and cost nothing."""
+    tokens: Tokens
+
+    @property
+    def cost(self) -> float | None:
+        """In US dollars; None without prices."""
+        return None if self.prices is None else self.prices.cost(self.tokens)
+
+
+def usages(runs: Sequence[StoredRun]) -> list[Usage]:
+    """A row a method, language model and prices, over the records that count tokens; none where no record does."""
+    groups: dict[tuple[str, str, Prices | None], list[Tokens]] = {}
+    for run in runs:
+        if counted := [t for line in run.records.values() if (t := tokens_of(line)) is not None]:
+            groups.setdefault((run.name, *_model(run.config.get("method"))), []).extend(counted)
+    rows = []
+    for (method, model, prices), counted in groups.items():
+        asked = [t for t in counted if t != Tokens()]
+        total = Tokens.total(asked) or Tokens()
+        rows.append(Usage(method, model, prices, len(asked), len(counted) - len(asked), total))
+    return rows
+
+
+def to_csv(rows: Sequence[Usage]) -> bytes:
+    """The rows, a column for each of their numbers."""
+    columns = ["method", "language_model", "asked", "kept", "prompt_tokens", "completion_tokens", "dollars"]
+    values = [(u.method, u.model, u.asked, u.kept, u.tokens.prompt, u.tokens.completion, u.cost) for u in rows]
+    return pd.DataFrame(values, columns=columns).to_csv(index=False).encode()
+
+
+def _model(method: Any) -> tuple[str, Prices | None]:
+    """The language model of a method's configuration, and what it says of prices."""
+    node: Mapping[str, Any] = next(_languages(method), {})
+    model = node.get("model")
+    name = model.get("id") if isinstance(model, Mapping) else model
+    prices = prices_of(node.get("prices")) if node.get("_target_") == OPENAI else None
+    return str(name or "unknown"), prices
+
+
+def _languages(node: Any) -> Iterator[Mapping[str, Any]]:
+    """Every ``language`` of a configuration, at whatever depth: methods may be wrapped."""
+    if isinstance(node, Mapping):
+        if isinstance(node.get("language"), Mapping):
+            yield node["language"]
+        yield from _languages(list(node.values()))
+    elif isinstance(node, list):
+        for value in node:
+            yield from _languages(value)

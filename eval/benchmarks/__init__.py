@@ -1,0 +1,1 @@
+"""Benchmarks: samples to edit, read from a folder in one of several formats."""

@@ -1,0 +1,43 @@
+"""TEdBench (Kawar et al., Imagic, CVPR 2023): 100 pairs of a picture and a text that describes the wish.
+
+Its folder has ``input_list.json`` and the pictures under ``originals/``, as in the project's repository.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from eval.benchmarks.base import Benchmark, revision
+from eval.benchmarks.schema import Entry, as_id, distinct, entry_of, kind, read_json
+from instructedit.types import ConfigError, Sample
+
+EXPECTED = (
+    "benchmark.folder= names TEdBench's folder, with input_list.json and originals/; "
+    "the project gives it out: https://github.com/imagic-editing/imagic-editing.github.io"
+)
+
+
+def read(folder: Path, masks: Path | None = None) -> Benchmark:
+    """Read all pairs, in the order of their file; each is called like the project's own results.
+
+    TEdBench has no instructions and no captions of its inputs. The target text, word for word, is the instruction:
+    methods driven by instructions can be asked for it, though it says what shall be seen and not what to do. Captions
+    stay unknown rather than half invented, so methods driven by captions are refused.
+
+    Raises:
+        ConfigError: In one line that names the file, the item, the key and what is accepted.
+    """
+    file = folder / "input_list.json"
+    data, pairs = read_json(file, EXPECTED)
+    if not isinstance(pairs, list) or not pairs:
+        raise ConfigError(f"{file}: a list of pairs is expected, not {'an empty one' if pairs == [] else kind(pairs)}")
+    samples = tuple(distinct(_samples(file, pairs)))
+    return Benchmark("tedbench", revision(data, (s.image for s in samples)), samples)
+
+
+def _samples(file: Path, pairs: list[Any]) -> Iterator[tuple[Entry, Sample]]:
+    for number, value in enumerate(pairs, start=1):
+        entry = entry_of(file, f"item {number}", value)
+        text = entry.text("target_text")
+        identity = as_id(f"{entry.text('img_name')}-{text.rstrip('.')}")
+        yield entry, Sample(id=identity, image=entry.path("img_name", "originals"), instruction=text)

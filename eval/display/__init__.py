@@ -1,0 +1,1 @@
+"""How numbers and pictures are shown: titles, order, colours, decimals; terminal tables; image grids."""

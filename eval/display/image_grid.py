@@ -1,0 +1,121 @@
+"""Pictures of results, made from what runs left on disk."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+from eval.analysis.summary import two_lines
+from eval.benchmarks.base import Benchmark
+from eval.runs.records import EDITED
+from eval.runs.runner import RunReport
+from eval.runs.store import RunStore
+from instructedit.images import load_image, overlay
+from instructedit.types import Sample, StageError
+
+CELL, GAP, LINE = 128, 6, 18
+MISSING = (228, 228, 228)
+
+
+@dataclass(frozen=True)
+class _Column:
+    """One run's edits, or the masks that it made them with."""
+
+    head: str
+    report: RunReport
+    store: RunStore
+    is_mask: bool
+
+    def cell(self, sample: Sample, image: Image.Image) -> Image.Image | str:
+        record = self.store.finished().get(sample.id)
+        if record is None:
+            return "not run"
+        if record["status"] != EDITED:
+            return f"failed:\n{record['stage']}"
+        result = self.store.read_result(sample.id)
+        if not self.is_mask:
+            return result.image
+        return self._with_iou(overlay(image, result.mask), sample) if result.mask is not None else "no mask"
+
+    def _with_iou(self, masked: Image.Image, sample: Sample) -> Image.Image:
+        rows = self.report.metrics
+        found = rows[(rows["sample_id"] == sample.id) & (rows["metric"] == "mask_iou")]["value"].dropna()
+        masked = masked.resize((CELL, CELL), Image.Resampling.LANCZOS)
+        if len(found):
+            draw = ImageDraw.Draw(masked)
+            draw.rectangle((0, CELL - 15, 50, CELL), fill="white")
+            draw.text((3, CELL - 15), f"IoU {found.iloc[0]:.2f}", "black", ImageFont.load_default(12))
+        return masked
+
+
+def _columns(reports: Sequence[RunReport], results: Path) -> list[_Column]:
+    """The edits of each run, behind its masks where no run before had the same."""
+    columns: list[_Column] = []
+    seen: list[dict[str, str]] = []
+    for report in reports:
+        store = RunStore(results, report.run_id)
+        done = {k: v for k, v in store.finished().items() if v["status"] == EDITED}
+        masks = {k: v["mask_sha256"] for k, v in done.items() if v["mask_sha256"]}
+        if masks and masks not in seen:
+            columns.append(_Column(f"mask of {report.label}" if seen else "mask", report, store, is_mask=True))
+            seen.append(masks)
+        columns.append(_Column(report.label, report, store, is_mask=False))
+    return columns
+
+
+def sheet(benchmark: Benchmark, reports: Sequence[RunReport], results: Path, blocks: int = 2) -> Image.Image:
+    """Every sample in one picture: input, masks with their IoU, an edit for each run, and the true edit where known.
+
+    Args:
+        benchmark: Whose samples, in its order.
+        reports: Runs, a column each, and one more for the masks of a run that no other run before it has.
+        results: The results folder that they were stored in.
+        blocks: How many samples stand side by side, at most.
+
+    Returns:
+        An RGB picture; a sample that failed has a grey cell that says at which stage.
+    """
+    columns = _columns(reports, results)
+    heads = ["input", *(c.head for c in columns), "true edit"]
+    # Few columns, so that many runs are not wider than a screen can show.
+    blocks = max(1, min(blocks, 24 // len(heads)))
+    width = len(heads) * (CELL + GAP) + 3 * GAP
+    row = CELL + LINE + 2 * GAP
+    rows = -(-len(benchmark.samples) // blocks)
+    head = 2 * LINE + GAP
+    page = Image.new("RGB", (blocks * width, head + GAP + rows * row), "white")
+    draw, font = ImageDraw.Draw(page), ImageFont.load_default(12)
+    for block in range(blocks):
+        for column, words in enumerate(heads):
+            x = block * width + 2 * GAP + column * (CELL + GAP)
+            draw.multiline_text((x, head), _fit(words, font), "black", font, anchor="ld", spacing=2)
+    for index, sample in enumerate(benchmark.samples):
+        block, place = divmod(index, rows)
+        x, y = block * width + 2 * GAP, head + place * row
+        draw.text((x, y), f"{sample.instruction}", (70, 70, 70), font)
+        for column, cell in enumerate(_cells(sample, columns)):
+            at = (x + column * (CELL + GAP), y + LINE)
+            if isinstance(cell, Image.Image):
+                page.paste(cell.resize((CELL, CELL), Image.Resampling.LANCZOS), at)
+            else:
+                draw.rectangle((*at, at[0] + CELL - 1, at[1] + CELL - 1), fill=MISSING)
+                draw.text((at[0] + 6, at[1] + 6), cell, (120, 60, 60), font)
+    return page
+
+
+def _cells(sample: Sample, columns: Sequence[_Column]) -> list[Image.Image | str]:
+    try:
+        image = load_image(sample.image)
+    except StageError:
+        return ["no input"] * (len(columns) + 2)
+    truth = load_image(sample.truth.edited) if sample.truth.edited else "unknown"
+    return [image, *(c.cell(sample, image) for c in columns), truth]
+
+
+def _fit(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+    """A label in two lines; the end of it, if that is too narrow: "ratio=0.5" tells runs apart, the name does not."""
+    words = two_lines(text)
+    while " " in words and max(font.getlength(line) for line in words.split("\n")) > CELL:
+        words = two_lines(" ".join(words.split()[1:]))
+    return words

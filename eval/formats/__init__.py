@@ -1,1 +1,0 @@
-"""One file a benchmark format, each with ``read(folder, masks)`` (``eval.benchmark.Reader``)."""

@@ -1,0 +1,172 @@
+"""Finished runs on Weights & Biases: configuration, provenance, numbers with intervals, pictures, failures, metrics.
+
+Offline by default: the files lie under ``results/wandb`` until ``wandb sync`` or ``python -m scripts.publish`` sends
+them. The key stands in the environment (``WANDB_API_KEY``) or in the netrc that ``wandb login`` writes.
+"""
+
+import contextlib
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+from PIL import Image
+
+from eval.analysis.summary import COUNTS, on_images, summary
+from eval.benchmarks.base import Benchmark
+from eval.runs.records import EDITED
+from eval.runs.run import StoredRun
+from instructedit.images import load_image, overlay
+from instructedit.types import ConfigError, Record
+
+MODES = ("online", "offline")
+SIDE = 512
+"""Pixels of a logged picture's longer side, at most."""
+PICTURES = ("id", "instruction", "input", "mask", "edit")
+FAILURES = ("id", "instruction", "stage", "error", "message")
+
+
+@dataclass(frozen=True)
+class WandbLogger:
+    """A W&B run for each run, under its own id, so that the same command updates instead of adding."""
+
+    project: str
+    entity: str | None = None
+    """User or team; None for the key's own."""
+    mode: Literal["online", "offline"] = "offline"
+    tags: Sequence[str] = ()
+    group: str | None = None
+    """In place of the command's own."""
+    samples: int = 24
+    """Edits to show."""
+    timeout: float = 30.0
+    """Seconds that W&B may take to answer, and again to upload."""
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise ConfigError(f"logger.mode={self.mode}: accepted are {', '.join(MODES)}; logger=none logs nothing")
+        if self.samples < 0 or self.timeout <= 0:
+            raise ConfigError(
+                f"logger.samples={self.samples}, logger.timeout={self.timeout}: "
+                "accepted are samples from 0 on and more than 0 seconds"
+            )
+
+    def log(self, run: StoredRun, benchmark: Benchmark | None, group: str | None) -> None:
+        """Write or update the W&B run of the run's id; see :class:`eval.loggers.base.Logger`."""
+        # Everything that can fail on our side comes before the W&B run is opened.
+        numbers, failures = results(run, benchmark), _failures(run)
+        rows = [_row(run, record, benchmark) for record in chosen(run.records, self.samples)]
+        folder = run.store.root.resolve() / "wandb"
+        staged = folder / "staged" / f"{run.run_id}-{secrets.token_hex(4)}"
+        with _environment(staged, folder / "cache"):
+            import wandb  # only now: seconds that no other run needs, and a failure to import is one more of W&B's
+
+            with self._open(run, folder.parent, self.group or group) as session:
+                session.summary.update(numbers)
+                names, cells = _pictures(run, rows)
+                shown = [[wandb.Image(c) if isinstance(c, Image.Image) else c for c in row] for row in cells]
+                session.log({
+                    "samples": wandb.Table(columns=[*names], data=shown),
+                    "failures": wandb.Table(columns=[*FAILURES], data=failures),
+                })  # fmt: skip
+                if (metrics := run.store.folder / "metrics.parquet").is_file():
+                    artifact = wandb.Artifact(f"metrics-{run.run_id}", "metrics", metadata={"cards": dict(run.cards)})
+                    artifact.add_file(str(metrics))
+                    session.log_artifact(artifact)
+                own = Path(session.settings.sync_dir)
+        _drop_older(folder, run.run_id, (own, staged))
+
+    def _open(self, run: StoredRun, root: Path, group: str | None) -> Any:
+        import wandb
+
+        root.mkdir(parents=True, exist_ok=True)
+        settings = wandb.Settings(
+            silent=True, console="off", disable_git=True, save_code=False, x_disable_stats=True, x_disable_meta=True,
+            x_save_requirements=False, init_timeout=self.timeout, finish_timeout=self.timeout,
+            x_graphql_timeout_seconds=self.timeout, finish_timeout_raises=True,
+        )  # fmt: skip
+        return wandb.init(
+            project=self.project, entity=self.entity, id=run.run_id, name=run.label, group=group, job_type=run.name,
+            tags=[*self.tags], mode=self.mode, dir=str(root), config=described(run), allow_val_change=True,
+            # There is nothing to resume without a server; "allow" would only make W&B say so.
+            resume="allow" if self.mode == "online" else None, reinit="create_new", settings=settings,
+        )  # fmt: skip
+
+
+def described(run: StoredRun) -> dict[str, Any]:
+    """A run's configuration, where it ran, and what its metrics are."""
+    return {**run.config, "provenance": dict(run.manifest), "cards": dict(run.cards)}
+
+
+def results(run: StoredRun, benchmark: Benchmark | None) -> dict[str, float | int | None]:
+    """Counts, and ``<metric>/mean``, ``/low``, ``/high`` and ``/n`` with the bounds of the 95 % interval."""
+    counts = pd.DataFrame([(run.run_id, run.label, run.edited, run.failed)], columns=list(COUNTS))
+    numbers: dict[str, float | int | None] = {"edited": run.edited, "failed": run.failed}
+    frame = on_images(run.metrics, benchmark.images if benchmark else {})
+    for row in summary(frame, counts).to_dict("records"):
+        for key in ("mean", "low", "high"):
+            numbers[f"{row['metric']}/{key}"] = None if pd.isna(row[key]) else float(row[key])
+        numbers[f"{row['metric']}/n"] = int(row["n"])
+    return numbers
+
+
+def chosen(records: Mapping[str, Record], count: int) -> list[Record]:
+    """Up to ``count`` edits, by a hash of their ids: the same samples of every run, whatever else there is."""
+    edited = [record for record in records.values() if record["status"] == EDITED]
+    drawn = sorted(edited, key=lambda record: hashlib.sha256(record["id"].encode()).hexdigest())[:count]
+    return sorted(drawn, key=lambda record: str(record["id"]))
+
+
+def _row(run: StoredRun, record: Record, benchmark: Benchmark | None) -> list[Any]:
+    """The cells of ``PICTURES``; without the benchmark the mask lies on the edit."""
+    edit = run.store.read_result(record["id"])
+    paths = {s.id: s.image for s in benchmark.samples} if benchmark else {}
+    source = load_image(paths[edit.id]) if edit.id in paths else None
+    mask = None if edit.mask is None else overlay(source or edit.image, edit.mask)
+    pictures = [None if image is None else _small(image) for image in (source, mask, edit.image)]
+    return [edit.id, record["instruction"], *pictures]
+
+
+def _pictures(run: StoredRun, rows: Sequence[list[Any]]) -> tuple[list[str], list[list[Any]]]:
+    """The rows, and the values of each metric behind them."""
+    wide = run.metrics.pivot(index="sample_id", columns="metric", values="value")
+    wide = wide.reindex(columns=list(dict.fromkeys(run.metrics["metric"])))
+    names = [str(name) for name in wide.columns]
+    plain = [[None if pd.isna(v) else float(v) for v in row] for row in wide.to_numpy()]
+    values = dict(zip(map(str, wide.index), plain, strict=True))
+    return [*PICTURES, *names], [[*row, *values.get(row[0], [None] * len(names))] for row in rows]
+
+
+def _failures(run: StoredRun) -> list[list[str]]:
+    return [[str(r[key]) for key in FAILURES] for r in run.records.values() if r["status"] != EDITED]
+
+
+def _small(image: Image.Image) -> Image.Image:
+    image = image.copy()
+    image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+    return image
+
+
+@contextlib.contextmanager
+def _environment(staged: Path, cache: Path) -> Iterator[None]:
+    """W&B's own folders within the results and its prompts off: some of it listens to the environment alone."""
+    own = {"WANDB_DATA_DIR": str(staged), "WANDB_CACHE_DIR": str(cache), "WANDB_SILENT": "true"}
+    before = {name: os.environ.get(name) for name in own}
+    os.environ.update(own)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+def _drop_older(folder: Path, run_id: str, keep: Sequence[Path]) -> None:
+    """Remove what this logger left of the run before: all of it is in what has just been written."""
+    for path in (*folder.glob(f"*run-*-{run_id}"), *folder.glob(f"staged/{run_id}-*")):
+        if path.resolve() not in {kept.resolve() for kept in keep}:
+            shutil.rmtree(path, ignore_errors=True)

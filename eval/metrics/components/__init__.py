@@ -1,0 +1,1 @@
+"""Which component was right (paper §5), by ground truth or by a vision-language model."""

@@ -1,0 +1,147 @@
+"""Figures about what the components are told and what they make of it: descriptions, wordings, and failures."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from eval.analysis.components import COMPONENTS
+from eval.report import figures as pictures
+from eval.report.figures import Row
+from eval.report.page import Page
+from eval.report.section import Missing, Section
+from eval.report.sections.grids import grid_section
+from eval.report.study import Study, is_number
+from eval.runs.run import StoredRun
+from instructedit.types import Sample
+
+ABLATION = "python -m scripts.run experiment=ablation"
+OWN = "instructedit"
+FAILURES = 2
+"""Cases of each component in Fig. 11."""
+
+
+def descriptions(study: Study, page: Page) -> Section:
+    """Fig. 4: the prompts and the edits without a description of the image, and with one."""
+    pairs = twins(study)
+    if not pairs:
+        raise Missing(f"Fig. 4 needs runs with and without captioner=blip2 on {study.name}: {ABLATION} makes them")
+    wording = min(r.variation for r, _ in pairs)
+    pairs = [pair for pair in pairs if pair[0].variation == wording]
+    alone, described = [p[0] for p in pairs], [p[1] for p in pairs]
+
+    def rows(sample: Sample) -> list[Row]:
+        first, second = alone[0].records[sample.id], described[0].records[sample.id]
+        told = f"{first['instruction']}\nwithout a description: {_prompts(first)}"
+        seen = f'"{second["decisions"].get("description") or "no description"}": {_prompts(second)}'
+        return [
+            Row(told, (pictures.source(sample), *(pictures.edit(r, sample) for r in alone))),
+            Row(seen, (pictures.truth(sample), *(pictures.edit(r, sample) for r in described))),
+        ]
+
+    caption = (
+        "Above without a description of the image, below with BLIP-2's; in between stands what the language processor "
+        "made of it: segmentation prompt, input caption, edited caption. Below each input stands the true edit."
+    )
+    titles = ("Fig. 4: with and without BLIP-2", "With and without BLIP-2, the other samples")
+    heads = ["input / truth", *(f"r = {r.knob('ratio')}" for r in alone)]
+    return grid_section(study, page, "descriptions", titles, caption, heads, rows, [*alone, *described])
+
+
+def wordings(study: Study, page: Page) -> Section:
+    """Fig. 6: the same wish in other words."""
+    families: dict[tuple[object, ...], list[StoredRun]] = {}
+    for run in study.of(OWN):
+        family = families.setdefault(tuple(sorted((k, str(v)) for k, v in run.knobs.items())), [])
+        if run.variation not in [r.variation for r in family]:
+            family.append(run)
+    most = max(families.values(), key=lambda own: (len(own), _nearness(study, own[0])), default=[])
+    runs = sorted(most, key=lambda r: r.variation)
+    if len(runs) < 2:
+        raise Missing(f"Fig. 6 needs runs of several wordings (variation=1,2,3) on {study.name}: {ABLATION} makes them")
+
+    def rows(sample: Sample) -> list[Row]:
+        told = [f'"{r.records[sample.id]["instruction"]}"' for r in runs]
+        cells = (pictures.source(sample), *(pictures.edit(r, sample) for r in runs), pictures.truth(sample))
+        return [Row("", cells, ("", *told, ""))]
+
+    heads = ["input", *(f"wording {r.variation}" if r.variation else "instruction" for r in runs), "true edit"]
+    caption = "The same wish in other words, which stand below each edit; no model was trained on these phrasings."
+    titles = ("Fig. 6: variations of the instruction", "Variations of the instruction, the other samples")
+    return grid_section(study, page, "wordings", titles, caption, heads, rows, runs)
+
+
+def failures(study: Study, page: Page) -> Section:
+    """Fig. 11: cases in which a component is wrong and those before it are right."""
+    found = study.judged
+    if found.empty:
+        raise Missing(f"Fig. 11 needs component verdicts on {study.name}: {ABLATION} makes them")
+    runs = {r.run_id: r for r in study.runs}
+    samples = {s.id: s for s in pictures.chosen(study.benchmark.samples)}
+    shown: dict[str, list[tuple[str, StoredRun]]] = {}
+    for component, own in _blamed(found).items():
+        # Another sample each time, in the order that all figures have.
+        first = own.assign(place=own["sample_id"].map(list(samples).index)).sort_values("place", kind="stable")
+        for row in first.drop_duplicates("sample_id").head(FAILURES).itertuples():
+            shown.setdefault(str(row.sample_id), []).append((component, runs[str(row.run_id)]))
+    if not shown:
+        raise Missing(f"Fig. 11 shows failures, and no component of {study.name} was found wrong")
+
+    def rows(sample: Sample) -> list[Row]:
+        made = []
+        for component, run in shown[sample.id]:
+            line = run.records[sample.id]
+            cells = (*(f(run, sample) for f in (pictures.mask, pictures.edit)), pictures.truth(sample))
+            description = line["decisions"].get("description")
+            about = f' (described as "{description}")' if description else ""
+            head = f"{component} wrong: {line['instruction']}{about}\n{_prompts(line)}"
+            made.append(Row(head, (pictures.source(sample), *cells)))
+        return made
+
+    used = list({run.run_id: run for cases in shown.values() for _, run in cases}.values())
+    caption = (
+        "The first samples in which one component is wrong and those before it are right. Above each: the instruction, "
+        "and what the language processor made of it."
+    )
+    return grid_section(
+        study, page, "failures", ("Fig. 11: failures by component", "Failures by component, more"), caption,
+        ["input", "mask", "edit", "true edit"], rows, used, only=list(shown),
+    )  # fmt: skip
+
+
+def twins(study: Study) -> list[tuple[StoredRun, StoredRun]]:
+    """Runs of InstructEdit without a description, each with the run that differs in having one; by ratio."""
+
+    def rest(run: StoredRun) -> tuple[object, ...]:
+        knobs = {k: v for k, v in run.knobs.items() if k.partition(".")[0] != "captioner"}
+        return sorted(knobs.items(), key=str), run.variation, run.config.get("seed")
+
+    described = [r for r in study.of(OWN) if r.is_described]
+    found = [(a, d) for a in study.of(OWN) if not a.is_described for d in described if rest(a) == rest(d)]
+    return sorted(found, key=lambda pair: (pair[0].variation, _number(pair[0].knob("ratio"))))
+
+
+def _blamed(found: pd.DataFrame) -> Mapping[str, pd.DataFrame]:
+    """By component: the cases in which it is the first that is wrong."""
+    right = found[list(COMPONENTS)].astype("boolean").fillna(True)
+    blamed = {}
+    for place, component in enumerate(COMPONENTS):
+        before = right[list(COMPONENTS[:place])].all(axis=1)
+        blamed[component] = found[before & ~right[component]]
+    return blamed
+
+
+def _prompts(line: Mapping[str, object]) -> str:
+    decisions = line["decisions"]
+    assert isinstance(decisions, Mapping)
+    captions = decisions.get("captions")
+    if not captions:
+        return "no prompts"
+    return f"{decisions.get('segmentation_prompt')} | {captions['input']} | {captions['edited']}"
+
+
+def _nearness(study: Study, run: StoredRun) -> tuple[bool, int]:
+    return not run.is_described, sum(run.knob(k) == v for k, v in study.defaults.items())
+
+
+def _number(value: object) -> float:
+    return float(value) if is_number(value) else 0.0  # type: ignore[arg-type]

@@ -1,0 +1,100 @@
+"""Every sample of every run: input, truth, masks, edits, decisions and values, to be filtered by the reader."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pandas as pd
+
+from eval.display import style as words
+from eval.report.page import Page
+from eval.report.section import Missing, Section
+from eval.report.study import Study
+from eval.runs.records import EDITED
+from eval.runs.run import StoredRun
+from instructedit.types import Decisions, Record, Sample
+
+
+@dataclass(frozen=True)
+class Value:
+    """A metric's value of one sample."""
+
+    title: str
+    text: str
+    card_id: str
+    note: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What one run made of one sample."""
+
+    run: StoredRun
+    record: Record
+    image: str | None
+    """Address of the edit; None where it failed, or the picture has gone."""
+    mask: str | None
+    values: tuple[Value, ...]
+
+    @property
+    def is_edited(self) -> bool:
+        """Whether there is an edit."""
+        return bool(self.record["status"] == EDITED)
+
+    @property
+    def decisions(self) -> Mapping[str, Any]:
+        """What each component decided, as the record has it."""
+        return asdict(Decisions()) | self.record["decisions"]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A sample with what all runs made of it."""
+
+    sample: Sample
+    image: str | None
+    truth: str | None
+    cells: tuple[Cell, ...]
+
+
+def samples(study: Study, page: Page) -> Section:
+    """All samples that any run tried, in the benchmark's order."""
+    values = {run.run_id: _values(study, run) for run in study.runs}
+    shown = [s for sample in study.benchmark.samples if (s := _shown(study, page, sample, values)).cells]
+    if not shown:
+        raise Missing(f"no run of {study.name} has samples")
+    categories = list(dict.fromkeys(s.sample.category for s in shown if s.sample.category))
+    edits = list(dict.fromkeys(s.sample.edit for s in shown if s.sample.edit))
+    html = page.render("samples.html", study=study, shown=shown, categories=categories, edits=edits)
+    return Section(f"samples-{study.key}", "All samples", html)
+
+
+def _shown(study: Study, page: Page, sample: Sample, values: Mapping[str, Mapping[str, tuple[Value, ...]]]) -> Shown:
+    cells = [
+        _cell(page, run, sample, values[run.run_id].get(sample.id, ()))
+        for run in study.runs
+        if sample.id in run.records
+    ]
+    return Shown(sample, page.picture(sample.image), page.picture(sample.truth.edited), tuple(cells))
+
+
+def _cell(page: Page, run: StoredRun, sample: Sample, values: tuple[Value, ...]) -> Cell:
+    record = run.records[sample.id]
+    if record["status"] != EDITED:
+        return Cell(run, record, None, None, ())
+    has_mask = record["mask_sha256"] is not None
+    mask = page.picture(run.store.mask_path(sample.id)) if has_mask else None
+    return Cell(run, record, page.picture(run.store.image_path(sample.id)), mask, values)
+
+
+def _values(study: Study, run: StoredRun) -> dict[str, tuple[Value, ...]]:
+    """Metric values by sample; a metric that is undefined says why."""
+    found: dict[str, tuple[Value, ...]] = {}
+    # A verdict has no mean, and is 0 or 1.
+    places = {str(m): words.decimals(own) for m, own in study.summary.groupby("metric")["mean"]}
+    for row in study.frame[study.frame["run_id"] == run.run_id].itertuples():
+        number = None if pd.isna(row.value) else float(row.value)
+        text = words.number(number, places.get(str(row.metric), 0))
+        value = Value(words.metric_title(str(row.metric)), text, str(row.card_id), str(row.note or ""))
+        found[str(row.sample_id)] = (*found.get(str(row.sample_id), ()), value)
+    return found

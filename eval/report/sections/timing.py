@@ -1,0 +1,113 @@
+"""Seconds by stage and method (paper §4.1) and tokens, out of what each run noted while it edited."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pandas as pd
+
+from eval.analysis.usage import to_csv, usages
+from eval.display import style as words
+from eval.report.latex import latex_table
+from eval.report.page import Page
+from eval.report.section import Missing, Section
+from eval.report.study import Study
+from eval.runs.records import EDITED, tokens_of
+from instructedit.types import Record, Tokens
+
+PAPER = {"captioner": 0.3, "language": 2.0, "segmenter": 8.0, "editor": 10.0}
+"""Seconds of an edit on one A100 (paper §4.1); BLIP-2 is optional there, and the total of 20 leaves it out."""
+PAPER_TOTAL = 20.0
+STAGES = ("captioner", "language", "segmenter", "mask", "editor")
+"""In the order that an edit takes them."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Mean seconds of a stage."""
+
+    mean: float | None
+    """Over the samples that computed it; None where all found it in the cache."""
+    n: int
+    cached_mean: float | None
+    """Over those that read some of it from the cache."""
+    cached: int
+
+    @property
+    def text(self) -> str:
+        """The mean over what was computed."""
+        return words.seconds(self.mean)
+
+    @property
+    def cached_text(self) -> str:
+        """The mean over what was read."""
+        return words.seconds(self.cached_mean)
+
+
+def timing(study: Study, page: Page) -> Section:
+    """A row a method and device, over all its runs; a stage that the cache answered is counted apart."""
+    frame = pd.DataFrame(_rows(study), columns=["method", "device", "stage", "seconds", "cached"])
+    if frame.empty:
+        raise Missing(f"no edit of {study.name} noted its seconds")
+    found = frame["stage"].unique()
+    stages = [s for s in (*STAGES, *sorted(set(found) - set(STAGES))) if s in found or s in PAPER]
+    groups = {(str(m), str(d)): own for (m, d), own in frame.groupby(["method", "device"], sort=False)}
+    cells = {key: {s: _timing(own[own["stage"] == s]) for s in stages} for key, own in groups.items()}
+    tokens = usages(study.runs)
+    html = page.render(
+        "timing.html", study=study, stages=stages, cells=cells, paper=PAPER, total=PAPER_TOTAL, tokens=tokens
+    )
+    rows = [[words.method_title(m), d, *(_plain(row[s]) for s in stages)] for (m, d), row in cells.items()]
+    rows.append(["paper", "A100", *(f"{PAPER[s]:g}" if s in PAPER else words.NONE for s in stages)])
+    caption = f"Mean seconds of each stage on {study.name}, over the samples that computed it"
+    tex = latex_table(["method", "device", *stages], rows, caption, "tab:timing", "(paper: section 4.1, other models).")
+    long = [
+        (m, d, s, t.mean, t.n, t.cached_mean, t.cached, PAPER.get(s))
+        for (m, d), row in cells.items() for s, t in row.items() if t is not None
+    ]  # fmt: skip
+    columns = ["method", "device", "stage", "mean_seconds", "n", "mean_seconds_cached", "n_cached", "paper_seconds"]
+    csv = pd.DataFrame(long, columns=columns).to_csv(index=False).encode()
+    files = {f"{study.key}/tables/timing.csv": csv, f"{study.key}/tables/timing.tex": tex}
+    if tokens:
+        files[f"{study.key}/tables/tokens.csv"] = to_csv(tokens)
+    return Section(f"timing-{study.key}", "Seconds by stage", html, files)
+
+
+def _rows(study: Study) -> Iterator[tuple[str, str, str, float, bool]]:
+    for run in study.runs:
+        for line in run.records.values():
+            if line["status"] == EDITED:
+                for stage, spent in line["seconds"].items():
+                    yield run.name, run.device, stage, float(spent), was_cached(line, stage)
+
+
+def was_cached(line: Record, stage: str) -> bool:
+    """Whether a stage of an edit read from the cache what it would have evaluated or asked for.
+
+    Evaluations are named by what was evaluated: ``mask`` is a stage of its own, all others (inversion,
+    reconstruction, edit) are the editor's. The language processor notes its tokens; other stages note nothing.
+    """
+    if stage == "language":
+        return tokens_of(line) == Tokens()
+    evaluations = line["evaluations"]
+    if stage in evaluations:
+        return not evaluations[stage]
+    if stage != "editor":
+        return False
+    return any(not count for name, count in evaluations.items() if name not in line["seconds"])
+
+
+def _timing(own: pd.DataFrame) -> Timing | None:
+    if own.empty:
+        return None
+    fresh, cached = own[~own["cached"]]["seconds"], own[own["cached"]]["seconds"]
+    return Timing(_mean(fresh), len(fresh), _mean(cached), len(cached))
+
+
+def _mean(values: "pd.Series[float]") -> float | None:
+    return float(values.mean()) if len(values) else None
+
+
+def _plain(timing: Timing | None) -> str:
+    if timing is None:
+        return words.NONE
+    return f"{timing.text} (n {timing.n})" if timing.n else f"all {timing.cached} cached"

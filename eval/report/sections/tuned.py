@@ -1,0 +1,131 @@
+"""Fixed and tuned side by side (paper D.2), and the ratio chosen without truth: what sweeps with ``tuning`` chose."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from eval.analysis.differences import differences
+from eval.analysis.selection import Choice, Regret, regrets, remembered, tuned
+from eval.analysis.summary import summary
+from eval.display import style as words
+from eval.report.latex import latex_table
+from eval.report.page import Page
+from eval.report.section import Missing, Section
+from eval.report.study import Study
+from eval.runs.run import StoredRun
+from eval.runs.runner import RunReport
+
+TUNED = "python -m scripts.run experiment=table1_tuned"
+AUTO = "python -m scripts.run experiment=ratio_auto"
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row: one setting for all samples, or the try that the rule chose for each."""
+
+    method: str
+    setting: str
+    run: StoredRun | None
+    """None for the chosen tries, which are of several runs."""
+    n: int
+    failed: int
+    cells: dict[str, tuple[str, str, str]]
+    """By metric: mean, interval, and the p of the difference to InstructEdit's row of the same kind."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """One sweep's choice."""
+
+    choice: Choice
+    tries: int
+    """Of each method, at least."""
+    lines: tuple[Line, ...]
+    regrets: tuple[Regret, ...]
+
+
+def tuning(study: Study, page: Page) -> Section:
+    """A block for each sweep on this benchmark that had ``tuning``, from the runs that it did."""
+    runs = {r.run_id: r for r in study.runs}
+    results = {r.store.root for r in study.runs}
+    choices = [c for root in sorted(results) for c in remembered(root) if c.runs and set(c.runs) <= set(runs)]
+    if not choices:
+        raise Missing(f"no sweep on {study.name} chose among its tries: {TUNED} and {AUTO} do")
+    blocks = [_block(study, choice, [runs[k] for k in choice.runs]) for choice in choices]
+    html = page.render("tuned.html", study=study, blocks=blocks)
+    files: dict[str, bytes] = {}
+    for number, block in enumerate(blocks, 1):
+        stem = f"{study.key}/tables/tuned" + (f"_{number}" if number > 1 else "")
+        files |= {f"{stem}.csv": _csv(study, block), f"{stem}.tex": _latex(study, block)}
+    return Section(f"tuned-{study.key}", "Fixed and tuned", html, files)
+
+
+def _block(study: Study, choice: Choice, runs: Sequence[StoredRun]) -> Block:
+    reports = [_report(study, run) for run in runs]
+    chosen = tuned(reports, choice.rule)
+    fixed = [next(r for r in reports if r.name == c.name) for c in chosen]
+    by_id = {r.run_id: r for r in runs}
+    lines: list[Line] = []
+    for pair in zip(_lines(study, fixed, by_id), _lines(study, chosen, by_id), strict=True):
+        lines += pair
+    tries = min(sum(r.name == c.name for r in reports) for c in chosen) if chosen else 0
+    return Block(choice, tries, tuple(lines), tuple(regrets(reports, choice.rule)))
+
+
+def _report(study: Study, run: StoredRun) -> RunReport:
+    own = study.frame[study.frame["run_id"] == run.run_id]
+    return RunReport(run.run_id, run.name, run.label, run.edited, tuple(run.failures), 0, False, own, {})
+
+
+def _lines(study: Study, reports: Sequence[RunReport], runs: dict[str, StoredRun]) -> list[Line]:
+    frame = pd.concat([r.metrics for r in reports])
+    frame = frame[frame["metric"].isin(study.metrics)]
+    counts = pd.DataFrame(
+        [(r.run_id, r.label, r.edited, len(r.failures)) for r in reports],
+        columns=["run_id", "label", "edited", "failed"],
+    )
+    means = summary(frame, counts, interval=study.interval).set_index(["run_id", "metric"])
+    reference = next((r for r in reports if r.name == study.reference), None)
+    against = pd.DataFrame()
+    if reference and len(reports) > 1:
+        against = differences(frame, counts, reference.run_id, interval=study.interval)
+    adjusted = against.set_index(["run_id", "metric"])["p_adjusted"].to_dict() if len(against) else {}
+    found = []
+    for report in reports:
+        cells = {}
+        for metric in study.metrics:
+            if (report.run_id, metric) not in means.index or pd.isna(means.loc[(report.run_id, metric), "mean"]):
+                continue
+            row = means.loc[(report.run_id, metric)]
+            places = words.decimals(means.xs(metric, level="metric")["mean"])
+            p = adjusted.get((report.run_id, metric))
+            cells[metric] = (
+                words.number(row["mean"], places),
+                words.interval(row["low"], row["high"], places),
+                "" if p is None else f"p {words.p_value(p)}",
+            )
+        run = runs.get(report.run_id)
+        setting = run.label.replace(f"{run.name} ", "", 1) if run else report.label.replace(f"{report.name} ", "", 1)
+        found.append(Line(report.name, setting, run, report.edited, len(report.failures), cells))
+    return found
+
+
+def _csv(study: Study, block: Block) -> bytes:
+    rows = [
+        (line.method, line.setting, "fixed" if line.run else "tuned", line.n, line.failed, metric, *cell)
+        for line in block.lines for metric, cell in line.cells.items()
+    ]  # fmt: skip
+    columns = ["method", "setting", "kind", "n", "failed", "metric", "mean", "interval", "p"]
+    return pd.DataFrame(rows, columns=columns).to_csv(index=False).encode()
+
+
+def _latex(study: Study, block: Block) -> bytes:
+    heads = ["method", "setting", "n", *(words.metric_title(m) for m in study.metrics)]
+    rows = [
+        [words.method_title(x.method), x.setting, str(x.n),
+         *(" ".join(filter(None, x.cells.get(m, (words.NONE, "", "")))) for m in study.metrics)]
+        for x in block.lines
+    ]  # fmt: skip
+    caption = f"One setting for all samples, and the best of {block.tries} tries by one rule, on {study.name}"
+    return latex_table(heads, rows, caption, "tab:tuned", f"(rule: {block.choice.rule.text}).")

@@ -1,0 +1,263 @@
+"""Results of one run on disk: never lost, never half written, addressed by what made them (DESIGN §3)."""
+
+import contextlib
+import datetime
+import fcntl
+import json
+import logging
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from eval.runs.provenance import environment
+from eval.runs.records import EDITED, FAILED, failure, mask_image, record, records_equal_ignoring_timing, result
+from instructedit.files import write_aside
+from instructedit.images import save_png
+from instructedit.types import ConfigError, EditResult, Failure, Record, Sample
+
+__all__ = ["RunStore", "records_equal_ignoring_timing"]
+
+log = logging.getLogger(__name__)
+
+
+class RunStore:
+    """The folder ``<root>/runs/<run_id>/``. Anyone may read it at any time; to write it, hold its :meth:`lock`.
+
+    A sample's pictures are on the disk before the line that says it is done, and the line before :meth:`write`
+    returns, so a kill at any moment loses at most the samples in flight.
+
+    Args:
+        root: The results folder.
+        run_id: See :mod:`eval.runs.identity`.
+    """
+
+    def __init__(self, root: Path, run_id: str) -> None:
+        self.root = root
+        self.run_id = run_id
+        self.folder = root / "runs" / run_id
+        self._samples = self.folder / "samples.jsonl"
+        self._manifest = self.folder / "manifest.json"
+        self._metrics = self.folder / "metrics.parquet"
+        self._is_locked = False
+        self._records: dict[str, Record] = {}
+        self._read_stamp: tuple[int, int] | None = None
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the run for writing; what a killed writer left half written is cut off first.
+
+        Raises:
+            ConfigError: If another process (or another store of this one) holds it. The lock of a process that died
+                is free.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / ".lock").open("a+b") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ConfigError(f"run {self.run_id}: {_holder(file)} is writing {self.folder}; wait for it") from None
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}".encode())
+            file.flush()
+            self._is_locked = True
+            try:
+                self._cut_torn_line()
+                yield
+            finally:
+                self._is_locked = False
+
+    def begin(self, config: str, device: str, checkpoints: Mapping[str, str]) -> None:
+        """Write down what runs now: ``config.yaml``, and one more session in ``manifest.json``.
+
+        Args:
+            config: The resolved configuration as YAML, without secrets.
+            device: Such as ``cuda:0 (NVIDIA A100)``.
+            checkpoints: Revision of each checkpoint id.
+        """
+        self._check_locked()
+        with write_aside(self.folder / "config.yaml") as file:
+            file.write(config.encode())
+        session = {"started": _now(), "finished": None, "device": device, "checkpoints": dict(checkpoints)}
+        # A run that was stopped and taken up again may have changed machines: each session keeps its own account.
+        self._write_manifest([*self.read_manifest().get("sessions", []), session | environment()])
+
+    def finish(self) -> None:
+        """Note in ``manifest.json`` that the session that :meth:`begin` opened has come to its end."""
+        self._check_locked()
+        *earlier, last = self.read_manifest()["sessions"]
+        self._write_manifest([*earlier, last | {"finished": _now()}])
+
+    def read_manifest(self) -> dict[str, Any]:
+        """``manifest.json``: ``run_id``, ``started``, ``finished`` and ``sessions``; empty before :meth:`begin`."""
+        try:
+            return json.loads(self._manifest.read_bytes())
+        except FileNotFoundError:
+            return {}
+
+    def finished(self, retry_failed: bool = False) -> dict[str, Record]:
+        """Samples that need no work, by id.
+
+        Args:
+            retry_failed: Leave failures out, so that they are done again.
+
+        Returns:
+            The last record of each sample. An edit whose picture or mask has gone is left out.
+        """
+        return {
+            id_: line
+            for id_, line in self._all().items()
+            if (self._has_pictures(line) if line["status"] == EDITED else not retry_failed)
+        }
+
+    def write(self, outcome: EditResult | Failure, sample: Sample) -> None:
+        """Store a sample's outcome for good; replaces an earlier one.
+
+        Args:
+            outcome: What the method answered.
+            sample: What it was asked; its id is the outcome's and names the files.
+
+        Raises:
+            RuntimeError: Without the lock.
+            ValueError: If the ids differ, or the image is not RGB.
+        """
+        self._check_locked()
+        if outcome.id != sample.id:
+            raise ValueError(f"outcome of {outcome.id!r} for sample {sample.id!r}")
+        if isinstance(outcome, EditResult):
+            if outcome.image.mode != "RGB":
+                raise ValueError(f"sample {sample.id}: an image of mode {outcome.image.mode}; RGB is expected")
+            save_png(outcome.image, self.image_path(sample.id))
+            if outcome.mask is not None:
+                save_png(mask_image(outcome.mask), self.mask_path(sample.id))
+        text = json.dumps(record(outcome, sample), default=_number)
+        known = self._all()
+        self._append(text.encode() + b"\n")
+        known[sample.id] = json.loads(text)
+        self._read_stamp = self._stamp()
+
+    def read_result(self, sample_id: str) -> EditResult:
+        """Load an edit back, pixels and all.
+
+        Raises:
+            KeyError: If the sample is not there or has failed.
+        """
+        line = self._all().get(sample_id)
+        if line is None or line["status"] != EDITED:
+            raise KeyError(f"run {self.run_id} has no edit of sample {sample_id}")
+        with Image.open(self.image_path(sample_id)) as image:
+            pixels = image.convert("RGB")
+        if line["mask_sha256"] is None:
+            return result(line, pixels, None)
+        with Image.open(self.mask_path(sample_id)) as mask:
+            return result(line, pixels, np.asarray(mask) > 0)
+
+    def read_failure(self, sample_id: str) -> Failure:
+        """Load a failure back.
+
+        Raises:
+            KeyError: If the sample is not there or was edited.
+        """
+        line = self._all().get(sample_id)
+        if line is None or line["status"] != FAILED:
+            raise KeyError(f"run {self.run_id} has no failure of sample {sample_id}")
+        return failure(line)
+
+    def write_metrics(self, frame: pd.DataFrame) -> None:
+        """Replace ``metrics.parquet``, whole."""
+        with write_aside(self._metrics) as file:
+            frame.to_parquet(file, index=False)
+
+    def read_metrics(self) -> pd.DataFrame | None:
+        """``metrics.parquet``, or None where metrics have not been computed."""
+        return pd.read_parquet(self._metrics) if self._metrics.is_file() else None
+
+    def write_cards(self, cards: Mapping[str, Any]) -> None:
+        """Keep ``cards.json``: what each card id in ``metrics.parquet`` stands for."""
+        path = self.folder / "cards.json"
+        known = json.loads(path.read_bytes()) if path.exists() else {}
+        with write_aside(path) as file:
+            file.write(json.dumps(known | dict(cards), indent=2, sort_keys=True).encode() + b"\n")
+
+    def image_path(self, sample_id: str) -> Path:
+        """Where a sample's edited picture stands."""
+        return self.folder / "images" / f"{sample_id}.png"
+
+    def mask_path(self, sample_id: str) -> Path:
+        """Where a sample's mask stands, if its method has one."""
+        return self.folder / "masks" / f"{sample_id}.png"
+
+    def _all(self) -> dict[str, Record]:
+        stamp = self._stamp()
+        if stamp == self._read_stamp:
+            return self._records
+        self._records, self._read_stamp = {}, stamp
+        data = self._samples.read_bytes() if stamp is not None else b""
+        # What follows the last newline is torn, or just being written by another process.
+        for number, text in enumerate(data.split(b"\n")[:-1], start=1):
+            try:
+                line = json.loads(text)
+                self._records[line["id"]] = line
+            except (ValueError, KeyError, TypeError):
+                log.warning("%s: line %d is damaged and left out; its sample is done again", self._samples, number)
+        return self._records
+
+    def _stamp(self) -> tuple[int, int] | None:
+        """What changes whenever someone writes to the records; None before the first."""
+        try:
+            status = self._samples.stat()
+        except FileNotFoundError:
+            return None
+        return status.st_size, status.st_mtime_ns
+
+    def _has_pictures(self, line: Record) -> bool:
+        has_mask = line["mask_sha256"] is None or self.mask_path(line["id"]).is_file()
+        return has_mask and self.image_path(line["id"]).is_file()
+
+    def _append(self, line: bytes) -> None:
+        with self._samples.open("ab", buffering=0) as file:
+            before = os.fstat(file.fileno()).st_size
+            try:
+                if file.write(line) != len(line):
+                    raise OSError(f"{self._samples}: disk full")
+                os.fsync(file.fileno())
+            except OSError:
+                # Or the next line would be glued to the rest of this one.
+                file.truncate(before)
+                raise
+
+    def _cut_torn_line(self) -> None:
+        data = self._samples.read_bytes() if self._samples.is_file() else b""
+        if data and not data.endswith(b"\n"):
+            os.truncate(self._samples, data.rfind(b"\n") + 1)
+
+    def _write_manifest(self, sessions: list[dict[str, Any]]) -> None:
+        started, finished = sessions[0]["started"], sessions[-1]["finished"]
+        manifest = {"run_id": self.run_id, "started": started, "finished": finished, "sessions": sessions}
+        with write_aside(self._manifest) as file:
+            file.write(json.dumps(manifest, indent=2).encode())
+
+    def _check_locked(self) -> None:
+        if not self._is_locked:
+            raise RuntimeError(f"run {self.run_id} is written without its lock; use `with store.lock():`")
+
+
+def _number(value: Any) -> Any:
+    """Scores often come as numpy's scalars, which JSON does not know."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} cannot be stored as JSON")
+
+
+def _holder(file: BinaryIO) -> str:
+    file.seek(0)
+    return file.read().decode(errors="replace") or "another process"
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

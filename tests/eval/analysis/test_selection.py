@@ -1,0 +1,79 @@
+"""The rule chooses by what it may see, and its regret is counted against the truth."""
+
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+from eval.analysis.selection import Rule, regrets, tuned
+from eval.analysis.summary import ROWS
+from eval.runs.runner import RunReport
+from instructedit.types import ConfigError, Failure
+
+Values = dict[str, tuple[float | None, float | None, float | None]]
+
+
+def report(run_id: str, values: Values, name: str = "instructedit", failed: tuple[str, ...] = ()) -> RunReport:
+    """A run with ``(clip_directional, lpips, editor_right)`` of each sample."""
+    metrics = ("clip_directional", "lpips", "editor_right")
+    rows = [
+        (run_id, run_id, sample, sample, metric, value, f"card {metric}", "")
+        for sample, own in values.items()
+        for metric, value in zip(metrics, own, strict=True)
+    ]
+    frame = pd.DataFrame(rows, columns=list(ROWS)).astype({"value": "Float64"})
+    failures = tuple(Failure(k, "segmenter", "StageError", "no box") for k in failed)
+    return RunReport(run_id, name, run_id, len(values), failures, 0, False, frame, {})
+
+
+WEAK = report("r5", {"a": (0.2, 0.1, 0.0), "b": (0.1, 0.1, 1.0), "c": (0.3, 0.2, 0.0)}, failed=("d", "e"))
+STRONG = report(
+    "r9", {"a": (0.5, 0.3, 1.0), "b": (0.2, 0.6, 1.0), "c": (0.3, 0.2, 1.0), "d": (0.1, 0.1, 0.0)}, failed=("e",)
+)
+
+
+def test_each_sample_gets_its_best_try_and_equals_the_first() -> None:
+    (chosen,) = tuned([WEAK, STRONG], Rule(0.5))
+    values = chosen.metrics.pivot(index="sample_id", columns="metric", values="value")["lpips"]
+    assert values.to_dict() == {"a": 0.3, "b": 0.1, "c": 0.2, "d": 0.1}
+    right = chosen.metrics[chosen.metrics["metric"] == "editor_right"].set_index("sample_id")["value"]
+    assert right.to_dict() == {"a": 1.0, "b": 1.0, "c": 0.0, "d": 0.0}
+    assert (chosen.label, chosen.edited) == ("instructedit best of 2", 4)
+    assert [f.id for f in chosen.failures] == ["e"]
+
+
+def test_the_weight_decides_between_gain_and_cost() -> None:
+    for weight, lpips in ((0.0, 0.3), (10.0, 0.1)):
+        (chosen,) = tuned([WEAK, STRONG], Rule(weight))
+        own = chosen.metrics[(chosen.metrics["sample_id"] == "a") & (chosen.metrics["metric"] == "lpips")]
+        assert own["value"].tolist() == [lpips]
+
+
+def test_methods_are_tuned_apart_and_single_runs_not_at_all() -> None:
+    other = report("m1", {"a": (0.9, 0.1, 1.0)}, name="mdp")
+    assert [r.name for r in tuned([WEAK, STRONG, other], Rule(0.5))] == ["instructedit"]
+    both = tuned([WEAK, other, report("m2", {"a": (0.1, 0.5, 0.0)}, name="mdp")], Rule(0.5))
+    assert [(r.name, r.edited) for r in both] == [("mdp", 1)]
+
+
+def test_an_undefined_try_is_chosen_last() -> None:
+    first = report("r5", {"a": (None, 0.1, 0.0)})
+    (chosen,) = tuned([first, report("r9", {"a": (-0.5, 0.9, 1.0)})], Rule(0.5))
+    assert chosen.metrics["value"].dropna().tolist() == [-0.5, 0.9, 1.0]
+
+
+def test_regret_is_what_the_truth_would_add() -> None:
+    (found,) = regrets([WEAK, STRONG], Rule(0.5))
+    assert found.n == 4
+    assert found.fixed == 0.75  # r9: a, b, c of a to d
+    assert found.oracle == 0.75
+    assert found.chosen == 0.5
+    assert found.regret == 0.25
+
+
+def test_what_it_needs_is_said() -> None:
+    without = [replace(r, metrics=r.metrics[r.metrics["metric"] != "lpips"]) for r in (WEAK, STRONG)]
+    with pytest.raises(ConfigError, match="lpips is not computed"):
+        tuned(without, Rule(0.5))
+    with pytest.raises(ConfigError, match="weight=-1"):
+        Rule(-1)

@@ -1,0 +1,64 @@
+"""The sheet shows each run's edits, and each set of masks once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from eval.display.image_grid import CELL, GAP, MISSING, sheet
+from eval.runs.runner import RunReport, run
+from instructedit.cache import StageCache
+from instructedit.models import Context, ModelPool
+from instructedit.types import EditRequest, EditResult, Failure
+from tests.eval.runs.test_runner import Invert, make_benchmark, make_plan
+
+
+@dataclass
+class Masked(Invert):
+    """Inverts, and claims a mask of its own."""
+
+    rows: int = 16
+
+    def edit(self, requests: Sequence[EditRequest]) -> list[EditResult | Failure]:
+        mask = np.zeros((16, 16), bool)
+        mask[: self.rows] = True
+        return [replace(o, mask=mask) if isinstance(o, EditResult) else o for o in super().edit(requests)]
+
+
+def reports(tmp_path: Path, **methods: Masked) -> list[RunReport]:
+    context = Context(ModelPool(), StageCache(None), torch.device("cpu"))
+    benchmark = make_benchmark(tmp_path / "benchmark", 2)
+    plans = [
+        replace(make_plan(benchmark, method, tmp_path), label=label, decides={"name": label})
+        for label, method in methods.items()
+    ]
+    return [run(plan, context) for plan in plans]
+
+
+def columns(page: Image.Image) -> int:
+    return round((page.width - 3 * GAP) / (CELL + GAP))
+
+
+def test_masks_that_runs_share_are_shown_once(tmp_path: Path) -> None:
+    benchmark = make_benchmark(tmp_path / "benchmark", 2)
+    same = reports(tmp_path, one=Masked(), two=Masked(), three=Masked())
+    assert columns(sheet(benchmark, same, tmp_path, blocks=1)) == 1 + 1 + 3 + 1  # input, mask, edits, truth
+    other = reports(tmp_path, one=Masked(), four=Masked(rows=8))
+    assert columns(sheet(benchmark, other, tmp_path, blocks=1)) == 1 + 2 + 2 + 1
+
+
+def test_masks_are_red_and_failures_grey(tmp_path: Path) -> None:
+    benchmark = make_benchmark(tmp_path / "benchmark", 2)
+    found = reports(tmp_path, half=Masked(rows=8, fails=("s1",)))
+    page = np.asarray(sheet(benchmark, found, tmp_path, blocks=1)).astype(int)
+    left = 2 * GAP + CELL + GAP
+    grey = (page == MISSING).all(axis=2)
+    assert grey[:, left : left + CELL].any()
+    assert grey[:, left + CELL + GAP : left + 2 * CELL + GAP].any()
+    # Over a black picture half of opaque red, in the upper half alone.
+    first = page[:, left + CELL // 2]
+    red = (first[:, 0] > 100) & (first[:, 1] < 20)
+    assert abs(int(red.sum()) - CELL // 2) < 6

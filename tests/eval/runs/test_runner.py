@@ -1,0 +1,210 @@
+"""The runner with methods of somebody else's: nothing lost, nothing twice, failures as rows."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageOps
+
+from eval.benchmarks.base import Benchmark, load_benchmark
+from eval.metrics.base import Metric
+from eval.metrics.mask_iou import MaskIoU
+from eval.runs.records import records_equal_ignoring_timing
+from eval.runs.runner import RunPlan, run
+from eval.runs.store import RunStore
+from instructedit.cache import StageCache
+from instructedit.models import Context, ModelPool
+from instructedit.types import Decisions, EditRequest, EditResult, Failure, Method
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass
+class Invert:
+    """A method of somebody else's package: turns the colours around, and is told where to fail."""
+
+    fails: tuple[str, ...] = ()
+    raises: tuple[str, ...] = ()
+    asked: list[str] = field(default_factory=list)
+
+    def edit(self, requests: Sequence[EditRequest]) -> list[EditResult | Failure]:
+        self.asked += [r.id for r in requests]
+        if any(r.id in self.raises for r in requests):
+            raise RuntimeError("out of memory\nand a second line")
+        return [
+            Failure(r.id, "segmenter", "StageError", "no box found", Decisions(segmentation_prompt="cat"))
+            if r.id in self.fails
+            else EditResult(r.id, ImageOps.invert(r.image), np.ones((16, 16), bool))
+            for r in requests
+        ]
+
+
+def make_benchmark(folder: Path, count: int = 7) -> Benchmark:
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    lines = []
+    for i in range(count):
+        Image.new("RGB", (16, 16), (i * 20, 0, 0)).save(folder / "images" / f"{i}.png")
+        Image.new("L", (16, 16), 255).save(folder / "images" / f"m{i}.png")
+        truth = {"mask": f"images/m{i}.png"}
+        lines.append({"id": f"s{i}", "image": f"images/{i}.png", "instruction": "invert it", "truth": truth})
+    (folder / "manifest.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return load_benchmark(folder)
+
+
+@pytest.fixture
+def context() -> Context:
+    return Context(ModelPool(), StageCache(None), torch.device("cpu"))
+
+
+@pytest.fixture
+def benchmark_(tmp_path: Path) -> Benchmark:
+    return make_benchmark(tmp_path / "benchmark")
+
+
+def metrics() -> list[Metric]:
+    return [MaskIoU()]
+
+
+def make_plan(benchmark: Benchmark, method: Method, results: Path) -> RunPlan:
+    return RunPlan("invert", "invert", method, {"name": "invert"}, benchmark, metrics, results, batch_size=3)
+
+
+def test_a_run_is_done_once(context: Context, benchmark_: Benchmark, tmp_path: Path) -> None:
+    method = Invert()
+    plan = make_plan(benchmark_, method, tmp_path)
+    first, second = run(plan, context), run(plan, context)
+    assert (first.edited, first.new, second.new) == (7, 7, 0)
+    assert method.asked == [f"s{i}" for i in range(7)]
+    assert first.metrics.equals(second.metrics)
+    assert first.metrics["value"].tolist() == [1.0] * 7
+
+
+def test_a_failure_is_a_row_and_the_rest_goes_on(context: Context, benchmark_: Benchmark, tmp_path: Path) -> None:
+    report = run(make_plan(benchmark_, Invert(fails=("s1",), raises=("s4",)), tmp_path), context)
+    assert report.edited == 5
+    assert {(f.id, f.stage, f.message) for f in report.failures} == {
+        ("s1", "segmenter", "no box found"),
+        ("s4", "method", "out of memory"),
+    }
+    record = RunStore(tmp_path, report.run_id).finished()["s1"]
+    assert record["decisions"]["segmentation_prompt"] == "cat"
+
+
+def test_failed_samples_are_done_again_only_when_asked(context: Context, benchmark_: Benchmark, tmp_path: Path) -> None:
+    plan = make_plan(benchmark_, Invert(fails=("s1",)), tmp_path)
+    run(plan, context)
+    better = replace(plan, method=Invert())
+    assert run(better, context).new == 0
+    again = run(replace(better, retry_failed=True), context)
+    assert (again.new, again.edited, len(again.failures)) == (1, 7, 0)
+
+
+@pytest.mark.parametrize(("limit", "done"), [(True, 3), (1, 6), (0.2, 6), (0.9, 7), (False, 7)])
+def test_fail_on_error_stops_where_it_says(
+    context: Context, benchmark_: Benchmark, tmp_path: Path, limit: bool | int | float, done: int
+) -> None:
+    plan = make_plan(benchmark_, Invert(fails=("s1", "s3")), tmp_path)
+    report = run(replace(plan, fail_on_error=limit), context)
+    assert report.edited + len(report.failures) == done
+    assert report.stopped == (done < 7)
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated", "text"])
+def test_a_bad_picture_costs_its_own_sample_alone(
+    context: Context, benchmark_: Benchmark, tmp_path: Path, damage: str
+) -> None:
+    path = benchmark_.samples[2].image
+    data = path.read_bytes()
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(data[:40] if damage == "truncated" else b"not a picture")
+    report = run(make_plan(benchmark_, Invert(), tmp_path), context)
+    assert report.edited == 6
+    (failure,) = report.failures
+    assert (failure.id, failure.stage) == ("s2", "input")
+    assert str(path) in failure.message
+
+
+def test_the_run_id_follows_what_decides_the_numbers_and_nothing_else(benchmark_: Benchmark, tmp_path: Path) -> None:
+    plan = make_plan(benchmark_, Invert(), tmp_path)
+    same = replace(plan, label="other", results=tmp_path / "x", batch_size=1, retry_failed=True, config="a: b")
+    assert same.run_id == plan.run_id
+    assert replace(plan, seed=1).run_id != plan.run_id
+    assert replace(plan, decides={"name": "other"}).run_id != plan.run_id
+    assert replace(plan, benchmark=make_benchmark(tmp_path / "other", 6)).run_id != plan.run_id
+
+
+def test_a_metric_is_computed_again_when_its_card_or_the_picture_changes(
+    context: Context, benchmark_: Benchmark, tmp_path: Path
+) -> None:
+    class Stricter(MaskIoU):
+        def details(self) -> dict[str, object]:
+            return {**super().details(), "threshold": "stricter"}
+
+    plan = make_plan(benchmark_, Invert(), tmp_path)
+    old = run(plan, context).metrics["card_id"].unique().tolist()
+    new = run(replace(plan, metrics=lambda: [Stricter()]), context).metrics["card_id"].unique().tolist()
+    assert len(old) == len(new) == 1
+    assert old != new
+    cards = json.loads((tmp_path / "runs" / plan.run_id / "cards.json").read_text())
+    assert {*old, *new} == set(cards)
+
+
+KILLED = """
+    import sys, time
+    from pathlib import Path
+    sys.path.insert(0, {root!r})
+    from tests.eval.runs.test_runner import Invert, context, make_benchmark, make_plan
+    from eval.runs.runner import run
+    from dataclasses import replace
+    from instructedit.cache import StageCache
+    from instructedit.models import Context, ModelPool
+    import torch
+
+    class Slow(Invert):
+        def edit(self, requests):
+            time.sleep(0.15)
+            return super().edit(requests)
+
+    plan = make_plan(make_benchmark(Path({folder!r})), Slow(), Path({results!r}))
+    print("ready", flush=True)
+    run(replace(plan, batch_size=1), Context(ModelPool(), StageCache(None), torch.device("cpu")))
+"""
+
+
+def test_a_killed_run_finishes_what_is_missing_and_equals_an_undisturbed_one(
+    context: Context, benchmark_: Benchmark, tmp_path: Path
+) -> None:
+    code = textwrap.dedent(
+        KILLED.format(root=str(ROOT), folder=str(tmp_path / "benchmark"), results=str(tmp_path / "a"))
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=ROOT, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    method = Invert()
+    killed = make_plan(benchmark_, method, tmp_path / "a")
+    store = RunStore(tmp_path / "a", killed.run_id)
+    deadline = time.monotonic() + 30
+    while len(store.finished()) < 2 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    before = set(store.finished())
+    assert 2 <= len(before) < 7
+    run(killed, context)
+    assert not before & set(method.asked)
+    undisturbed = make_plan(benchmark_, Invert(), tmp_path / "b")
+    run(undisturbed, context)
+    other = RunStore(tmp_path / "b", undisturbed.run_id)
+    assert records_equal_ignoring_timing(store.finished(), other.finished())

@@ -1,0 +1,335 @@
+"""What a run has done stays done: through kills, torn lines, full disks and second writers."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from eval.runs.identity import run_id
+from eval.runs.provenance import CHECKOUT, environment
+from eval.runs.store import RunStore, records_equal_ignoring_timing
+from instructedit.types import Box, Captions, ConfigError, Decisions, EditResult, Failure, Sample, Tokens
+
+PARTS = {"method": {"name": "instructedit", "ratio": 0.5}, "seed": 0}
+
+
+def sample(name: str) -> Sample:
+    return Sample(name, Path(f"{name}.png"), "Change the cat to a lion", category="single", edit="change")
+
+
+def edit(name: str, seed: int = 0, seconds: float = 0.123456) -> EditResult:
+    generator = np.random.default_rng(seed)
+    return EditResult(
+        name,
+        Image.fromarray(generator.integers(0, 256, (12, 16, 3), dtype=np.uint8)),
+        generator.random((12, 16)) > 0.5,
+        Decisions(
+            "Photo of a “cat”",
+            "line one\nline two \u2028 🐱 \ud800",
+            "cat",
+            Captions("Photo of a cat", "Photo of a lion"),
+            (Box(0.1, 2, 3.3333333333333335, 4, 0.1 + 0.2, "cat"), Box(1, 2, 3, 4, 0.5, "")),
+        ),
+        {"language": seconds, "editor": 12.0},
+        {"invert": 50, "edit": 50},
+    )
+
+
+def failed(name: str) -> Failure:
+    return Failure(name, "segmenter", "StageError", "no box found", Decisions(reply="cat"))
+
+
+def filled(root: Path) -> RunStore:
+    store = RunStore(root, run_id(PARTS))
+    with store.lock():
+        store.write(edit("a"), sample("a"))
+        store.write(failed("b"), sample("b"))
+    return store
+
+
+def test_outcomes_come_back_without_loss(tmp_path):
+    filled(tmp_path)
+    store = RunStore(tmp_path, run_id(PARTS))
+    back, sent = store.read_result("a"), edit("a")
+    assert back.image == sent.image
+    assert back.mask is not None
+    assert sent.mask is not None
+    assert back.mask.dtype == bool
+    assert back.mask.tolist() == sent.mask.tolist()
+    assert back.decisions == sent.decisions
+    assert back.seconds == {"language": 0.1235, "editor": 12.0}
+    assert back.evaluations == sent.evaluations
+    assert store.read_failure("b") == failed("b")
+    assert store.finished()["a"]["category"] == "single"
+    for missing in ("b", "c"):
+        with pytest.raises(KeyError, match=missing):
+            store.read_result(missing)
+    with pytest.raises(KeyError, match="a"):
+        store.read_failure("a")
+
+
+def test_results_without_mask_and_with_numpy_scores(tmp_path):
+    store = RunStore(tmp_path, "v1-0")
+    right, score = np.array([4.5, 0.25], dtype=np.float32)  # as detectors hand them over
+    box = Box(1, 2, 3, right, score, "cat")
+    with store.lock():
+        store.write(EditResult("a", edit("a").image, decisions=Decisions(boxes=(box,))), sample("a"))
+    back = store.read_result("a")
+    assert back.mask is None
+    assert back.decisions.boxes == (Box(1, 2, 3, 4.5, 0.25, "cat"),)
+    assert not store.mask_path("a").exists()
+
+
+def test_finished_leaves_out_what_must_be_done_again(tmp_path):
+    store = filled(tmp_path)
+    assert store.finished().keys() == {"a", "b"}
+    assert store.finished(retry_failed=True).keys() == {"a"}
+    store.mask_path("a").unlink()
+    assert store.finished().keys() == {"b"}
+
+
+def test_last_outcome_of_a_sample_wins(tmp_path):
+    store = filled(tmp_path)
+    with store.lock():
+        store.write(edit("b", seed=1), sample("b"))
+        assert store.finished(retry_failed=True).keys() == {"a", "b"}
+    again = RunStore(tmp_path, store.run_id)
+    assert again.read_result("b").image == edit("b", seed=1).image
+    assert len((store.folder / "samples.jsonl").read_text().splitlines()) == 3
+
+
+def test_reader_sees_what_a_writer_adds(tmp_path):
+    store, reader = filled(tmp_path), RunStore(tmp_path, run_id(PARTS))
+    assert len(reader.finished()) == 2
+    with store.lock():
+        store.write(edit("c"), sample("c"))
+        assert len(reader.finished()) == 3
+        assert reader.read_result("c").decisions == edit("c").decisions
+
+
+def test_torn_last_line_is_dropped_by_readers_and_cut_by_writers(tmp_path):
+    store = filled(tmp_path)
+    lines = store.folder / "samples.jsonl"
+    sound = lines.read_bytes()
+    for torn in range(1, len(sound.splitlines()[1]) + 1, 40):
+        lines.write_bytes(sound + sound.splitlines()[1][:torn].replace(b'"b"', b'"c"'))
+        reader = RunStore(tmp_path, store.run_id)
+        assert reader.finished().keys() == {"a", "b"}
+        assert lines.stat().st_size > len(sound)  # another process may just be writing it
+        with reader.lock():
+            assert lines.read_bytes() == sound
+    lines.write_bytes(sound[:20])
+    with store.lock():
+        assert lines.read_bytes() == b""
+        store.write(edit("a"), sample("a"))
+    assert store.finished().keys() == {"a"}
+
+
+@pytest.mark.parametrize("damage", [b"\0" * 40, b"{", b"[1]", b"{}", b"\xff"])
+def test_damaged_line_costs_its_sample_only(tmp_path, caplog, damage):
+    store = filled(tmp_path)
+    lines = store.folder / "samples.jsonl"
+    lines.write_bytes(damage + b"\n" + lines.read_bytes())
+    assert store.finished().keys() == {"a", "b"}
+    assert "line 1 is damaged" in caplog.text
+
+
+def test_failed_append_leaves_no_half_line(tmp_path):
+    script = """
+import resource, sys
+from pathlib import Path
+from eval.runs.store import RunStore
+from tests.eval.runs.test_store import failed, sample
+store = RunStore(Path(sys.argv[1]), "v1-0")
+with store.lock():
+    store.write(failed("a"), sample("a"))
+    size = (store.folder / "samples.jsonl").stat().st_size
+    import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 30, size + 30))
+    try:
+        store.write(failed("b"), sample("b"))
+    except OSError:
+        print(size, (store.folder / "samples.jsonl").stat().st_size, *store.finished())
+"""
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=60)
+    size, after, *names = done.stdout.split()
+    assert size == after, done.stderr
+    assert names == ["a"]
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from eval.runs.store import RunStore
+from tests.eval.runs.test_store import edit, failed, sample
+store = RunStore(Path(sys.argv[1]), "v1-0")
+with store.lock():
+    print("locked", flush=True)
+    for number in range(100_000):
+        name = f"s{number}"
+        store.write(failed(name) if number % 5 == 4 else edit(name, number), sample(name))
+"""
+
+
+def test_kill_loses_at_most_the_sample_in_flight(tmp_path):
+    lines = tmp_path / "runs" / "v1-0" / "samples.jsonl"
+    command = [sys.executable, "-c", WRITER, str(tmp_path)]
+    with subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "locked\n"
+        with (
+            pytest.raises(ConfigError, match=rf"run v1-0: process {writer.pid} on .* is writing"),
+            RunStore(tmp_path, "v1-0").lock(),
+        ):
+            pass
+        deadline = time.monotonic() + 60
+        while not lines.exists() or lines.read_bytes().count(b"\n") < 20:
+            assert time.monotonic() < deadline
+            time.sleep(0.003)
+        writer.send_signal(signal.SIGKILL)
+    whole = lines.read_bytes().count(b"\n")
+    store = RunStore(tmp_path, "v1-0")
+    with store.lock():  # free, since its holder is dead
+        done = store.finished()
+        assert list(done) == [f"s{number}" for number in range(whole)]
+        for number in range(whole):
+            if number % 5 != 4:
+                assert store.read_result(f"s{number}").image == edit("x", number).image
+        store.write(edit("next"), sample("next"))
+    assert len(store.finished()) == whole + 1
+    assert len(list((store.folder / "images").glob("*.png"))) <= whole + 2  # and whole: a torn one has no such name
+
+
+def test_writing_needs_the_lock_which_is_one(tmp_path):
+    store = RunStore(tmp_path, "v1-0")
+    with pytest.raises(RuntimeError, match="lock"):
+        store.write(failed("a"), sample("a"))
+    with store.lock(), pytest.raises(ConfigError, match="run v1-0"), RunStore(tmp_path, "v1-0").lock():
+        pass
+    with store.lock():
+        store.write(failed("a"), sample("a"))
+    with pytest.raises(RuntimeError, match="lock"):
+        store.begin("", "cpu", {})
+
+
+def test_reading_makes_nothing(tmp_path):
+    store = RunStore(tmp_path, "v1-0")
+    assert store.finished() == {}
+    assert store.read_manifest() == {}
+    assert store.read_metrics() is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_wrong_outcomes_are_refused(tmp_path):
+    store = RunStore(tmp_path, "v1-0")
+    with store.lock():
+        with pytest.raises(ValueError, match="'a' for sample 'b'"):
+            store.write(edit("a"), sample("b"))
+        with pytest.raises(ValueError, match="RGB"):
+            store.write(EditResult("a", Image.new("L", (4, 4))), sample("a"))
+    assert store.finished() == {}
+
+
+def test_manifest_tells_each_session(tmp_path):
+    store = RunStore(tmp_path, "v1-0")
+    with store.lock():
+        store.begin("method: diffedit\n", "cpu", {"picturebook/unet": "abc"})
+        assert store.read_manifest()["finished"] is None
+    with store.lock():
+        store.begin("method: diffedit\n", "cuda:0", {"picturebook/unet": "abc"})
+        store.finish()
+    manifest = store.read_manifest()
+    first, second = manifest["sessions"]
+    assert (manifest["run_id"], manifest["started"]) == ("v1-0", first["started"])
+    assert manifest["finished"] == second["finished"] is not None
+    assert (first["device"], first["finished"], second["device"]) == ("cpu", None, "cuda:0")
+    assert first["checkpoints"] == {"picturebook/unet": "abc"}
+    assert first["packages"]["numpy"] == np.__version__
+    assert (store.folder / "config.yaml").read_text() == "method: diffedit\n"
+
+
+def test_environment_tells_commit_and_changes(tmp_path):
+    assert environment(tmp_path)["git"] == {"commit": None, "dirty": None}
+
+    def git(*arguments: str) -> str:
+        who = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
+        command = ["git", "-C", str(tmp_path), *who, *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    git("init", "-q")
+    assert environment(tmp_path)["git"] == {"commit": None, "dirty": None}
+    git("commit", "-q", "--allow-empty", "--no-verify", "-m", "first")
+    assert environment(tmp_path)["git"] == {"commit": git("rev-parse", "HEAD"), "dirty": False}
+    (tmp_path / "new.py").touch()
+    assert environment(tmp_path)["git"]["dirty"] is True
+
+
+def test_metrics_come_back(tmp_path):
+    store = filled(tmp_path)
+    frame = pd.DataFrame({"id": ["a", "a"], "metric": ["lpips", "clip"], "value": [0.1 + 0.2, float("nan")]})
+    store.write_metrics(frame)
+    store.write_metrics(frame)
+    back = store.read_metrics()
+    assert back is not None
+    pd.testing.assert_frame_equal(back, frame)
+
+
+def test_records_are_compared_without_order_and_timing(tmp_path):
+    one, two, other = (RunStore(tmp_path / name, "v1-0") for name in ("one", "two", "other"))
+    with one.lock(), two.lock(), other.lock():
+        one.write(edit("a"), sample("a"))
+        one.write(failed("b"), sample("b"))
+        two.write(failed("b"), sample("b"))
+        two.write(edit("a", seconds=9), sample("a"))
+        other.write(failed("b"), sample("b"))
+        other.write(edit("a", seed=1), sample("a"))
+    assert records_equal_ignoring_timing(one.finished(), two.finished())
+    assert not records_equal_ignoring_timing(one.finished(), other.finished())  # by its pixels alone
+    assert not records_equal_ignoring_timing(one.finished(), {})
+
+
+def test_tokens_come_back_and_are_no_difference_between_runs(tmp_path):
+    asked, kept, uncounted = (RunStore(tmp_path / name, "v1-0") for name in ("asked", "kept", "uncounted"))
+    for store, tokens in ((asked, Tokens(300, 40)), (kept, Tokens()), (uncounted, None)):
+        with store.lock():
+            store.write(replace(edit("a"), tokens=tokens), sample("a"))
+            store.write(replace(failed("b"), tokens=tokens), sample("b"))
+        assert store.read_result("a").tokens == tokens
+        assert store.read_failure("b").tokens == tokens
+        assert records_equal_ignoring_timing(store.finished(), asked.finished())
+    assert asked.finished()["b"]["tokens"] == {"prompt": 300, "completion": 40}
+    assert "tokens" not in uncounted.finished()["a"]
+
+
+def test_run_id_is_of_the_parts():
+    assert run_id(PARTS) == run_id(dict(reversed(PARTS.items())))
+    assert run_id(PARTS) != run_id(PARTS | {"seed": 1})
+    assert run_id(PARTS) == "v1-d702a199fe0e0961"  # a change here orphans every stored run: only ever on purpose
+    with pytest.raises(TypeError, match="method"):
+        run_id({"method": Path("x")})
+
+
+def test_lines_are_json_that_others_can_read(tmp_path):
+    first, second = (filled(tmp_path).folder / "samples.jsonl").read_text(encoding="ascii").splitlines()
+    assert json.loads(first)["status"] == "edited"
+    assert json.loads(second) | {"decisions": None} == {
+        "id": "b",
+        "status": "failed",
+        "instruction": "Change the cat to a lion",
+        "category": "single",
+        "edit": "change",
+        "image_id": "",
+        "decisions": None,
+        "stage": "segmenter",
+        "error": "StageError",
+        "message": "no box found",
+    }
