@@ -197,3 +197,8 @@ def _wrapped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, widt
             word = word[fit:]
         lines.append(word)
     return lines
+
+
+def mask_image(mask: Bool[np.ndarray, "h w"]) -> Image.Image:
+    """A mask as a grey picture: white where it is True."""
+    return Image.fromarray(np.where(mask, 255, 0).astype(np.uint8))

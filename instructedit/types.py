@@ -52,7 +52,7 @@ class Sample:
     truth: Truth = field(default_factory=Truth)
     image_id: str = ""
     """Equal for samples whose values are not independent, because they share a picture or are turns of one dialogue.
-    Where a benchmark's format has none, :func:`eval.benchmarks.base.load_benchmark` takes the hash of the picture's file."""
+    Where a benchmark's format has none, the benchmark takes the hash of the picture's file."""
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,7 @@ class Judged(Protocol):
 
     @property
     def metrics(self) -> pd.DataFrame:
-        """Rows of ``eval.analysis.summary.ROWS``."""
+        """Rows of ``eval.runs.records.ROWS``."""
         ...
 
     @property

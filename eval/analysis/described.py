@@ -14,7 +14,8 @@ def compared(alone: pd.DataFrame, described: pd.DataFrame) -> pd.DataFrame:
     """Samples side by side.
 
     Args:
-        alone: Verdicts (see :mod:`eval.analysis.components`) without descriptions, with the columns ``variation`` and ``ratio``.
+        alone: Verdicts (see :mod:`eval.analysis.components`) without descriptions, with the columns ``variation`` and
+            ``ratio``.
         described: Of the same samples, with descriptions.
 
     Returns:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from eval.analysis.summary import ROWS
+from eval.runs.records import ROWS
 from eval.runs.runner import RunReport
 from instructedit.files import digest, write_aside
 from instructedit.types import ConfigError, Failure

@@ -15,10 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from eval.analysis.stats import DEFAULT, mean_interval
+from eval.runs.records import COUNTS, ROWS
 from instructedit.types import ConfigError
 
-ROWS = ("run_id", "label", "sample_id", "image_id", "metric", "value", "card_id", "note")
-COUNTS = ("run_id", "label", "edited", "failed")
 SUMMARY = ("run_id", "label", "metric", "mean", "low", "high", "n", "undefined", "card_id")
 
 

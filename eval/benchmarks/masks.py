@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool
 
-from eval.runs.records import mask_image
-from instructedit.images import save_png
+from instructedit.images import mask_image, save_png
 
 
 def kept(masks: Path | None, name: str, decode: Callable[[], Bool[np.ndarray, "h w"]]) -> Path | None:

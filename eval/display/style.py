@@ -47,7 +47,7 @@ def arrow(higher_is_better: bool | None) -> str:
 
 
 def decimals(values: Iterable[float]) -> int:
-    """Three under 10, as the paper prints them, fewer above: more would be noise (as in :mod:`eval.analysis.summary`)."""
+    """Three under 10, as the paper prints them; fewer above, where more would be noise."""
     largest = max((abs(v) for v in values if v == v), default=0.0)
     return 3 if largest < 10 else 2 if largest < 100 else 1
 

@@ -10,9 +10,10 @@ from rich.text import Text
 from eval.analysis.components import verdicts
 from eval.analysis.differences import differences, render_differences, render_published
 from eval.analysis.selection import Regret, Rule, regrets, tuned
-from eval.analysis.summary import ROWS, render, summary
+from eval.analysis.summary import render, summary
 from eval.benchmarks.base import Benchmark
 from eval.display.component_tables import render_components
+from eval.runs.records import ROWS
 from eval.runs.runner import RunReport
 
 SHOWN_FAILURES = 8

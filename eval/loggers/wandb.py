@@ -17,9 +17,9 @@ from typing import Any, Literal
 import pandas as pd
 from PIL import Image
 
-from eval.analysis.summary import COUNTS, on_images, summary
+from eval.analysis.summary import on_images, summary
 from eval.benchmarks.base import Benchmark
-from eval.runs.records import EDITED
+from eval.runs.records import COUNTS, EDITED
 from eval.runs.run import StoredRun
 from instructedit.images import load_image, overlay
 from instructedit.types import ConfigError, Record

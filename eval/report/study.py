@@ -10,9 +10,10 @@ import pandas as pd
 
 from eval.analysis.components import Labels, labelled, verdicts
 from eval.analysis.stats import DEFAULT, INTERVALS
-from eval.analysis.summary import COUNTS, ROWS, on_images, summary
+from eval.analysis.summary import on_images, summary
 from eval.benchmarks.base import Benchmark, configured
 from eval.display.style import METRICS
+from eval.runs.records import COUNTS, ROWS
 from eval.runs.run import Scalar, StoredRun
 from instructedit.types import ConfigError, Sample
 
@@ -122,7 +123,7 @@ class Study:
 
     @cached_property
     def verdicts(self) -> pd.DataFrame:
-        """Which component was right, see :mod:`eval.analysis.components`: by people where they labelled, else by one judge."""
+        """Which component was right (:mod:`eval.analysis.components`), by people where they labelled, else by one judge."""
         if self.labels:
             return labelled(self.runs, [self.benchmark], self.labels)
         runs = [r if (m := r.stored_metrics) is None else replace(r, stored_metrics=m[m["card_id"].isin(self.cards)])

@@ -9,11 +9,17 @@ import numpy as np
 from jaxtyping import Bool
 from PIL import Image
 
-from instructedit.images import hash_image
+from instructedit.images import hash_image, mask_image
 from instructedit.types import Box, Captions, Decisions, EditResult, Failure, Record, Sample, Tokens
 
 EDITED = "edited"
 FAILED = "failed"
+ROWS = ("run_id", "label", "sample_id", "image_id", "metric", "value", "card_id", "note")
+"""Columns of metric values: one row per run, sample and metric; ``value`` is null where the metric is undefined.
+
+Samples of one ``image_id`` are not independent."""
+COUNTS = ("run_id", "label", "edited", "failed")
+"""Columns of edits and failures: one row per run."""
 TIMING = ("seconds", "evaluations", "tokens")
 """What differs between two runs of the same thing: what is found in the cache evaluates nothing and costs nothing."""
 
@@ -66,11 +72,6 @@ def failure(line: Record) -> Failure:
 def tokens_of(line: Record) -> Tokens | None:
     """What a record says of the language model's tokens; None where they were not counted."""
     return Tokens(**line["tokens"]) if "tokens" in line else None
-
-
-def mask_image(mask: Bool[np.ndarray, "h w"]) -> Image.Image:
-    """A mask as a grey picture: white where it is True."""
-    return Image.fromarray(np.where(mask, 255, 0).astype(np.uint8))
 
 
 def records_equal_ignoring_timing(first: Mapping[str, Record], second: Mapping[str, Record]) -> bool:

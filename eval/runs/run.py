@@ -11,10 +11,9 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from eval.analysis.summary import ROWS
 from eval.benchmarks.base import Benchmark
 from eval.runs.identity import address, deciding, fingerprinted
-from eval.runs.records import EDITED, failure
+from eval.runs.records import EDITED, ROWS, failure
 from eval.runs.store import RunStore
 from instructedit.types import Failure, Record
 
@@ -118,7 +117,7 @@ class StoredRun:
 
     @cached_property
     def metrics(self) -> pd.DataFrame:
-        """Rows of ``eval.analysis.summary.ROWS`` that score a picture which is still the sample's."""
+        """Rows of ``eval.runs.records.ROWS`` that score a picture which is still the sample's."""
         if self.stored_metrics is None:
             return pd.DataFrame(columns=list(ROWS)).astype({"value": "Float64"})
         digests = {k: line["image_sha256"] for k, line in self.records.items() if line["status"] == EDITED}

@@ -9,11 +9,10 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
-from eval.analysis.summary import ROWS
 from eval.benchmarks.base import Benchmark
 from eval.metrics.base import Card, Metric, MetricUndefined
 from eval.runs.identity import address
-from eval.runs.records import EDITED
+from eval.runs.records import EDITED, ROWS
 from eval.runs.store import RunStore
 from instructedit.images import load_image
 from instructedit.models import Context
@@ -66,7 +65,7 @@ class RunReport:
     stopped: bool
     """``fail_on_error`` ended the run early."""
     metrics: pd.DataFrame
-    """Rows of ``eval.analysis.summary.ROWS``."""
+    """Rows of ``eval.runs.records.ROWS``."""
     higher_is_better: Mapping[str, bool]
     cards: Mapping[str, Card] = field(default_factory=dict)
     """Of the metrics, by card id."""

@@ -16,9 +16,9 @@ import pandas as pd
 from PIL import Image
 
 from eval.runs.provenance import environment
-from eval.runs.records import EDITED, FAILED, failure, mask_image, record, records_equal_ignoring_timing, result
+from eval.runs.records import EDITED, FAILED, failure, record, records_equal_ignoring_timing, result
 from instructedit.files import write_aside
-from instructedit.images import save_png
+from instructedit.images import mask_image, save_png
 from instructedit.types import ConfigError, EditResult, Failure, Record, Sample
 
 __all__ = ["RunStore", "records_equal_ignoring_timing"]

@@ -10,9 +10,10 @@ from PIL import Image
 
 from eval.analysis.differences import differences
 from eval.analysis.stats import mean_interval, paired_difference
-from eval.analysis.summary import COUNTS, ROWS, summary
+from eval.analysis.summary import summary
 from eval.benchmarks.base import load_benchmark
 from eval.report.build import report
+from eval.runs.records import COUNTS, ROWS
 from tests.eval.report.test_report import Fade, make_benchmark, make_run, request
 
 

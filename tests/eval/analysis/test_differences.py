@@ -11,7 +11,8 @@ from rich.console import Console
 from eval.analysis.differences import differences, render_differences, render_published
 from eval.analysis.published import TABLE_1
 from eval.analysis.stats import holm, paired_difference
-from eval.analysis.summary import ROWS, summary
+from eval.analysis.summary import summary
+from eval.runs.records import ROWS
 
 
 def frame(values: Mapping[str, Mapping[str, Sequence[float | None]]]) -> tuple[pd.DataFrame, pd.DataFrame]:

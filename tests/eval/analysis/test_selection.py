@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from eval.analysis.selection import Rule, regrets, tuned
-from eval.analysis.summary import ROWS
+from eval.runs.records import ROWS
 from eval.runs.runner import RunReport
 from instructedit.types import ConfigError, Failure
 

@@ -7,7 +7,8 @@ import pytest
 from rich.console import Console
 
 from eval.analysis.stats import mean_interval
-from eval.analysis.summary import COUNTS, ROWS, SUMMARY, render, summary
+from eval.analysis.summary import SUMMARY, render, summary
+from eval.runs.records import COUNTS, ROWS
 from instructedit.types import ConfigError
 
 DIRECTIONS = {"brisque": False, "lpips": False, "clip_score": True, "clip_directional": True}
