@@ -14,7 +14,7 @@ from instructedit.diffusion import Condition
 from instructedit.latent_diffusion import SAMPLERS, LatentDiffusion, generator, noise, to_images
 from instructedit.models import Checkpoint, Context
 from instructedit.stages import Progress, run_stages
-from instructedit.types import ConfigError, EditRequest, EditResult, Failure
+from instructedit.types import ConfigError, EditRequest, EditResult, Failure, Method
 
 STAGE = "editor"
 SIZINGS = ("aspect", "official")
@@ -22,7 +22,7 @@ MULTIPLE = 64
 """Pixels that each side is a multiple of, as in the official code."""
 
 
-class InstructPix2Pix:
+class InstructPix2Pix(Method):
     """Edits by instruction alone.
 
     The edit has the source's size and is aligned with it, so that metrics compare the same places. The two sizings

@@ -8,14 +8,19 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
+from eval.metrics.base import MetricUndefined
+from eval.metrics.build import paper_metrics
 from eval.runs.records import ROWS
 from eval.runs.runner import RunReport
 from instructedit.files import digest, write_aside
-from instructedit.types import ConfigError, Failure
+from instructedit.models import Context
+from instructedit.types import ConfigError, EditRequest, EditResult, Failure, Sample
 
 log = logging.getLogger(__name__)
 FOLDER = "tuning"
@@ -65,6 +70,31 @@ class Rule:
         )
         chosen: pd.Series[str] = scored.drop_duplicates("sample_id").set_index("sample_id")["run_id"].sort_index()
         return chosen
+
+
+class EditScorer:
+    """The rule as :class:`instructedit.wrappers.auto_ratio.AutoRatio` asks it, edit by edit.
+
+    Args:
+        context: Models and device.
+        weight: Of the rule.
+        networks: What :func:`eval.metrics.build.paper_metrics` takes.
+    """
+
+    def __init__(self, context: Context, weight: float, **networks: Any) -> None:
+        self.rule = Rule(weight)
+        self._metrics = partial(paper_metrics, context, **networks)
+
+    def __call__(self, request: EditRequest, edit: EditResult) -> float:
+        """Return the rule's value, minus infinity where one of its metrics is undefined."""
+        sample = Sample(request.id, Path(), request.instruction, captions=request.captions)
+        captions = edit.decisions.captions or request.captions
+        try:
+            metrics = {m.name: m for m in self._metrics()}
+            gain, cost = (metrics[k].score(sample, request.image, edit, captions).value for k in (GAIN, COST))
+        except MetricUndefined:
+            return -float("inf")
+        return self.rule.value(gain, cost)
 
 
 @dataclass(frozen=True)
