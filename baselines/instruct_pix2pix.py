@@ -74,7 +74,7 @@ class InstructPix2Pix(Method):
     def _window(self, image: Image.Image) -> "Window":
         if self.sizing == "official":
             return official_window(image.size, self.backbone.sample_size)
-        return Window(self.backbone.size(image), (0.0, 0.0, *map(float, image.size)))
+        return Window(self.backbone.size(image), (0.0, 0.0, float(image.width), float(image.height)))
 
     @torch.no_grad()
     def _edit_group(self, group: list[Progress], windows: list["Window"]) -> None:
