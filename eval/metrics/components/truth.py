@@ -7,7 +7,7 @@ numbers are. :mod:`eval.metrics.components.vlm` asks a model instead; people's v
 
 import re
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from PIL import Image
 
@@ -55,6 +55,7 @@ class Component(Metric):
     higher_is_better = True
 
 
+@runtime_checkable
 class Judge(Protocol):
     """Who says whether each component was right; made with the configuration, so that a wrong setting is named."""
 
