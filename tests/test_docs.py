@@ -73,7 +73,7 @@ NOT_EXECUTED = {
     r"scripts\.models fetch .*": "downloads checkpoints, or writes 8 GB",
     r"scripts\.run .*models=(sd15|sd15_random|finetuned)\b.*": "needs the real checkpoints, or 8 GB of random ones",
     r"scripts\.run .*segmenter=grounded_sam_original .*": "needs converted checkpoints",
-    r"instructedit\.segmenter\.convert .*": "needs the released .pth files",
+    r"scripts\.convert .*": "needs the released .pth files",
     r"scripts\.run benchmark=folder benchmark\.folder=/my/pictures.*": "needs pictures of one's own",
     r"scripts\.edit image=(cat\.png|photos/) .*": "needs pictures of one's own",
     r"scripts\.run experiment=.*": "minutes to hours; tests/test_scripts.py runs small sweeps",
@@ -82,7 +82,8 @@ NOT_EXECUTED = {
     r"scripts\.publish": "needs finished runs and a W&B account; tests/eval/test_loggers.py",
     r"scripts\.train (chain|component=\w+).*": "hours; tests/data/test_training.py trains tiny models",
     r"scripts\.inversion": "a minute of two cores",
-    r"data\.picturebook\.judge.*": "minutes; writes the cards of the shipped models",
+    r"scripts\.interval_coverage": "minutes; tests/eval/test_coverage.py simulates a few",
+    r"scripts\.judge.*": "minutes; writes the cards of the shipped models",
     r"(ruff|mypy|pytest) .*|mypy": "the tools that run these tests",
 }
 """Commands by regular expression, and why no test executes them."""
@@ -211,7 +212,7 @@ def targets(node: Any) -> Iterator[str]:
 def runnable_here(overrides: list[str]) -> list[str]:
     """The overrides of a run with the shipped models and a shipped benchmark, where it names what is not here."""
     is_elsewhere = any(o.startswith("benchmark") and not o.startswith("benchmark=picturebook") for o in overrides)
-    dropped = ["models", "hydra", "segmenter=grounded_sam_original", *(["benchmark"] if is_elsewhere else [])]
+    dropped = ["models", "hydra/", "hydra.launcher", "segmenter=grounded_sam_original", *(["benchmark"] if is_elsewhere else [])]
     kept = [o for o in overrides if not o.lstrip("+").startswith(tuple(dropped))]
     # This one has captions, masks and paraphrases.
     return [*kept, "benchmark=picturebook_ablation"] if is_elsewhere else kept
