@@ -122,9 +122,15 @@ class MaskGuidedEditor:
         answers: list[Edited | StageError] = [empty] * len(requests)
         for ratio in dict.fromkeys(r.ratio for r in requests):
             group = [i for i, r in enumerate(requests) if r.ratio == ratio]
-            edit = partial(self._edit, start=int(self.steps * (ratio or self.ratio)))
-            picked = [[values[i] for i in group] for values in (requests, captions, inside)]
-            for i, answer in zip(group, edit_by_size(self.backbone, edit, *picked, empty), strict=True):
+            edited = edit_by_size(
+                self.backbone,
+                partial(self._edit, start=int(self.steps * (ratio or self.ratio))),
+                [requests[i] for i in group],
+                [captions[i] for i in group],
+                [inside[i] for i in group],
+                empty,
+            )
+            for i, answer in zip(group, edited, strict=True):
                 answers[i] = answer
         return answers
 
@@ -156,7 +162,7 @@ class MaskGuidedEditor:
         return [Edited(e, {"inversion": n, "edit": cost}) for e, n in zip(edited, inversions, strict=True)]
 
 
-def check_ratio(ratio: float, key: str = "ratio") -> None:
+def check_ratio(ratio: object, key: str = "ratio") -> None:
     """Refuse what is no encoding ratio.
 
     Raises:

@@ -18,10 +18,10 @@ from baselines.sd_inpainting import InpaintingEditor
 from eval.runs.store import RunStore
 from instructedit import diffusion
 from instructedit.cache import StageCache
-from instructedit.editor import MaskGuidedEditor, latent_mask
+from instructedit.editor import Edited, MaskGuidedEditor, latent_mask
 from instructedit.latent_diffusion import LatentDiffusion
 from instructedit.models import POOL, Checkpoint, Context, ModelPool
-from instructedit.types import Captions, ConfigError, EditRequest, EditResult
+from instructedit.types import Captions, ConfigError, EditRequest, EditResult, StageError
 from scripts import edit as edit_script
 from scripts import run as run_script
 from tests import tiny
@@ -65,6 +65,11 @@ def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture
 def context(tmp_path: Path) -> Context:
     return Context(ModelPool(), StageCache(tmp_path / "cache"), torch.device("cpu"))
+
+
+def image_of(answer: Edited | StageError) -> Image.Image:
+    assert isinstance(answer, Edited), answer
+    return answer.image
 
 
 def request_of(size: tuple[int, int] = (64, 64)) -> EditRequest:
@@ -113,7 +118,7 @@ def test_each_method_edits(name: str, size: tuple[int, int], family: Family, con
 def test_the_mask_guided_editor_keeps_the_outside(family: Family, context: Context) -> None:
     editor = MaskGuidedEditor(context, family.plain, 0.9, steps=10)
     request, mask = request_of(), tiny.square_mask()
-    edited = np.asarray(editor.edit([request], [CAPTIONS], [mask])[0].image).astype(int)
+    edited = np.asarray(image_of(editor.edit([request], [CAPTIONS], [mask])[0])).astype(int)
     backbone = editor.backbone
     side = backbone.sample_size
     decoded = backbone.decode(backbone.encode([request.image]))[0].permute(1, 2, 0)
@@ -132,7 +137,7 @@ def test_the_mask_guided_editor_keeps_the_outside(family: Family, context: Conte
 
 def test_inpainting_paints_the_hole(family: Family, context: Context) -> None:
     editor = InpaintingEditor(context, family.inpainting, steps=4)
-    image = editor.edit([request_of()], [CAPTIONS], [tiny.square_mask()])[0].image
+    image = image_of(editor.edit([request_of()], [CAPTIONS], [tiny.square_mask()])[0])
     assert image.size == (64, 64)
     assert np.asarray(image).std() > 1
 
@@ -185,7 +190,7 @@ def test_a_checkpoint_borrows_the_parts_that_it_lacks(tmp_path: Path, context: C
     borrowing = Checkpoint(str(tmp_path / "own"), base=str(base))
     whole = Checkpoint(str(tiny.save_diffusion_dc(tmp_path / "whole", 17)))
     images = [
-        InpaintingEditor(context, c, steps=3).edit([request_of()], [CAPTIONS], [tiny.square_mask()])[0].image
+        image_of(InpaintingEditor(context, c, steps=3).edit([request_of()], [CAPTIONS], [tiny.square_mask()])[0])
         for c in (borrowing, whole)
     ]
     assert images[0].tobytes() == images[1].tobytes()

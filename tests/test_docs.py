@@ -212,7 +212,13 @@ def targets(node: Any) -> Iterator[str]:
 def runnable_here(overrides: list[str]) -> list[str]:
     """The overrides of a run with the shipped models and a shipped benchmark, where it names what is not here."""
     is_elsewhere = any(o.startswith("benchmark") and not o.startswith("benchmark=picturebook") for o in overrides)
-    dropped = ["models", "hydra/", "hydra.launcher", "segmenter=grounded_sam_original", *(["benchmark"] if is_elsewhere else [])]
+    dropped = [
+        "models",
+        "hydra/",
+        "hydra.launcher",
+        "segmenter=grounded_sam_original",
+        *(["benchmark"] if is_elsewhere else []),
+    ]
     kept = [o for o in overrides if not o.lstrip("+").startswith(tuple(dropped))]
     # This one has captions, masks and paraphrases.
     return [*kept, "benchmark=picturebook_ablation"] if is_elsewhere else kept

@@ -81,7 +81,7 @@ def context(tmp_path: Path) -> Context:
 
 def scorer(metrics: tuple[ClipDirectional, Lpips], weight: float) -> EditScorer:
     made = EditScorer.__new__(EditScorer)
-    made.rule, made._metrics = Rule(weight), lambda: list(metrics)  # type: ignore[method-assign, assignment]
+    made.rule, made._metrics = Rule(weight), lambda: list(metrics)  # type: ignore[assignment]
     return made
 
 

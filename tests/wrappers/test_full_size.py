@@ -11,12 +11,12 @@ from PIL import Image
 
 from instructedit.images import hash_image
 from instructedit.models import Context
-from instructedit.types import Box, ConfigError, Decisions, EditRequest, EditResult, Failure
+from instructedit.types import Box, ConfigError, Decisions, EditRequest, EditResult, Failure, Method
 from instructedit.wrappers.full_size import FullSize, fitted, fitted_size, pasted
 
 
 @dataclass
-class Blacken:
+class Blacken(Method):
     """A method of somebody else's package: blackens the left half, boxes it, and keeps what it was asked."""
 
     context: Context

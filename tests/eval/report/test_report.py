@@ -36,7 +36,7 @@ from eval.report.sections.timing import was_cached
 from eval.runs.runner import RunPlan, run
 from instructedit.cache import StageCache
 from instructedit.models import Context, ModelPool
-from instructedit.types import Captions, ConfigError, Decisions, EditRequest, EditResult, Failure, Sample
+from instructedit.types import Captions, ConfigError, Decisions, EditRequest, EditResult, Failure, Method, Sample
 from scripts import report as script
 
 ATTACK = "Change the <script>alert('1 & 2')</script> to a \"lion\""
@@ -44,7 +44,7 @@ DEFAULTS = {"ratio": 0.7, "theta": 0.5}
 
 
 @dataclass
-class Fade:
+class Fade(Method):
     """A method of somebody else's: fades the picture, and fails where it is told to."""
 
     strength: float

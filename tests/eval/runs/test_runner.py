@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass
-class Invert:
+class Invert(Method):
     """A method of somebody else's package: turns the colours around, and is told where to fail."""
 
     fails: tuple[str, ...] = ()
