@@ -228,7 +228,7 @@ def masked_sample(
     return y
 
 
-def latent_mask(mask: Bool[np.ndarray, "h w"], size: Sequence[int]) -> Float[Tensor, "1 h w"]:
+def latent_mask(mask: Bool[np.ndarray, "h w"], size: Sequence[int]) -> Float[Tensor, "1 rows columns"]:
     """The mask on the latent grid: a latent belongs to it if half its area or more does.
 
     A mask too small to fill half of any latent keeps the one that it fills most: an edit that was asked for is not
