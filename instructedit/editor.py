@@ -134,7 +134,7 @@ class MaskGuidedEditor:
                 answers[i] = answer
         return answers
 
-    def _latent_mask(self, image: Image.Image, mask: Bool[np.ndarray, "h w"]) -> Float[Tensor, "1 h w"]:
+    def _latent_mask(self, image: Image.Image, mask: Bool[np.ndarray, "h w"]) -> Float[Tensor, "1 rows columns"]:
         mask, unit = grow(mask, self.dilate), self.backbone.vae_scale_factor
         width, height = self.backbone.size(image)
         if self.blend == "official":

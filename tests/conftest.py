@@ -18,11 +18,10 @@ if importlib.util.find_spec("beartype"):
         "instructedit.diffusion",
         "instructedit.latent_diffusion",
         "instructedit.editor",
-        "instructedit.full_size",
         "instructedit.images",
         "instructedit.segmenter",
         "baselines",
-        "eval.metrics",
+        *(f"eval.metrics.{name}" for name in ("brisque", "clip", "lpips", "mask_iou", "region")),
     ]
     install_import_hook(TENSOR_MODULES, "tests.typechecking.check")
 

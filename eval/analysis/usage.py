@@ -38,7 +38,7 @@ def usages(runs: Sequence[StoredRun]) -> list[Usage]:
     groups: dict[tuple[str, str, Prices | None], list[Tokens]] = {}
     for run in runs:
         if counted := [t for line in run.records.values() if (t := tokens_of(line)) is not None]:
-            groups.setdefault((run.name, *_model(run.config.get("method"))), []).extend(counted)
+            groups.setdefault((run.name, *_model(run.config.get("wrapper"))), []).extend(counted)
     rows = []
     for (method, model, prices), counted in groups.items():
         asked = [t for t in counted if t != Tokens()]

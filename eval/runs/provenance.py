@@ -12,7 +12,7 @@ PACKAGES = (
     "open-clip-torch",
 )  # fmt: skip
 """Those that can change a number."""
-CHECKOUT = Path(__file__).resolve().parents[1]
+CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 def environment(checkout: Path = CHECKOUT) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def make_run(
     folder = str(benchmark.samples[0].image.parents[1])
     config = {
         "name": name, "label": f"{name} {knobs}", "benchmark": {"name": "tiny", "folder": folder},
-        "method": described, "seed": 0, "variation": 0,
+        "wrapper": described, "seed": 0, "variation": 0,
     }  # fmt: skip
     plan = RunPlan(
         name, f"{name} {knobs}", method, fingerprinted(described), benchmark, lambda: [Change()], results,

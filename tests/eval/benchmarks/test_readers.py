@@ -20,7 +20,7 @@ from eval.runs.plan import plan, require_captions
 from instructedit.types import Captions, ConfigError, Sample, Truth
 from instructedit.wrappers.full_size import FullSize
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def complaint(folder: Path, reader: str | None = None, masks: Path | None = None) -> str:

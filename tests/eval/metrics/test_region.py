@@ -217,7 +217,7 @@ def test_the_cards_say_how_the_region_is_taken(metrics: dict[str, RegionMetric])
 def test_the_full_set_shares_the_networks_of_the_papers() -> None:
     """On the shipped models, as ``metric=full`` builds it."""
     context = Context(ModelPool(), StageCache(None), torch.device("cpu"))
-    models = Path(__file__).resolve().parents[2] / "data" / "picturebook" / "models"
+    models = Path(__file__).resolve().parents[3] / "data" / "picturebook" / "models"
     checkpoints = {name: Checkpoint(str(models / name)) for name in ("brisque", "lpips", "clip")}
     made = {m.name: m for m in full_metrics(context, **checkpoints, lpips_calibration="none")}
     assert len(made) == 10

@@ -43,7 +43,7 @@ MASK = np.zeros((64, 64), bool)
 MASK[:20] = True
 DECISIONS = Decisions(segmentation_prompt="bigger cat", captions=Captions("photo of a cat", "photo of a lion"))
 EDIT = EditResult("one", textured(1, 64), MASK, DECISIONS)
-CONF = Path(__file__).resolve().parents[2] / "conf"
+CONF = Path(__file__).resolve().parents[3] / "conf"
 
 
 @pytest.fixture(autouse=True)

@@ -556,7 +556,7 @@ def test_a_run_that_is_not_finished_is_shown_only_when_asked_for(results: Path, 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"runs": "newest"}, "runs=newest: accepted are all, latest, or run ids: v1-"),
+        ({"runs": "newest"}, "runs=newest: accepted are all, latest, or run ids: v2-"),
         ({"benchmark": "imagenet"}, "benchmark=imagenet: accepted are those with finished runs: tiny"),
     ],
 )

@@ -26,7 +26,7 @@ from instructedit.cache import StageCache
 from instructedit.models import Context, ModelPool
 from instructedit.types import Decisions, EditRequest, EditResult, Failure, Method
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @dataclass
