@@ -212,14 +212,9 @@ def targets(node: Any) -> Iterator[str]:
 def runnable_here(overrides: list[str]) -> list[str]:
     """The overrides of a run with the shipped models and a shipped benchmark, where it names what is not here."""
     is_elsewhere = any(o.startswith("benchmark") and not o.startswith("benchmark=picturebook") for o in overrides)
-    dropped = [
-        "models",
-        "hydra/",
-        "hydra.launcher",
-        "segmenter=grounded_sam_original",
-        *(["benchmark"] if is_elsewhere else []),
-    ]
-    kept = [o for o in overrides if not o.lstrip("+").startswith(tuple(dropped))]
+    missing_here = ("models", "hydra/", "hydra.launcher", "segmenter=grounded_sam_original")
+    dropped = (*missing_here, "benchmark") if is_elsewhere else missing_here
+    kept = [o for o in overrides if not o.lstrip("+").startswith(dropped)]
     # This one has captions, masks and paraphrases.
     return [*kept, "benchmark=picturebook_ablation"] if is_elsewhere else kept
 
@@ -391,8 +386,8 @@ def test_relative_links_resolve(page: Path) -> None:
 
 def test_every_choice_and_key_is_documented() -> None:
     text = (ROOT / "docs" / "configuration.md").read_text()
-    groups = ("models", "captioner", "language", "segmenter", "benchmark", "metric", "judge", "logger", "experiment")
-    choices = [path.stem for group in (*groups, "method") for path in (CONF / group).glob("*.yaml")]
+    groups = ("models", "captioner", "language", "segmenter", "benchmark", "metric", "judge", "logger", "wrapper")
+    choices = [path.stem for group in (*groups, "experiment", "method") for path in (CONF / group).glob("*.yaml")]
     config = OmegaConf.load(CONF / "config.yaml")
     assert isinstance(config, DictConfig)
     keys = [str(key) for key in config if key not in ("defaults", "hydra", "auto")]
