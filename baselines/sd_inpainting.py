@@ -72,7 +72,7 @@ class InpaintingEditor:
         self,
         requests: Sequence[EditRequest],
         captions: Sequence[Captions],
-        masks: Sequence[Bool[np.ndarray, "h w"]],
+        masks: Sequence[Bool[np.ndarray, "_ _"]],
     ) -> list[Edited | StageError]:
         """Inpaint each mask; images of one working size go through the network together."""
         grown = [grow(m, self.dilate) for m in masks]
@@ -81,7 +81,7 @@ class InpaintingEditor:
 
     @torch.no_grad()
     def _edit(
-        self, requests: list[EditRequest], captions: list[Captions], masks: list[Bool[np.ndarray, "h w"]]
+        self, requests: list[EditRequest], captions: list[Captions], masks: list[Bool[np.ndarray, "_ _"]]
     ) -> list[Edited]:
         backbone = self.backbone
         pixels = backbone.pixels([r.image for r in requests])

@@ -45,7 +45,7 @@ class Editor(Protocol):
         self,
         requests: Sequence[EditRequest],
         captions: Sequence[Captions],
-        masks: Sequence[Bool[np.ndarray, "h w"]],
+        masks: Sequence[Bool[np.ndarray, "_ _"]],
     ) -> list[Edited | StageError]:
         """Edit each request's image inside its mask, towards its edited caption.
 
@@ -114,7 +114,7 @@ class MaskGuidedEditor:
         self,
         requests: Sequence[EditRequest],
         captions: Sequence[Captions],
-        masks: Sequence[Bool[np.ndarray, "h w"]],
+        masks: Sequence[Bool[np.ndarray, "_ _"]],
     ) -> list[Edited | StageError]:
         """Edit each image inside its mask; images of one working size go through the network together."""
         inside = [self._latent_mask(r.image, m) for r, m in zip(requests, masks, strict=True)]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline
+from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 
 from instructedit import diffusion
 from instructedit.latent_diffusion import LatentDiffusion
@@ -68,14 +68,16 @@ def test_inversion_does_not_depend_on_how_the_network_answers(latents: torch.Ten
     schedule = diffusion.make_schedule(scheduler, STEPS)
     predict = diffusion.conditional(unet, scheduler, condition)
 
-    class AnswersV:
-        def __call__(self, x: torch.Tensor, t: int, **told: Any) -> Any:
+    class AnswersV(UNet2DConditionModel):
+        def __init__(self) -> None:
+            torch.nn.Module.__init__(self)
+
+        def forward(self, x: torch.Tensor, t: int, **told: Any) -> Any:  # type: ignore[override]
             alpha = scheduler.alphas_cumprod[t]
             noise = unet(x, t, **told).sample
             return SimpleNamespace(sample=(noise - (1 - alpha).sqrt() * x) / alpha.sqrt())
 
-    other: Any = AnswersV()
-    as_v = diffusion.conditional(other, tiny.scheduler("v_prediction"), condition)
+    as_v = diffusion.conditional(AnswersV(), tiny.scheduler("v_prediction"), condition)
     torch.testing.assert_close(
         diffusion.invert(as_v, latents, schedule), diffusion.invert(predict, latents, schedule), atol=1e-3, rtol=1e-3
     )

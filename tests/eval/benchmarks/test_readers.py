@@ -57,12 +57,12 @@ def planned(monkeypatch: pytest.MonkeyPatch, *overrides: str) -> Any:
         return plan(compose("config", list(overrides)))[0]
 
 
-def test_photos_are_wrapped_and_addressed_where_that_works_and_picturebook_is_not(
+def test_photos_are_fitted_and_addressed_by_their_size_and_picturebook_is_not(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     own = planned(monkeypatch, "method=diffedit")
-    assert not isinstance(own.method, FullSize)
-    assert "max_side" not in json.dumps(own.decides)
+    assert isinstance(own.method, FullSize)
+    assert own.method.max_side is None
     assert planned(monkeypatch, "method=diffedit", "max_side=null").run_id == own.run_id
     assert planned(monkeypatch, "method=diffedit", "paste_back=true").run_id != own.run_id
     picture(tmp_path / "a.png")
