@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from eval.analysis.selection import COST, GAIN, Rule
 from eval.metrics.base import Metric, MetricUndefined
-from eval.metrics.build import paper_metrics
+from eval.metrics.entries import Entry, load_metrics
 from instructedit.models import Context
 from instructedit.types import ConfigError, EditRequest, EditResult, Failure, Method, Sample, Tokens
 
@@ -64,7 +64,11 @@ class BestRatio:
 
 
 def best_of(
-    context: Context, methods: Sequence[Callable[..., Method]], ratios: Sequence[float], weight: float, **networks: Any
+    context: Context,
+    methods: Sequence[Callable[..., Method]],
+    ratios: Sequence[float],
+    weight: float,
+    metrics: Mapping[str, Entry],
 ) -> BestRatio:
     """A :class:`BestRatio` from a configuration.
 
@@ -73,7 +77,7 @@ def best_of(
         methods: Make the method at each of ``ratios``.
         ratios: Encoding ratios.
         weight: Of the rule.
-        networks: What :func:`eval.metrics.build.paper_metrics` takes.
+        metrics: Entries of directional similarity and LPIPS, see :mod:`eval.metrics.entries`.
 
     Raises:
         ConfigError: a ratio stands twice.
@@ -81,7 +85,7 @@ def best_of(
     if len(set(ratios)) < len(ratios):
         raise ConfigError(f"auto.ratios={list(ratios)}: each ratio is accepted once")
     made = {ratio: method(context=context) for ratio, method in zip(ratios, methods, strict=True)}
-    return BestRatio(made, Rule(weight), partial(paper_metrics, context, **networks))
+    return BestRatio(made, Rule(weight), partial(load_metrics, list(metrics.values()), context))
 
 
 def _total(parts: Sequence[Mapping[str, Number]]) -> dict[str, Number]:

@@ -7,6 +7,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from eval.benchmarks.base import Benchmark, configured
+from eval.metrics.entries import load_metrics, metric_entries
 from eval.runs.identity import fingerprinted
 from eval.runs.runner import RunPlan
 from instructedit.checkpoints import checkpoints, require_checkpoints
@@ -41,7 +42,7 @@ def plan(config: DictConfig) -> tuple[RunPlan, Context]:
         method=method,
         decides=fingerprinted(described),
         benchmark=benchmark,
-        metrics=partial(instantiate(config.metrics, _convert_="all"), context) if config.metrics else list,
+        metrics=partial(load_metrics, metric_entries(config.metrics), context),
         results=results,
         config=OmegaConf.to_yaml(config, resolve=True),
         checkpoints={c.id: c.version for c in checkpoints(described)},
@@ -62,7 +63,7 @@ def best_ratio(config: DictConfig) -> DictConfig:
     """The configuration with its method at each ratio of ``auto.ratios``, one edit of which is kept, if ``ratio=auto``.
 
     Raises:
-        ConfigError: ``auto`` asks for no ratio, or the models preset has no metrics to choose by.
+        ConfigError: ``auto`` asks for no ratio.
     """
     if config.ratio != "auto":
         return config
@@ -77,13 +78,16 @@ def best_ratio(config: DictConfig) -> DictConfig:
     if all(t == tries[0] for t in tries) and len(tries) > 1:
         chosen.method = tries[0]  # which has no ratio
         return chosen
+    rule_metrics = OmegaConf.to_container(config.auto.metrics, resolve=True)
+    assert isinstance(rule_metrics, dict)
     chosen.method = {
         "_target_": "eval.auto.best_of",  # by name: its networks' modules take a second to import
         "_partial_": True,
         "ratios": list(config.auto.ratios),
         "methods": tries,
         "weight": config.auto.weight,
-        **{name: config.models[name] for name in ("brisque", "lpips", "lpips_calibration", "clip")},
+        # Partial, because the context comes later.
+        "metrics": {k: {**v, "_partial_": True} for k, v in rule_metrics.items()},
     }
     return chosen
 

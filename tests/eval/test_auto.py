@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
-from hydra.utils import get_object
+from hydra.utils import get_object, instantiate
 from PIL import Image
 from safetensors.torch import save_file
 
-from eval.analysis.selection import Rule
+from eval.analysis.selection import COST, GAIN, Rule
 from eval.auto import BestRatio, best_of
 from eval.metrics.clip import ClipDirectional, directional_similarity
+from eval.metrics.entries import load_metrics
 from eval.metrics.lpips import Lpips, lpips_distance
 from eval.runs.plan import best_ratio, full_size, wrapped
 from instructedit.cache import StageCache
@@ -113,4 +114,16 @@ def test_ratio_auto_is_a_choice_of_the_configuration() -> None:
 def test_each_ratio_is_tried_once(tmp_path: Path) -> None:
     context = Context(ModelPool(), StageCache(tmp_path), torch.device("cpu"))
     with pytest.raises(ConfigError, match="once"):
-        best_of(context, [lambda context: Blend(0.5)] * 2, [0.5, 0.5], 0.5)
+        best_of(context, [lambda context: Blend(0.5)] * 2, [0.5, 0.5], 0.5, {})
+
+
+def test_the_rules_metrics_are_entries(tmp_path: Path) -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("config", ["ratio=auto", "auto.metrics.clip_directional.resize=crop"])
+    context = Context(ModelPool(), StageCache(tmp_path), torch.device("cpu"))
+    entries = instantiate(best_ratio(config).method.metrics, _convert_="all")
+    made = {m.name: m for m in load_metrics(entries.values(), context)}
+    gain, cost = made[GAIN], made[COST]
+    assert isinstance(gain, ClipDirectional)
+    assert isinstance(cost, Lpips)
+    assert gain.resize == "crop"
