@@ -15,7 +15,7 @@ from instructedit.editor import MaskGuidedEditor, latent_mask
 from instructedit.latent_diffusion import generator, noise
 from instructedit.models import Checkpoint, Context
 from instructedit.stages import Progress, run_stages
-from instructedit.types import Captions, ConfigError, Decisions, EditRequest, EditResult, Failure, StageError
+from instructedit.types import Captions, ConfigError, Decisions, EditRequest, EditResult, Failure, Method, StageError
 
 STAGE = "mask"
 
@@ -43,7 +43,7 @@ VARIANTS = {
 }
 
 
-class DiffEdit:
+class DiffEdit(Method):
     """Caption-driven: needs each request's input and edited captions.
 
     Latents are the autoencoder's posterior mean in all variants (diffusers samples them).
@@ -62,6 +62,7 @@ class DiffEdit:
     """
 
     needs_captions = True
+    takes_ratio = True
 
     def __init__(
         self,

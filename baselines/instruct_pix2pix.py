@@ -14,7 +14,7 @@ from instructedit.diffusion import Condition
 from instructedit.latent_diffusion import SAMPLERS, LatentDiffusion, generator, noise, to_images
 from instructedit.models import Checkpoint, Context
 from instructedit.stages import Progress, run_stages
-from instructedit.types import ConfigError, EditRequest, EditResult, Failure
+from instructedit.types import ConfigError, EditRequest, EditResult, Failure, Method
 
 STAGE = "editor"
 SIZINGS = ("aspect", "official")
@@ -22,7 +22,7 @@ MULTIPLE = 64
 """Pixels that each side is a multiple of, as in the official code."""
 
 
-class InstructPix2Pix:
+class InstructPix2Pix(Method):
     """Edits by instruction alone.
 
     The edit has the source's size and is aligned with it, so that metrics compare the same places. The two sizings
@@ -74,7 +74,7 @@ class InstructPix2Pix:
     def _window(self, image: Image.Image) -> "Window":
         if self.sizing == "official":
             return official_window(image.size, self.backbone.sample_size)
-        return Window(self.backbone.size(image), (0.0, 0.0, *map(float, image.size)))
+        return Window(self.backbone.size(image), (0.0, 0.0, float(image.width), float(image.height)))
 
     @torch.no_grad()
     def _edit_group(self, group: list[Progress], windows: list["Window"]) -> None:

@@ -14,7 +14,7 @@ from instructedit import diffusion
 from instructedit.latent_diffusion import LatentDiffusion, to_images
 from instructedit.models import Checkpoint, Context
 from instructedit.stages import Progress, run_stages
-from instructedit.types import ConfigError, Decisions, EditRequest, EditResult, Failure, StageError
+from instructedit.types import ConfigError, Decisions, EditRequest, EditResult, Failure, Method, StageError
 
 STAGE = "editor"
 # From 1 at the window's start; as the official code's.
@@ -37,7 +37,7 @@ def mixing_weights(steps: int, start: int, end: int, factor: float, schedule: st
     return weights * factor if schedule == "constant" else weights
 
 
-class MDP:
+class MDP(Method):
     """Caption-driven: inverts under the input caption, then samples from x_T with the two captions' noises mixed.
 
     The input caption's noises are those of the reconstruction. With ``null_text`` they are guided, and null-text

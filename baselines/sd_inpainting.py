@@ -43,6 +43,8 @@ class InpaintingEditor:
         dilate: Pixels by which the mask grows.
     """
 
+    takes_ratio = False
+
     def __init__(
         self,
         context: Context,

@@ -5,7 +5,7 @@ Noise levels are numbered 0 (the image) to T (almost pure noise); level k belong
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from diffusers import AutoencoderDC, AutoencoderKL, DDIMScheduler, UNet2DConditionModel
@@ -15,7 +15,7 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, PreTrainedT
 
 NoisePredictor = Callable[[Tensor, int], Tensor]
 """(latents [b c h w], timestep) -> predicted noise [b c h w], under a condition already bound."""
-Autoencoder = AutoencoderKL | AutoencoderDC
+Autoencoder: TypeAlias = AutoencoderKL | AutoencoderDC
 """Stable Diffusion's, which answers with a distribution, or SANA's, which answers with latents."""
 
 

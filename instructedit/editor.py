@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -36,6 +37,9 @@ class Edited:
 
 class Editor(Protocol):
     """What edits inside a mask."""
+
+    takes_ratio: bool = False
+    """Whether :meth:`edit` follows the requests' ``ratio``."""
 
     def edit(
         self,
@@ -78,6 +82,8 @@ class MaskGuidedEditor:
         inversion_guidance_scale: Of classifier-free guidance while inverting; 1 is none.
     """
 
+    takes_ratio = True
+
     def __init__(
         self,
         context: Context,
@@ -90,8 +96,7 @@ class MaskGuidedEditor:
         inversion_prompt: str = "input",
         inversion_guidance_scale: float = 1.0,
     ) -> None:
-        if not 0 < ratio <= 1:
-            raise ConfigError(f"ratio={ratio}: accepted are numbers above 0 and up to 1, such as 0.7")
+        check_ratio(ratio)
         if blend not in BLENDS:
             raise ConfigError(f"blend={blend!r}: accepted are {', '.join(BLENDS)}")
         if inversion_prompt not in INVERSION_PROMPTS:
@@ -114,7 +119,14 @@ class MaskGuidedEditor:
         """Edit each image inside its mask; images of one working size go through the network together."""
         inside = [self._latent_mask(r.image, m) for r, m in zip(requests, masks, strict=True)]
         empty = StageError(STAGE, f"the mask is empty on the latent grid (dilate={self.dilate}, blend={self.blend})")
-        return edit_by_size(self.backbone, self._edit, requests, captions, inside, empty)
+        answers: list[Edited | StageError] = [empty] * len(requests)
+        for ratio in dict.fromkeys(r.ratio for r in requests):
+            group = [i for i, r in enumerate(requests) if r.ratio == ratio]
+            edit = partial(self._edit, start=int(self.steps * (ratio or self.ratio)))
+            picked = [[values[i] for i in group] for values in (requests, captions, inside)]
+            for i, answer in zip(group, edit_by_size(self.backbone, edit, *picked, empty), strict=True):
+                answers[i] = answer
+        return answers
 
     def _latent_mask(self, image: Image.Image, mask: Bool[np.ndarray, "h w"]) -> Float[Tensor, "1 h w"]:
         mask, unit = grow(mask, self.dilate), self.backbone.vae_scale_factor
@@ -125,7 +137,7 @@ class MaskGuidedEditor:
 
     @torch.no_grad()
     def _edit(
-        self, requests: list[EditRequest], captions: list[Captions], masks: list[Float[Tensor, "1 h w"]]
+        self, requests: list[EditRequest], captions: list[Captions], masks: list[Float[Tensor, "1 h w"]], start: int
     ) -> list[Edited]:
         backbone, images = self.backbone, [r.image for r in requests]
         prompts = [c.input if self.inversion_prompt == "input" else "" for c in captions]
@@ -133,7 +145,6 @@ class MaskGuidedEditor:
         schedule = diffusion.make_schedule(backbone.scheduler, self.steps)
         inside = torch.stack(masks).to(trajectory)
         predict = backbone.guided([c.edited for c in captions], self.guidance_scale)
-        start = int(self.steps * self.ratio)
         latents = masked_sample(predict, trajectory, inside, schedule, start, self.blend)
         pixels = backbone.decode(latents)
         if self.blend == "paper":
@@ -143,6 +154,17 @@ class MaskGuidedEditor:
         cost = start if self.guidance_scale == 1 else 2 * start
         edited = to_images(pixels, [i.size for i in images])
         return [Edited(e, {"inversion": n, "edit": cost}) for e, n in zip(edited, inversions, strict=True)]
+
+
+def check_ratio(ratio: float, key: str = "ratio") -> None:
+    """Refuse what is no encoding ratio.
+
+    Raises:
+        ConfigError: names ``key`` and what is accepted.
+    """
+    if isinstance(ratio, bool) or not isinstance(ratio, int | float) or not 0 < ratio <= 1:
+        hint = "; wrapper=auto_ratio chooses one for each sample" if ratio == "auto" else ""
+        raise ConfigError(f"{key}={ratio}: accepted are numbers above 0 and up to 1, such as 0.7{hint}")
 
 
 def edit_by_size(

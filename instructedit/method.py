@@ -11,10 +11,10 @@ from instructedit.language import LanguageProcessor
 from instructedit.models import Context
 from instructedit.segmenter import Segmenter
 from instructedit.stages import Progress, run_stages
-from instructedit.types import EditRequest, EditResult, Failure, StageError
+from instructedit.types import EditRequest, EditResult, Failure, Method, StageError
 
 
-class InstructEdit:
+class InstructEdit(Method):
     """The paper's method.
 
     Args:
@@ -37,6 +37,7 @@ class InstructEdit:
         self.language = language(context=context)
         self.segmenter = segmenter(context=context)
         self.editor = editor(context=context)
+        self.takes_ratio = self.editor.takes_ratio
 
     def edit(self, requests: Sequence[EditRequest]) -> list[EditResult | Failure]:
         """Edit a batch; a request that fails at one stage leaves the others alone."""

@@ -66,6 +66,8 @@ class EditRequest:
     captions: Captions | None = None
     seed: int = 0
     """Of the run; a stage that draws noise derives its own generator from it and ``id``."""
+    ratio: float | None = None
+    """Encoding ratio in place of the method's own; methods without one ignore it."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ class Decisions:
     captions: Captions | None = None
     boxes: tuple[Box, ...] = ()
     ratio: float | None = None
-    """The encoding ratio chosen for this sample, where ``ratio=auto``."""
+    """The encoding ratio chosen for this sample, where ``wrapper=auto_ratio``."""
 
 
 @dataclass(frozen=True)
@@ -165,7 +167,12 @@ class ConfigError(Exception):
 
 
 class Method(Protocol):
-    """An editing method. Anything with this shape runs in the harness, by its dotted path."""
+    """An editing method. A class that derives from it, or has its shape, runs in the harness by its dotted path."""
+
+    needs_captions: bool = False
+    """Whether :meth:`edit` needs the requests' captions."""
+    takes_ratio: bool = False
+    """Whether :meth:`edit` follows the requests' ``ratio``."""
 
     def edit(self, requests: Sequence[EditRequest]) -> list[EditResult | Failure]:
         """Edit a batch; one answer a request, in order. Never raises for the sake of one sample."""

@@ -1,55 +1,60 @@
-"""Weights that are on no hub, as safetensors: torchvision's AlexNet for LPIPS, and piq's regression for BRISQUE."""
+"""Convert published weights, which are pickles, to safetensors.
 
-import json
-import pickle
-import re
-import tempfile
-from collections.abc import Callable, Mapping
+python -m scripts.convert grounding_dino groundingdino_swint_ogc.pth FOLDER --text_encoder BERT
+python -m scripts.convert sam sam_vit_h_4b8939.pth FOLDER --model_type vit_h
+python -m scripts.convert brisque_piq brisque_svm_weights.pt FOLDER
+python -m scripts.convert brisque_package FOLDER
+
+BERT is a local folder (or hub id) of bert-base-uncased. Only its configuration and tokenizer are taken, because its
+weights are part of Grounding DINO's. ``brisque_package`` reads the installed ``brisque`` distribution.
+"""
+
+import argparse
+import shutil
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import torch
-from safetensors.torch import save
-from torch import Tensor
+from segment_anything import sam_model_registry
 
-from data.picturebook import convert_brisque
-from instructedit.files import write_aside
-from instructedit.hub import FetchError
-
-
-def alexnet(weights: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """torchvision's AlexNet without its head, which LPIPS does not look at."""
-    state = torch.load(weights, map_location="cpu", weights_only=True)
-    features = {name: value.contiguous() for name, value in state.items() if name.startswith("features.")}
-    return features, {"id": "torchvision AlexNet_Weights.IMAGENET1K_V1", "licence": "BSD-3-Clause"}
+from eval.metrics import brisque_weights
+from instructedit.segmenter.convert import convert_grounding_dino, convert_sam
+from instructedit.segmenter.original import SETTINGS
+from instructedit.types import ConfigError
+from scripts.app import OK, WRONG_REQUEST
 
 
-CONVERTERS: Mapping[str, Callable[[Path], tuple[dict[str, Tensor], dict[str, Any]]]] = {
-    "alexnet-owt-7be5be79.pth": alexnet,
-    "brisque_svm_weights.pt": convert_brisque.from_piq,
-}
-"""By the name of the file: from pickled weights to tensors, and what is known about them."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Convert one file; the exit code is 2 where the request was wrong."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="what", required=True)
+    for what in ("grounding_dino", "sam", "brisque_piq", "brisque_package"):
+        command = commands.add_parser(what)
+        if what != "brisque_package":
+            command.add_argument("weights", type=Path)
+        command.add_argument("folder", type=Path)
+        if what == "sam":
+            command.add_argument("--model_type", choices=list(sam_model_registry), default="vit_h")
+        elif what == "grounding_dino":
+            command.add_argument("--settings", type=Path, default=SETTINGS / "GroundingDINO_SwinT_OGC.py")
+            command.add_argument("--text_encoder", required=True)
+    given = parser.parse_args(arguments)
+    try:
+        match given.what:
+            case "sam":
+                convert_sam(given.weights, given.model_type, given.folder)
+            case "grounding_dino":
+                convert_grounding_dino(given.weights, given.settings, given.text_encoder, given.folder)
+            case "brisque_piq":
+                brisque_weights.write(*brisque_weights.from_piq(given.weights), given.folder)
+            case "brisque_package":
+                brisque_weights.write(*brisque_weights.from_package(), given.folder)
+                shutil.copyfile(brisque_weights.package_licence(), given.folder / "LICENSE")
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return WRONG_REQUEST
+    return OK
 
 
-def convert(url: str, folder: Path) -> None:
-    """Download pickled weights, which are opened once and run no code, and write ``folder/model.safetensors``.
-
-    Raises:
-        FetchError: says why not and what to do.
-    """
-    name = url.rpartition("/")[2]
-    if name not in CONVERTERS:
-        raise FetchError(f"source={url}: files that are converted are {', '.join(CONVERTERS)}")
-    digest = re.search(r"-([0-9a-f]{8,})\.", name)  # torchvision names files by their content
-    with tempfile.TemporaryDirectory() as temporary:
-        try:
-            torch.hub.download_url_to_file(url, f"{temporary}/{name}", digest and digest.group(1), progress=False)
-            tensors, about = CONVERTERS[name](Path(temporary) / name)
-        except OSError as error:
-            raise FetchError(
-                f"{url}: {error}; try again, or download it elsewhere and name it by source=file:///path/{name}"
-            ) from error
-        except (RuntimeError, pickle.UnpicklingError, ValueError, AttributeError) as error:
-            raise FetchError(f"{url}: not the file that it should be ({str(error).splitlines()[0]})") from error
-    with write_aside(folder / "model.safetensors") as file:
-        file.write(save(tensors, metadata={"about": json.dumps(about | {"source": url}, sort_keys=True)}))
+if __name__ == "__main__":
+    sys.exit(main())

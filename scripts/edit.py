@@ -14,7 +14,6 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
-from eval.runs.plan import wrapped
 from eval.runs.runner import guarded
 from instructedit.checkpoints import require_checkpoints
 from instructedit.files import write_aside
@@ -29,14 +28,13 @@ def task(config: DictConfig) -> int:
     for key in ("image", "instruction"):
         if OmegaConf.is_missing(config, key):
             raise ConfigError(f"{key}=... is needed, as in image=cat.png instruction='\"Change the cat to a lion\"'")
-    config = wrapped(config)
-    require_checkpoints(config.models, config.method)
+    require_checkpoints(config.models, config.wrapper)
     path, instruction = Path(str(config.image)), str(config.instruction)
     paths = pictures(path) if path.is_dir() else [path]
     context = Context.create(Path(config.results) / "cache", str(config.device))
-    method = instantiate(config.method, _convert_="all")(context=context)
+    method = instantiate(config.wrapper, _convert_="all")(context=context)
     given = [config.captions.input, config.captions.edited]
-    if not all(given) and (any(given) or getattr(method, "needs_captions", False)):
+    if not all(given) and (any(given) or method.needs_captions):
         raise ConfigError(f"method={config.name} takes captions.input=... and captions.edited=..., both")
     captions = Captions(*map(str, given)) if all(given) else None
     slug = re.sub(r"[^a-z0-9]+", "_", f"{config.name} {path.stem} {instruction}".lower()).strip("_")[:80]

@@ -99,7 +99,7 @@ def _fetch(key: str, checkpoint: Checkpoint) -> None:
 
         build(checkpoint.source.removeprefix(RANDOM), Path(checkpoint.id))
     elif checkpoint.source:
-        from scripts.convert import convert
+        from scripts.download import convert
 
         convert(checkpoint.source, Path(checkpoint.id))
     elif checkpoint.is_local:

@@ -1,6 +1,6 @@
 """Runs on disk to Weights & Biases, as ``logger=wandb`` tells of them; nothing is computed again.
 
-python -m scripts.publish runs=[v1-0123456789abcdef]
+python -m scripts.publish runs=[v2-0123456789abcdef]
 """
 
 import sys

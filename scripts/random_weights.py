@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from transformers import (
+    BertTokenizer,
     CLIPTextConfig,
     CLIPTextModel,
+    CLIPTokenizer,
     GroundingDinoConfig,
     GroundingDinoForObjectDetection,
     GroundingDinoImageProcessor,
@@ -26,11 +28,10 @@ from transformers import (
     SamVisionConfig,
 )
 
-from data.picturebook.training.denoising import make_scheduler
-from data.picturebook.training.tokenizers import bert_tokenizer, clip_tokenizer
 from instructedit.hub import FetchError
 
 SEED = 0
+SHIPPED = Path(__file__).resolve().parents[1] / "data" / "picturebook" / "models"
 TEXT_WINDOW = 77
 """Tokens that CLIP's text encoders read."""
 
@@ -92,10 +93,9 @@ def sam() -> SamModel:
 
 def save_diffusion(folder: Path, in_channels: int = 4) -> None:
     """A Stable Diffusion folder."""
-    tokenizer = clip_tokenizer()
-    tokenizer.model_max_length = TEXT_WINDOW
+    tokenizer = CLIPTokenizer.from_pretrained(SHIPPED / "diffusion" / "tokenizer", model_max_length=TEXT_WINDOW)
     tokenizer.save_pretrained(folder / "tokenizer")
-    make_scheduler().save_pretrained(folder / "scheduler")
+    DDIMScheduler.from_pretrained(SHIPPED / "diffusion" / "scheduler").save_pretrained(folder / "scheduler")
     _save(unet(in_channels), folder / "unet")
     _save(vae(), folder / "vae")
     _save(text_encoder(tokenizer), folder / "text_encoder")
@@ -104,7 +104,9 @@ def save_diffusion(folder: Path, in_channels: int = 4) -> None:
 def save_grounding_dino(folder: Path) -> None:
     """With its processor."""
     _save(grounding_dino(), folder)
-    GroundingDinoProcessor(GroundingDinoImageProcessor(), bert_tokenizer()).save_pretrained(folder)
+    GroundingDinoProcessor(
+        GroundingDinoImageProcessor(), BertTokenizer.from_pretrained(SHIPPED / "grounding_dino")
+    ).save_pretrained(folder)
 
 
 def save_sam(folder: Path) -> None:

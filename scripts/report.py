@@ -37,7 +37,7 @@ def request(config: DictConfig) -> Request:
         if not isinstance(count, int) or isinstance(count, bool) or count < least:
             raise ConfigError(f"{key}={count}: accepted are whole numbers from {least} on")
     if not isinstance(config.runs, str | ListConfig):
-        raise ConfigError(f"runs={config.runs}: accepted are all, latest, or run ids as [v1-0123,v1-4567]")
+        raise ConfigError(f"runs={config.runs}: accepted are all, latest, or run ids as [v2-0123,v2-4567]")
     if config.interval not in INTERVALS:
         raise ConfigError(f"interval={config.interval}: accepted are {', '.join(INTERVALS)}")
     results, benchmark = Path(str(config.results)), config.get("benchmark")

@@ -25,7 +25,7 @@ class Command:
 
     def cell(self, config: DictConfig) -> int:
         """One run."""
-        require_checkpoints(config.models, config.method, config.metrics)
+        require_checkpoints(config.models, config.wrapper, config.metrics)
         # Only now: torch and what stands on it take seconds to import, and a line about what is missing should not.
         from eval.loggers.base import group_of
         from scripts.sweep import Sweep

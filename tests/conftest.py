@@ -11,8 +11,19 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 if importlib.util.find_spec("beartype"):
     from jaxtyping import install_import_hook
 
+    import tests.typechecking  # noqa: F401  # the hook expects what it names to be imported already
+
     # Where tensors are computed with; not types.py, whose fields hold numpy's numbers as well as Python's.
-    TENSOR_MODULES = ["instructedit.diffusion", "instructedit.editor", "instructedit.segmenter", "baselines"]
+    TENSOR_MODULES = [
+        "instructedit.diffusion",
+        "instructedit.latent_diffusion",
+        "instructedit.editor",
+        "instructedit.full_size",
+        "instructedit.images",
+        "instructedit.segmenter",
+        "baselines",
+        "eval.metrics",
+    ]
     install_import_hook(TENSOR_MODULES, "tests.typechecking.check")
 
 import pytest

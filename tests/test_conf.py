@@ -50,7 +50,7 @@ def test_every_component_composes(component: str) -> None:
     assert set(config["component"]["train"]) >= {"steps", "batch_size", "learning_rate"}
 
 
-@pytest.mark.parametrize("wrapper", [[], ["ratio=auto"], ["max_side=512", "paste_back=true"]])
+@pytest.mark.parametrize("wrapper", [[], ["wrapper=auto_ratio"], ["max_side=512", "paste_back=true"]])
 def test_where_a_server_stands_and_what_it_costs_changes_no_run(wrapper: list[str], tmp_path: Path) -> None:
     def run_id(*overrides: str) -> str:
         with initialize_config_dir(str(CONF), version_base="1.3"):

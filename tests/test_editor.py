@@ -199,7 +199,7 @@ def test_a_mask_that_vanishes_fails_its_own_sample_alone(
     folder = Checkpoint(str(tiny.save_diffusion(tmp_path / "model", channels)))
     small = np.zeros((64, 64), bool)
     small[30:34, 30:34] = True
-    known = partial(Fixed, [small, square_mask()])
+    known: Any = partial(Fixed, [small, square_mask()])
     editor = partial(kind, diffusion=folder, steps=4, dilate=-4, **options)
     grid = " on the latent grid" if kind is MaskGuidedEditor else ""
     method = InstructEdit(context, language=known, segmenter=known, editor=editor)

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from instructedit import hub
 from instructedit.checkpoints import Checkpoint, checkpoints
-from scripts.convert import convert
+from scripts.download import convert
 from tests import hub_cache
 
 Command = Callable[..., subprocess.CompletedProcess[str]]

@@ -18,7 +18,6 @@ from transformers import BertConfig, BertModel
 
 from instructedit.cache import StageCache
 from instructedit.models import Checkpoint, Context, ModelPool
-from instructedit.segmenter.convert import main as convert
 from instructedit.segmenter.original import (
     OriginalGroundingDino,
     OriginalSam,
@@ -28,6 +27,7 @@ from instructedit.segmenter.original import (
 )
 from instructedit.types import ConfigError
 from scripts import run as run_script
+from scripts.convert import main as convert
 from tests import tiny
 
 

@@ -1,12 +1,11 @@
 """Draw the two benchmarks of picturebook, byte for byte the same every time.
 
-    python -m data.picturebook.benchmark
+    python -m scripts.draw benchmarks
 
 ``benchmark`` has 30 samples, ten of each category of the paper's Table 1; ``benchmark_ablation`` has 85, over the
 paper's four kinds of edit (§5). Each is a folder that ``eval.benchmarks.base.load_benchmark`` reads.
 """
 
-import argparse
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -27,6 +26,7 @@ from data.picturebook.world import BACKGROUNDS, Part, Scene, Thing, pixels, rend
 from eval.benchmarks.base import MANIFEST
 from instructedit.files import write_aside
 
+FOLDER = Path(__file__).parent
 VARIATIONS = 3
 CANDIDATES = 16
 """Possible edits that are compared for one sample; of these, the clear one that repeats least is taken."""
@@ -262,17 +262,3 @@ def write(name: str, samples: Sequence[Drawn], folder: Path) -> None:
         file.write("".join(json.dumps(item) + "\n" for item in lines).encode())
     with write_aside(folder / "README.md") as file:
         file.write(card(name, lines, [sample.edit.scene for sample in samples]).encode())
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Draw the picturebook benchmarks.")
-    parser.add_argument("--into", type=Path, default=Path(__file__).parent, help="where their two folders go")
-    into = parser.parse_args().into
-    for name in BENCHMARKS:
-        samples = draw(name)
-        write(name, samples, into / name)
-        print(f"{into / name}: {len(samples)} samples")
-
-
-if __name__ == "__main__":
-    main()

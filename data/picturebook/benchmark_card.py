@@ -29,7 +29,7 @@ truth about the edit. {about} They stand in for the paper's pictures, which its 
 
 ## How it is drawn
 
-    python -m data.picturebook.benchmark
+    python -m scripts.draw benchmarks
 
 draws this folder again, byte for byte (with the package versions of `constraints.txt`), this card included. Scenes
 come from `data/picturebook/world.py` with the seed {seed}. The shipped models were trained with the seed {train} and

@@ -1,6 +1,6 @@
 """Draw the sprite atlas once from Debian's ``fonts-noto-color-emoji``; nothing later needs the font.
 
-    python -m data.picturebook.draw_atlas
+    python -m scripts.draw atlas
 
 The emoji images are Google's Noto Color Emoji, Apache-2.0 (see NOTICE).
 """
@@ -35,14 +35,11 @@ def sprite(character: str) -> Image.Image:
     return square.resize((SPRITE_SIZE, SPRITE_SIZE), Image.Resampling.LANCZOS)
 
 
-def main() -> None:
+def draw() -> None:
+    """Write the atlas."""
     rows = -(-len(SPRITES) // ATLAS_COLUMNS)
     atlas = Image.new("RGBA", (ATLAS_COLUMNS * SPRITE_SIZE, rows * SPRITE_SIZE), (0, 0, 0, 0))
     for index, noun in enumerate(SPRITES):
         row, column = divmod(index, ATLAS_COLUMNS)
         atlas.paste(sprite(EMOJI[noun]), (column * SPRITE_SIZE, row * SPRITE_SIZE))
     atlas.save(ATLAS, optimize=True)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,13 +1,9 @@
 """Does an edit show what was asked for? Judged by picturebook's CLIP, which never saw an edit.
 
-    python -m data.picturebook.judge [diffusion] [instruct_pix2pix] [inpainting]
-
-edits held-out scenes with the ground-truth mask and captions, so that the editor alone is on trial (InstructPix2Pix
-gets the instruction instead), and writes the share of right edits to the models' cards. The judge itself is checked on
-the drawn references: ``python -m data.picturebook.judge --check``.
+Held-out scenes are edited with the ground-truth mask and captions, so that the editor alone is judged (InstructPix2Pix
+gets the instruction instead). ``python -m scripts.judge`` judges the shipped models.
 """
 
-import argparse
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -204,28 +200,9 @@ def check() -> dict[str, float]:
     return found
 
 
-def main() -> None:
-    """Judge, print, and write the cards."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="*", help="model folders to judge; all where none is named")
-    parser.add_argument("--check", action="store_true", help="judge drawn references and unedited pictures instead")
-    given = parser.parse_args()
-    if given.check:
-        for name, share in check().items():
-            print(f"{name}: {share:.1%}")
-        return
-    if unknown := sorted(set(given.models) - set(SCORES)):
-        parser.error(f"{', '.join(unknown)}: accepted are {', '.join(SCORES)}")
-    context = Context.create(Path("results/cache"))
-    for name in given.models or SCORES:
-        folder = MODELS / name / "unet"
-        title, _, text = (part.strip() for part in (folder / "README.md").read_text().split("\n", 2))
-        facts = json.loads((folder / "card.json").read_text())
-        for score, share in SCORES[name](context, Checkpoint(str(MODELS / name))).items():
-            facts["held_out"][score] = share
-            print(f"{name}: {score} {share:.1%} of {COUNT}")
-        write_card(folder, title.removeprefix("# "), text.split("\n\n| fact")[0], facts)
-
-
-if __name__ == "__main__":
-    main()
+def update_card(folder: Path, scores: Mapping[str, float]) -> None:
+    """Add held-out scores to the card of a trained model."""
+    title, _, text = (part.strip() for part in (folder / "README.md").read_text().split("\n", 2))
+    facts = json.loads((folder / "card.json").read_text())
+    facts["held_out"] |= scores
+    write_card(folder, title.removeprefix("# "), text.split("\n\n| fact")[0], facts)

@@ -6,16 +6,20 @@ takes the one that gains most directional similarity for the LPIPS that it costs
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
+from eval.metrics.base import MetricUndefined
+from eval.metrics.entries import Entry, load_metrics
 from eval.runs.records import ROWS
 from eval.runs.runner import RunReport
 from instructedit.files import digest, write_aside
-from instructedit.types import ConfigError, Failure
+from instructedit.models import Context
+from instructedit.types import ConfigError, EditRequest, EditResult, Failure, Sample
 
 log = logging.getLogger(__name__)
 FOLDER = "tuning"
@@ -65,6 +69,31 @@ class Rule:
         )
         chosen: pd.Series[str] = scored.drop_duplicates("sample_id").set_index("sample_id")["run_id"].sort_index()
         return chosen
+
+
+class EditScorer:
+    """The rule as :class:`instructedit.wrappers.auto_ratio.AutoRatio` asks it, edit by edit.
+
+    Args:
+        context: Models and device.
+        weight: Of the rule.
+        metrics: Entries of the rule's two metrics, which load when there is an edit to score.
+    """
+
+    def __init__(self, context: Context, weight: float, metrics: Mapping[str, Entry]) -> None:
+        self.rule = Rule(weight)
+        self._metrics = partial(load_metrics, tuple(metrics.values()), context)
+
+    def __call__(self, request: EditRequest, edit: EditResult) -> float:
+        """Return the rule's value, minus infinity where one of its metrics is undefined."""
+        sample = Sample(request.id, Path(), request.instruction, captions=request.captions)
+        captions = edit.decisions.captions or request.captions
+        try:
+            metrics = {m.name: m for m in self._metrics()}
+            gain, cost = (metrics[k].score(sample, request.image, edit, captions).value for k in (GAIN, COST))
+        except MetricUndefined:
+            return -float("inf")
+        return self.rule.value(gain, cost)
 
 
 @dataclass(frozen=True)

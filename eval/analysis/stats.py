@@ -71,7 +71,8 @@ def mean_interval(
     if np.ptp(values) == 0:
         return Interval(mean, mean, mean, n)
     if method == "studentised":
-        return Interval(mean, *_studentised(sums, counts, confidence, seed), n)
+        low, high = _studentised(sums, counts, confidence, seed)
+        return Interval(mean, low, high, n)
 
     def ratio(sums: Float[np.ndarray, "..."], counts: Float[np.ndarray, "..."], axis: int = -1) -> Any:
         return sums.sum(axis=axis) / counts.sum(axis=axis)

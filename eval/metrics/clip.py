@@ -367,6 +367,6 @@ class ClipDirectional(Metric):
         if captions is None:
             raise MetricUndefined("there are no captions to score against")
         before, after = self.scorer.text(captions.input), self.scorer.text(captions.edited)
-        images = [self.scorer.image(i, self.resize) for i in (source, result.image)]
-        value = directional_similarity(*images, before.features, after.features)
+        first, second = (self.scorer.image(i, self.resize) for i in (source, result.image))
+        value = directional_similarity(first, second, before.features, after.features)
         return Score(value, "; ".join(dict.fromkeys(note for note in (before.note, after.note) if note)))

@@ -100,7 +100,7 @@ def now() -> str:
 
 
 def anchor(kind: str, name: str) -> str:
-    """An anchor that any text may name: ``run-v1-0123``."""
+    """An anchor that any text may name: ``run-v2-0123``."""
     return f"{kind}-" + "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else f"x{ord(c):x}" for c in name)
 
 

@@ -123,7 +123,7 @@ class Study:
 
     @cached_property
     def verdicts(self) -> pd.DataFrame:
-        """Which component was right (:mod:`eval.analysis.components`), by people where they labelled, else by one judge."""
+        """Which component was right (:mod:`eval.analysis.components`): people's verdicts where there are any."""
         if self.labels:
             return labelled(self.runs, [self.benchmark], self.labels)
         runs = [r if (m := r.stored_metrics) is None else replace(r, stored_metrics=m[m["card_id"].isin(self.cards)])

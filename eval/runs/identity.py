@@ -9,7 +9,7 @@ from instructedit.files import digest
 from instructedit.language.openai import DECIDES_NOTHING
 from instructedit.language.openai import TARGET as OPENAI
 
-ID_VERSION = "v1"
+ID_VERSION = "v2"
 """Raise it when the code comes to give other numbers for the same parts."""
 
 
@@ -35,7 +35,7 @@ def run_id(parts: Mapping[str, Any]) -> str:
             differ), lists and mappings.
 
     Returns:
-        Such as ``v1-0123456789abcdef``.
+        Such as ``v2-0123456789abcdef``.
     """
     return f"{ID_VERSION}-{digest(parts)[:16]}"
 

@@ -13,7 +13,6 @@ from eval.runs.runner import RunPlan
 from instructedit.checkpoints import checkpoints, require_checkpoints
 from instructedit.models import Context
 from instructedit.types import ConfigError, Method
-from instructedit.wrappers.full_size import FullSize
 
 
 def plan(config: DictConfig) -> tuple[RunPlan, Context]:
@@ -27,14 +26,13 @@ def plan(config: DictConfig) -> tuple[RunPlan, Context]:
     _check_integer(config, "variation", 0)
     if config.limit is not None:
         _check_integer(config, "limit", 1)
-    config = wrapped(config)
-    require_checkpoints(config.models, config.method, config.metrics)
+    require_checkpoints(config.models, config.wrapper, config.metrics)
     results = Path(config.results)
     benchmark = _benchmark(config, results).worded(int(config.variation))
     context = Context.create(results / "cache", str(config.device))
-    method = instantiate(config.method, _convert_="all")(context=context)
+    method = instantiate(config.wrapper, _convert_="all")(context=context)
     require_captions(str(config.name), method, benchmark)
-    described = OmegaConf.to_container(config.method, resolve=True)
+    described = OmegaConf.to_container(config.wrapper, resolve=True)
     assert isinstance(described, dict)
     made = RunPlan(
         name=str(config.name),
@@ -54,63 +52,6 @@ def plan(config: DictConfig) -> tuple[RunPlan, Context]:
     return made, context
 
 
-def wrapped(config: DictConfig) -> DictConfig:
-    """The configuration with its method inside what ``ratio=auto`` and photos ask for, if anything."""
-    return full_size(best_ratio(config))
-
-
-def best_ratio(config: DictConfig) -> DictConfig:
-    """The configuration with its method at each ratio of ``auto.ratios``, one edit of which is kept, if ``ratio=auto``.
-
-    Raises:
-        ConfigError: ``auto`` asks for no ratio.
-    """
-    if config.ratio != "auto":
-        return config
-    tries = []
-    for ratio in config.auto.ratios:
-        tried = config.copy()
-        tried.ratio = ratio
-        tries.append(OmegaConf.to_container(tried.method, resolve=True))
-    if not tries:
-        raise ConfigError("auto.ratios=[]: at least one ratio is needed, as [0.3,0.5,0.7,0.9]")
-    chosen = config.copy()
-    if all(t == tries[0] for t in tries) and len(tries) > 1:
-        chosen.method = tries[0]  # which has no ratio
-        return chosen
-    rule_metrics = OmegaConf.to_container(config.auto.metrics, resolve=True)
-    assert isinstance(rule_metrics, dict)
-    chosen.method = {
-        "_target_": "eval.auto.best_of",  # by name: its networks' modules take a second to import
-        "_partial_": True,
-        "ratios": list(config.auto.ratios),
-        "methods": tries,
-        "weight": config.auto.weight,
-        # Partial, because the context comes later.
-        "metrics": {k: {**v, "_partial_": True} for k, v in rule_metrics.items()},
-    }
-    return chosen
-
-
-def full_size(config: DictConfig) -> DictConfig:
-    """The configuration with its method wrapped for photos, where ``max_side`` or ``paste_back`` asks for it.
-
-    The wrapper is a part of the method, and so of the run's address, wherever it works. Elsewhere, as on picturebook,
-    whose pictures are as small as its models, there is none, and nothing changes.
-    """
-    if config.max_side is None and not config.paste_back:
-        return config
-    wrapped = config.copy()
-    wrapped.method = {
-        "_target_": f"{FullSize.__module__}.{FullSize.__qualname__}",
-        "_partial_": True,
-        "method": config.method,
-        "max_side": config.max_side,
-        "paste_back": config.paste_back,
-    }
-    return wrapped
-
-
 def _benchmark(config: DictConfig, results: Path) -> Benchmark:
     if OmegaConf.is_missing(config.benchmark, "folder"):
         expected = "a folder with manifest.jsonl or manifest.csv"
@@ -124,7 +65,7 @@ def require_captions(name: str, method: Method, benchmark: Benchmark) -> None:
     Raises:
         ConfigError: names the benchmark and its first sample without captions.
     """
-    if not getattr(method, "needs_captions", False):
+    if not method.needs_captions:
         return
     for sample in benchmark.samples:
         if sample.captions is None:

@@ -108,7 +108,7 @@ class StoredRun:
     @cached_property
     def knobs(self) -> dict[str, Scalar]:
         """The method's parameters by path, such as ``editor.ratio``; checkpoints are told apart by revision."""
-        method = self.config.get("method")
+        method = self.config.get("wrapper")
         return dict(_leaves(method, "")) if isinstance(method, Mapping) else {}
 
     def knob(self, short: str) -> Scalar:
@@ -136,7 +136,7 @@ class StoredRun:
             None where configuration and manifest do not say enough to tell.
         """
         try:
-            method, seed = fingerprinted(self.config["method"], self.checkpoints), self.config["seed"]
+            method, seed = fingerprinted(self.config["wrapper"], self.checkpoints), self.config["seed"]
         except KeyError:
             return None
         return address(method, replace(benchmark, variation=self.variation), seed) == self.run_id

@@ -1,28 +1,21 @@
 """Turn the published .pth files of Grounding DINO and SAM, which are pickles, into folders of safetensors.
 
-    python -m instructedit.segmenter.convert grounding_dino groundingdino_swint_ogc.pth FOLDER --text_encoder BERT
-    python -m instructedit.segmenter.convert sam sam_vit_h_4b8939.pth FOLDER --model_type vit_h
-
-BERT is a local folder (or hub id) of bert-base-uncased; only its configuration and tokenizer are taken, for its
-weights are in Grounding DINO's. The folders serve ``segmenter=grounded_sam_original``.
+The folders serve ``segmenter=grounded_sam_original``; ``python -m scripts.convert`` makes them.
 """
 
-import argparse
 import ast
 import json
 import pickle
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from segment_anything import sam_model_registry
 from torch import Tensor
 from transformers import AutoTokenizer, BertConfig
 
-from instructedit.segmenter.original import CONFIG, SETTINGS, TEXT_ENCODER, WEIGHTS, load_grounding_dino, load_sam
+from instructedit.segmenter.original import CONFIG, TEXT_ENCODER, WEIGHTS, load_grounding_dino, load_sam
 from instructedit.types import ConfigError
 
 
@@ -86,32 +79,3 @@ def _write(folder: Path, settings: Mapping[str, Any], state: Mapping[str, Tensor
     (folder / CONFIG).write_text(json.dumps(settings, indent=2) + "\n")
     # Copies, because heads that layers share are stored under each layer's name, which safetensors refuses.
     save_file({name: value.clone().contiguous() for name, value in state.items()}, folder / WEIGHTS)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Convert one file; 2 where the request was wrong."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(dest="what", required=True)
-    for what in ("grounding_dino", "sam"):
-        command = commands.add_parser(what)
-        command.add_argument("weights", type=Path)
-        command.add_argument("folder", type=Path)
-        if what == "sam":
-            command.add_argument("--model_type", choices=list(sam_model_registry), default="vit_h")
-        else:
-            command.add_argument("--settings", type=Path, default=SETTINGS / "GroundingDINO_SwinT_OGC.py")
-            command.add_argument("--text_encoder", required=True)
-    given = parser.parse_args(arguments)
-    try:
-        if given.what == "sam":
-            convert_sam(given.weights, given.model_type, given.folder)
-        else:
-            convert_grounding_dino(given.weights, given.settings, given.text_encoder, given.folder)
-    except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

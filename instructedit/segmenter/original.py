@@ -2,8 +2,8 @@
 
 Their .pth files are pickles, so a user turns them into folders of safetensors first::
 
-    python -m instructedit.segmenter.convert grounding_dino groundingdino_swint_ogc.pth FOLDER --text_encoder BERT
-    python -m instructedit.segmenter.convert sam sam_vit_h_4b8939.pth FOLDER --model_type vit_h
+    python -m scripts.convert grounding_dino groundingdino_swint_ogc.pth FOLDER --text_encoder BERT
+    python -m scripts.convert sam sam_vit_h_4b8939.pth FOLDER --model_type vit_h
 """
 
 import io
@@ -103,7 +103,7 @@ class OriginalGroundingDino:
         self, context: Context, checkpoint: Checkpoint | None, short_side: int = 800, long_side: int = 1333
     ) -> None:
         self.context = context
-        self.checkpoint = _folder(required(checkpoint, "grounding_dino_original", "folder of segmenter.convert"))
+        self.checkpoint = _folder(required(checkpoint, "grounding_dino_original", "folder of scripts.convert"))
         for name, value in (("short_side", short_side), ("long_side", long_side)):
             if value < 32:
                 raise ConfigError(f"segmenter.detector.{name}={value}: accepted are whole numbers from 32 on")
@@ -168,7 +168,7 @@ class OriginalSam:
 
     def __init__(self, context: Context, checkpoint: Checkpoint | None) -> None:
         self.context = context
-        self.checkpoint = _folder(required(checkpoint, "sam_original", "folder of segmenter.convert"))
+        self.checkpoint = _folder(required(checkpoint, "sam_original", "folder of scripts.convert"))
 
     @torch.no_grad()
     def masks(self, image: Image.Image, boxes: Sequence[Box]) -> Bool[np.ndarray, "n h w"]:
@@ -267,7 +267,7 @@ def _filled(model: nn.Module, folder: Path, unused: set[str]) -> nn.Module:
 
 def _folder(checkpoint: Checkpoint) -> Checkpoint:
     if not Path(checkpoint.id).is_dir():
-        raise ConfigError(f"checkpoint {checkpoint.id!r}: the original packages load a folder of segmenter.convert")
+        raise ConfigError(f"checkpoint {checkpoint.id!r}: the original packages load a folder of scripts.convert")
     if checkpoint.dtype != "float32":
         raise ConfigError(f"checkpoint {checkpoint.id!r}: dtype={checkpoint.dtype}; the original packages want float32")
     return checkpoint

@@ -16,7 +16,7 @@ MULTIPLE = 8
 """Of which both sides are: pixels a latent."""
 
 
-class FullSize:
+class FullSize(Method):
     """Any method, on pictures no larger than it is made for.
 
     Args:
@@ -39,7 +39,9 @@ class FullSize:
             raise ConfigError(f"paste_back={paste_back}: accepted are true and false")
         self.method = method(context=context)
         self.max_side, self.paste_back = max_side, paste_back
+        # A class that has a method's shape and does not derive from Method may lack the flags.
         self.needs_captions = bool(getattr(self.method, "needs_captions", False))
+        self.takes_ratio = bool(getattr(self.method, "takes_ratio", False))
 
     def edit(self, requests: Sequence[EditRequest]) -> list[EditResult | Failure]:
         """Edit a batch; masks and boxes, too, come back in each photo's own pixels.

@@ -34,10 +34,10 @@ def test_the_report_finds_the_address_that_a_run_was_stored_under(models: str, m
     config = OmegaConf.to_container(composed, resolve=True)
     assert isinstance(config, dict)
     try:
-        versions = {c.id: c.version for c in checkpoints(config["method"])}
+        versions = {c.id: c.version for c in checkpoints(config["wrapper"])}
     except FileNotFoundError:
         pytest.skip(f"models={models} has folders that are not on this machine")
-    run_id = address(fingerprinted(config["method"]), BENCHMARK.worded(variation), config["seed"])
+    run_id = address(fingerprinted(config["wrapper"]), BENCHMARK.worded(variation), config["seed"])
     run = stored(run_id, {str(k): v for k, v in config.items()}, versions)
     assert run.was_made_on(BENCHMARK)
     assert not run.was_made_on(replace(BENCHMARK, revision="1"))
@@ -53,6 +53,6 @@ def test_a_checkpoints_folder_may_change_or_vanish_after_the_run(tmp_path: Path)
         (version,) = (c.version for c in checkpoints(method))
         run_id = address(fingerprinted(method), BENCHMARK, 0)
         gone = method | {"model": method["model"] | {"id": str(tmp_path / "gone")}}
-        run = stored(run_id, {"method": gone, "seed": 0}, {str(tmp_path / "gone"): version})
+        run = stored(run_id, {"wrapper": gone, "seed": 0}, {str(tmp_path / "gone"): version})
         assert run.was_made_on(BENCHMARK)
-        assert stored(run_id, {"method": gone, "seed": 0}, {}).was_made_on(BENCHMARK) is (False if revision else None)
+        assert stored(run_id, {"wrapper": gone, "seed": 0}, {}).was_made_on(BENCHMARK) is (False if revision else None)

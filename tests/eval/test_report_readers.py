@@ -40,7 +40,7 @@ def read(folder, masks):
 def make_run(results: Path, folder: Path, reader: str) -> str:
     named = {"name": "own", "folder": str(folder), "reader": reader}
     described = {"_target_": "mine.fade"}
-    config = {"name": "fade", "benchmark": named, "method": described, "seed": 0}
+    config = {"name": "fade", "benchmark": named, "wrapper": described, "seed": 0}
     benchmark = configured(named, results)
     plan = RunPlan(
         "fade", "fade", Fade(0.5), described, benchmark, lambda: [Change()], results, config=yaml.safe_dump(config)

@@ -16,8 +16,8 @@ from jaxtyping import Float
 from libsvm import svmutil
 from scipy import ndimage, optimize, signal, special
 
-from data.picturebook.convert_brisque import from_piq, write
 from eval.metrics.brisque import Brisque, brisque, brisque_features, load_regression, luma, regress
+from eval.metrics.brisque_weights import from_piq, write
 from tests.eval.metrics.test_brisque import WEIGHTS
 from tests.eval.pictures import textured
 

@@ -9,7 +9,7 @@ import io
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import openai
@@ -51,7 +51,6 @@ PROMPT_HASH = digest([_TASK, _FORM, _CORRECTION, SIDE])[:16]
 """Names the wording above in cards and cache keys."""
 
 
-@dataclass(frozen=True)
 class VlmJudge:
     """A vision-language model behind any server that speaks OpenAI's chat completions.
 
@@ -72,30 +71,22 @@ class VlmJudge:
         ConfigError: A setting cannot be used.
     """
 
-    model: str
-    base_url: str | None
-    revision: str | None
-    temperature: float | None
-    max_tokens: int | None
-    timeout: float
-    max_retries: int
-    api_key_env: str
-    server: ChatServer = field(init=False, repr=False, compare=False)
-    """Made of the settings, which it checks."""
-
-    def __post_init__(self) -> None:
-        settings = self.model, self.base_url, self.timeout, self.max_retries, self.api_key_env
-        object.__setattr__(self, "server", ChatServer("judge=vlm", *settings))
-
-    @property
-    def sampling(self) -> dict[str, Any]:
-        """Fields of a request."""
-        return {"temperature": self.temperature, "max_tokens": self.max_tokens}
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """Everything that determines a reply, for cards and cache keys."""
-        return {"model": self.model, "revision": self.revision, **self.sampling, "prompt": PROMPT_HASH}
+    def __init__(
+        self,
+        model: str,
+        base_url: str | None,
+        revision: str | None,
+        temperature: float | None,
+        max_tokens: int | None,
+        timeout: float,
+        max_retries: int,
+        api_key_env: str,
+    ) -> None:
+        self.server = ChatServer("judge=vlm", model, base_url, timeout, max_retries, api_key_env)
+        self.sampling = {"temperature": temperature, "max_tokens": max_tokens}
+        self.identity = {"model": model, "revision": revision, **self.sampling, "prompt": PROMPT_HASH}
+        self.settings = (model, base_url, revision, temperature, max_tokens, timeout, max_retries, api_key_env)
+        """Judges with equal settings are the same judge."""
 
 
 @dataclass(frozen=True)
@@ -222,7 +213,8 @@ class ByVlm(Component):
             context: Its cache keeps the replies; a run has a cache object of its own.
             judge: Whom to ask; equal settings are one judge.
         """
-        self.session = context.pool.get((VlmSession, judge, context.cache), lambda: VlmSession(judge, context.cache))
+        key = (VlmSession, judge.settings, context.cache)
+        self.session = context.pool.get(key, lambda: VlmSession(judge, context.cache))
 
     def details(self) -> Card:
         """Who judges, and by which wording; the server's place decides nothing."""

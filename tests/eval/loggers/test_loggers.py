@@ -95,7 +95,7 @@ def plan(tmp_path: Path) -> RunPlan:
     benchmark = make_benchmark(tmp_path / "benchmark")
     made = make_plan(benchmark, Growing(fails=("s1",)), tmp_path / "results")
     config = {
-        "name": "invert", "label": "invert it", "seed": 0, "method": {"name": "invert"},
+        "name": "invert", "label": "invert it", "seed": 0, "method": {"name": "invert"}, "wrapper": {"name": "invert"},
         "benchmark": {"folder": str(tmp_path / "benchmark")},
     }  # fmt: skip
     decides = config["method"]

@@ -11,12 +11,13 @@ import torch
 from PIL import Image, ImageFilter
 from safetensors.torch import save_file
 
-from data.picturebook.convert_brisque import FOLDER, read_libsvm
 from eval.metrics.base import MetricUndefined
 from eval.metrics.brisque import Brisque, Regression, brisque, load_regression, luma, regress
+from eval.metrics.brisque_weights import read_libsvm
 from instructedit.types import ConfigError
 from tests.eval.pictures import SAMPLE, plain, result, textured
 
+FOLDER = Path(__file__).resolve().parents[3] / "data" / "picturebook" / "models" / "brisque"
 WEIGHTS = FOLDER / "model.safetensors"
 
 

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from safetensors.torch import save_file
 
 from data.picturebook.training.clip import square
 from data.picturebook.world import SIZE, box
 from eval.metrics.base import MetricUndefined
+from eval.metrics.clip import ClipScore
 from eval.metrics.lpips import Lpips
 from eval.metrics.region import (
     ClipInside,

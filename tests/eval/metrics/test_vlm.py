@@ -5,6 +5,7 @@ import io
 import json
 import logging
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,7 @@ def vlm(url: str, **settings: Any) -> VlmJudge:
 def hear(judge: VlmJudge, cache: Path | None = None) -> list[Component]:
     context = Context(ModelPool(), StageCache(cache), torch.device("cpu"))
     # As Hydra makes them: each with a judge of its own, of equal settings.
-    return [metric(context, replace(judge)) for metric in VERDICT_METRICS]
+    return [metric(context, copy(judge)) for metric in VERDICT_METRICS]
 
 
 def said(metrics: list[Component], edit: EditResult = EDIT, sample: Sample = SAMPLE) -> list[float | str]:

@@ -146,7 +146,7 @@ def make_run(
         "name": name,
         "label": label,
         "benchmark": {"name": "tiny", "folder": str(benchmark.samples[0].image.parents[1])},
-        "method": described,
+        "wrapper": described,
         "seed": 0,
         "variation": variation,
     }

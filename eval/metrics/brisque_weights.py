@@ -1,16 +1,8 @@
-"""Turn a published BRISQUE regression into the safetensors file that ``eval.metrics.brisque`` reads.
+"""Turn a published BRISQUE regression into the safetensors file that :mod:`eval.metrics.brisque` reads."""
 
-    python -m data.picturebook.convert_brisque package                        # the one that is shipped here
-    python -m data.picturebook.convert_brisque piq WEIGHTS.pt OUTPUT_FOLDER   # piq's, from its release page
-
-``package`` reads the model files of the ``brisque`` distribution, which need not be importable (it wants OpenCV).
-"""
-
-import argparse
 import hashlib
 import json
 import pickle
-import shutil
 from importlib.metadata import PackagePath, distribution
 from pathlib import Path
 from typing import Any
@@ -20,7 +12,6 @@ from piq.brisque import _scale_features
 from safetensors.torch import save_file
 from torch import Tensor
 
-FOLDER = Path(__file__).parent / "models" / "brisque"
 FEATURES = 36
 PIQ_GAMMA, PIQ_RHO = 0.05, -153.591
 """Constants inside piq's ``_score_svr``; its weights file does not hold them."""
@@ -49,7 +40,10 @@ def read_libsvm(text: str) -> dict[str, Tensor]:
 
 
 def from_package() -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The regression that the installed ``brisque`` distribution ships, and where it is from."""
+    """The regression that the installed ``brisque`` distribution ships, and its source.
+
+    The distribution need not be importable (it needs OpenCV); only its files are read.
+    """
     svm = _package_file("models/svm.txt")
     # A pickle of two plain lists, opened once by whoever converts; everyone else reads safetensors.
     ranges = pickle.loads(Path(str(_package_file("models/normalize.pickle").locate())).read_bytes())
@@ -105,26 +99,11 @@ def write(tensors: dict[str, Tensor], about: dict[str, Any], folder: Path) -> No
     (folder / "card.json").write_text(json.dumps(facts, indent=2) + "\n")
 
 
+def package_licence() -> Path:
+    """The licence file of the ``brisque`` distribution."""
+    licence = next(file for file in distribution("brisque").files or [] if file.name == "LICENSE")
+    return Path(str(licence.locate()))
+
+
 def _package_file(end: str) -> PackagePath:
     return next(file for file in distribution("brisque").files or [] if str(file) == f"brisque/{end}")
-
-
-def main() -> None:
-    """Parse the two commands."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("package")
-    piq = commands.add_parser("piq")
-    piq.add_argument("weights", type=Path)
-    piq.add_argument("folder", type=Path)
-    arguments = parser.parse_args()
-    if arguments.command == "piq":
-        write(*from_piq(arguments.weights), arguments.folder)
-        return
-    write(*from_package(), FOLDER)
-    licence = next(file for file in distribution("brisque").files or [] if file.name == "LICENSE")
-    shutil.copyfile(str(licence.locate()), FOLDER / "LICENSE")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,84 @@
+"""An encoding ratio for each sample, chosen without ground truth: the paper's future work (§6)."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Protocol, TypeVar
+
+from instructedit.editor import check_ratio
+from instructedit.models import Context
+from instructedit.types import ConfigError, EditRequest, EditResult, Failure, Method, Tokens
+
+Number = TypeVar("Number", int, float)
+
+
+class EditScorer(Protocol):
+    """Scores an edit without ground truth."""
+
+    def __call__(self, request: EditRequest, edit: EditResult) -> float:
+        """Return the score; higher is better, and minus infinity where it is undefined."""
+        ...
+
+
+class AutoRatio(Method):
+    """A method at several encoding ratios; of each sample's edits the one with the highest score is kept.
+
+    The score sees the input, the edit, and the captions that the method itself wrote (or was given): no ground-truth
+    mask, no reference edit. Stages before the editor, and the inversion, are shared by the ratios through the cache. A
+    method that has no encoding ratio (its ``takes_ratio`` is false) is left as it is.
+
+    Args:
+        context: Models, cache and device, handed to the method and to the scorer.
+        method: Makes the method.
+        ratios: Encoding ratios, each in (0, 1]; of edits with equal scores, the first ratio's is kept.
+        scorer: Makes the scorer.
+
+    Raises:
+        ConfigError: there is no ratio, one stands twice, or one is out of range.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        method: Callable[..., Method],
+        ratios: Sequence[float],
+        scorer: Callable[..., EditScorer],
+    ) -> None:
+        if not ratios:
+            raise ConfigError("auto.ratios=[]: at least one ratio is needed, as [0.3,0.5,0.7,0.9]")
+        if len(set(ratios)) < len(ratios):
+            raise ConfigError(f"auto.ratios={list(ratios)}: each ratio is accepted once")
+        for ratio in ratios:
+            check_ratio(ratio, "auto.ratios")
+        self.method, self.ratios = method(context=context), tuple(ratios)
+        self.scorer = scorer(context=context)
+        # A class that has a method's shape and does not derive from Method may lack the flags.
+        self.needs_captions = bool(getattr(self.method, "needs_captions", False))
+        self._has_ratio = bool(getattr(self.method, "takes_ratio", False))
+
+    def edit(self, requests: Sequence[EditRequest]) -> list[EditResult | Failure]:
+        """Edit a batch at each ratio and keep one edit per request; its costs are those of all tries."""
+        if not self._has_ratio:
+            return self.method.edit(requests)
+        tries = {ratio: self.method.edit([replace(r, ratio=ratio) for r in requests]) for ratio in self.ratios}
+        return [self._best(r, {ratio: t[i] for ratio, t in tries.items()}) for i, r in enumerate(requests)]
+
+    def _best(self, request: EditRequest, tries: Mapping[float, EditResult | Failure]) -> EditResult | Failure:
+        edits = {ratio: outcome for ratio, outcome in tries.items() if isinstance(outcome, EditResult)}
+        tokens = Tokens.total(outcome.tokens for outcome in tries.values())
+        if not edits:
+            return replace(next(iter(tries.values())), tokens=tokens)
+        # max() keeps the first of equals.
+        ratio = max(edits, key=lambda r: self.scorer(request, edits[r]))
+        chosen = edits[ratio]
+        return replace(
+            chosen,
+            decisions=replace(chosen.decisions, ratio=ratio),
+            seconds=_total([e.seconds for e in edits.values()]),
+            evaluations=_total([e.evaluations for e in edits.values()]),
+            tokens=tokens,
+        )
+
+
+def _total(parts: Sequence[Mapping[str, Number]]) -> dict[str, Number]:
+    names = dict.fromkeys(name for part in parts for name in part)
+    return {name: sum(part.get(name, 0) for part in parts) for name in names}

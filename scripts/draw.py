@@ -1,0 +1,35 @@
+"""Draw picturebook's benchmarks, byte for byte the same every time, or its atlas of sprites.
+
+python -m scripts.draw benchmarks
+python -m scripts.draw benchmarks --into FOLDER
+python -m scripts.draw atlas                 # needs Debian's fonts-noto-color-emoji
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from data.picturebook import benchmark, draw_atlas
+from scripts.app import OK
+
+
+def main() -> int:
+    """Draw what is named."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="what", required=True)
+    commands.add_parser("atlas")
+    folders = commands.add_parser("benchmarks")
+    folders.add_argument("--into", type=Path, default=benchmark.FOLDER, help="where their two folders go")
+    given = parser.parse_args()
+    if given.what == "atlas":
+        draw_atlas.draw()
+        return OK
+    for name in benchmark.BENCHMARKS:
+        samples = benchmark.draw(name)
+        benchmark.write(name, samples, given.into / name)
+        print(f"{given.into / name}: {len(samples)} samples")
+    return OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())
