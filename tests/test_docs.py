@@ -65,6 +65,7 @@ EXECUTED_SLOWLY = {
     "scripts.run method=instructedit ratio=0.5,0.7,0.9 -m": ("results={tmp}", "limit=1"),
     "scripts.run --config-dir my_conf method=instructedit,blur -m": ("results={tmp}", *FEW),
     "scripts.run --config-dir my_conf metric=changed": ("results={tmp}", "limit=1"),
+    "scripts.run +metrics.changed._target_=my_package.change.ChangedPixels": ("results={tmp}", "limit=1"),
     "scripts.run benchmark=picturebook_ablation ratio=0.9": ("results={tmp}", *FEW),
     "scripts.run wrapper=auto_ratio captioner=blip2": ("results={tmp}", *FEW, "auto.ratios=[0.5,0.7]"),
 }
@@ -212,7 +213,13 @@ def targets(node: Any) -> Iterator[str]:
 def runnable_here(overrides: list[str]) -> list[str]:
     """The overrides of a run with the shipped models and a shipped benchmark, where it names what is not here."""
     is_elsewhere = any(o.startswith("benchmark") and not o.startswith("benchmark=picturebook") for o in overrides)
-    dropped = ["models", "hydra/", "hydra.launcher", "segmenter=grounded_sam_original", *(["benchmark"] if is_elsewhere else [])]
+    dropped = [
+        "models",
+        "hydra/",
+        "hydra.launcher",
+        "segmenter=grounded_sam_original",
+        *(["benchmark"] if is_elsewhere else []),
+    ]
     kept = [o for o in overrides if not o.lstrip("+").startswith(tuple(dropped))]
     # This one has captions, masks and paraphrases.
     return [*kept, "benchmark=picturebook_ablation"] if is_elsewhere else kept
