@@ -65,6 +65,7 @@ EXECUTED_SLOWLY = {
     "scripts.run method=instructedit ratio=0.5,0.7,0.9 -m": ("results={tmp}", "limit=1"),
     "scripts.run --config-dir my_conf method=instructedit,blur -m": ("results={tmp}", *FEW),
     "scripts.run --config-dir my_conf metric=changed": ("results={tmp}", "limit=1"),
+    "scripts.run +metrics.changed._target_=my_package.change.ChangedPixels": ("results={tmp}", "limit=1"),
     "scripts.run benchmark=picturebook_ablation ratio=0.9": ("results={tmp}", *FEW),
     "scripts.run wrapper=auto_ratio captioner=blip2": ("results={tmp}", *FEW, "auto.ratios=[0.5,0.7]"),
 }

@@ -6,16 +6,15 @@ takes the one that gains most directional similarity for the LPIPS that it costs
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from eval.metrics.base import MetricUndefined
-from eval.metrics.build import paper_metrics
+from eval.metrics.entries import Entry, load_metrics
 from eval.runs.records import ROWS
 from eval.runs.runner import RunReport
 from instructedit.files import digest, write_aside
@@ -78,12 +77,12 @@ class EditScorer:
     Args:
         context: Models and device.
         weight: Of the rule.
-        networks: What :func:`eval.metrics.build.paper_metrics` takes.
+        metrics: Entries of the rule's two metrics, which load when there is an edit to score.
     """
 
-    def __init__(self, context: Context, weight: float, **networks: Any) -> None:
+    def __init__(self, context: Context, weight: float, metrics: Mapping[str, Entry]) -> None:
         self.rule = Rule(weight)
-        self._metrics = partial(paper_metrics, context, **networks)
+        self._metrics = partial(load_metrics, tuple(metrics.values()), context)
 
     def __call__(self, request: EditRequest, edit: EditResult) -> float:
         """Return the rule's value, minus infinity where one of its metrics is undefined."""

@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from eval.metrics.base import Card, Metric, MetricUndefined, Score, digest, package
+from instructedit.models import Checkpoint, Context
 from instructedit.types import Captions, ConfigError, EditResult, Sample
 
 SCALES = 2
@@ -105,6 +106,11 @@ class Brisque(Metric):
         """Take the regression from ``weights``, a safetensors file."""
         self.regression = load_regression(Path(weights))
         self._digest = digest(Path(weights))
+
+    @classmethod
+    def from_checkpoint(cls, context: Context, checkpoint: Checkpoint) -> "Brisque":
+        """The metric on a checkpoint's ``model.safetensors``; read once per process."""
+        return context.pool.get((cls, checkpoint), lambda: cls(checkpoint.folder / "model.safetensors"))
 
     def details(self) -> Card:
         """Two cards with other weights are two scales."""

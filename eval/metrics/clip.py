@@ -26,6 +26,7 @@ from torch.nn import functional
 from transformers import AutoTokenizer, CLIPImageProcessorPil, CLIPModel, CLIPTextConfig, PreTrainedTokenizerBase
 
 from eval.metrics.base import Card, Metric, MetricUndefined, Score, package
+from instructedit.models import DTYPES, Checkpoint, Context
 from instructedit.types import Captions, ConfigError, EditResult, Sample
 
 SMALLEST_DIFFERENCE = 1e-6
@@ -276,6 +277,20 @@ class TransformersClip(ClipScorer):
         return _tensor(self.model.get_text_features(torch.tensor([cut], device=self.model.device))), len(tokens)
 
 
+def clip_scorer(context: Context, checkpoint: Checkpoint) -> ClipScorer:
+    """The scorer of a checkpoint on the library that it names; all metrics of a process share it."""
+
+    def load() -> ClipScorer:
+        place = checkpoint.folder, checkpoint.id, checkpoint.version, context.device, DTYPES[checkpoint.dtype]
+        if checkpoint.implementation == "open_clip":
+            from eval.metrics.openclip import OpenClip  # takes seconds to import
+
+            return OpenClip(*place)
+        return TransformersClip.from_folder(*place)
+
+    return context.pool.get((ClipScorer, checkpoint, str(context.device)), load)
+
+
 def _tensor(output: Any) -> Float[Tensor, "1 d"]:
     """The projected features: transformers 5 wraps in an output object what 4 returned as a tensor."""
     features: Tensor = output if isinstance(output, Tensor) else output.pooler_output
@@ -303,6 +318,11 @@ class ClipScore(Metric):
             resize: ``crop`` or ``squeeze``: how a picture reaches CLIP's square, see this module.
         """
         self.scorer, self.resize = scorer, check_resize(resize)
+
+    @classmethod
+    def from_checkpoint(cls, context: Context, checkpoint: Checkpoint, resize: str) -> "ClipScore":
+        """The metric on a CLIP checkpoint, see :func:`clip_scorer`."""
+        return cls(clip_scorer(context, checkpoint), resize)
 
     def details(self) -> Card:
         """Names the backbone and the text, which the paper leaves open."""
@@ -332,6 +352,11 @@ class ClipDirectional(Metric):
             resize: ``crop`` or ``squeeze``: how a picture reaches CLIP's square, see this module.
         """
         self.scorer, self.resize = scorer, check_resize(resize)
+
+    @classmethod
+    def from_checkpoint(cls, context: Context, checkpoint: Checkpoint, resize: str) -> "ClipDirectional":
+        """The metric on a CLIP checkpoint, see :func:`clip_scorer`."""
+        return cls(clip_scorer(context, checkpoint), resize)
 
     def details(self) -> Card:
         """Raw captions: StyleGAN-NADA, whose name the metric shares, averages prompt templates instead."""

@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from eval.metrics.base import Card, Metric, MetricUndefined, Score, digest, package, require_same_size
+from instructedit.models import Checkpoint, Context
 from instructedit.types import Captions, ConfigError, EditResult, Sample
 
 CALIBRATIONS = ("lpips", "none")
@@ -83,6 +84,22 @@ class Lpips(Metric):
         self.network = load_network(weights, calibration).to(device)
         self.calibration = calibration
         self._backbone = {"id": checkpoint, "revision": revision, "sha256": digest(weights)}
+
+    @classmethod
+    def from_checkpoint(cls, context: Context, checkpoint: Checkpoint, calibration: str) -> "Lpips":
+        """The metric on a checkpoint; its network loads once per process.
+
+        Args:
+            context: Pool and device.
+            checkpoint: An AlexNet.
+            calibration: ``lpips`` or ``none``, see this module.
+        """
+        device = str(context.device)
+
+        def load() -> "Lpips":
+            return cls(checkpoint.folder, checkpoint.id, checkpoint.version, calibration, device)
+
+        return context.pool.get((cls, checkpoint, calibration, device), load)
 
     def details(self) -> Card:
         """Names the net, the calibration and the resolution, which all three change the scale."""

@@ -19,9 +19,10 @@ from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from eval.metrics.base import Card, Metric, MetricUndefined, Score, package, read_truth, require_same_size
-from eval.metrics.clip import ClipScorer, cosine
+from eval.metrics.clip import ClipScorer, clip_scorer, cosine
 from eval.metrics.lpips import MINIMUM_SIDE, Lpips, signed
 from eval.metrics.mask_iou import THRESHOLD
+from instructedit.models import Checkpoint, Context
 from instructedit.types import Captions, EditResult, Sample
 
 MARGIN = 0.15
@@ -221,6 +222,11 @@ class LpipsOutside(OutsideMetric):
         """Share the network of the metric of the whole image."""
         self.whole = whole
 
+    @classmethod
+    def from_checkpoint(cls, context: Context, checkpoint: Checkpoint, calibration: str) -> "LpipsOutside":
+        """The metric on the network that :meth:`Lpips.from_checkpoint` loads."""
+        return cls(Lpips.from_checkpoint(context, checkpoint, calibration))
+
     def details(self) -> Card:
         """As of the whole image, but that each layer's distances are brought to the image's size before the mean."""
         return self.whole.details() | {"map": "spatial, bilinear to the image's size"} | self.region_card()
@@ -243,6 +249,11 @@ class ClipInside(RegionMetric):
     def __init__(self, scorer: ClipScorer) -> None:
         """Score with a scorer that other metrics may share."""
         self.scorer = scorer
+
+    @classmethod
+    def from_checkpoint(cls, context: Context, checkpoint: Checkpoint) -> "ClipInside":
+        """The metric on a CLIP checkpoint, see :func:`eval.metrics.clip.clip_scorer`."""
+        return cls(clip_scorer(context, checkpoint))
 
     def details(self) -> Card:
         """Names the crop: PIE-Bench blackens what lies outside instead, which is no picture that CLIP was shown."""

@@ -7,6 +7,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from eval.benchmarks.base import Benchmark, configured
+from eval.metrics.entries import load_metrics, metric_entries
 from eval.runs.identity import fingerprinted
 from eval.runs.runner import RunPlan
 from instructedit.checkpoints import checkpoints, require_checkpoints
@@ -39,7 +40,7 @@ def plan(config: DictConfig) -> tuple[RunPlan, Context]:
         method=method,
         decides=fingerprinted(described),
         benchmark=benchmark,
-        metrics=partial(instantiate(config.metrics, _convert_="all"), context) if config.metrics else list,
+        metrics=partial(load_metrics, metric_entries(config.metrics), context),
         results=results,
         config=OmegaConf.to_yaml(config, resolve=True),
         checkpoints={c.id: c.version for c in checkpoints(described)},

@@ -17,8 +17,7 @@ from torchmetrics.functional.multimodal.clip_score import _clip_score_update
 from torchvision.transforms import CenterCrop
 from transformers import CLIPModel, CLIPProcessor, CLIPTextConfig, CLIPTokenizer
 
-from eval.metrics.build import clip_scorer
-from eval.metrics.clip import RESIZES, ClipDirectional, ClipScore, TransformersClip, text_config, truncate
+from eval.metrics.clip import RESIZES, ClipDirectional, ClipScore, TransformersClip, clip_scorer, text_config, truncate
 from eval.metrics.openclip import OpenClip, registered
 from instructedit.cache import StageCache
 from instructedit.models import Checkpoint, Context, ModelPool

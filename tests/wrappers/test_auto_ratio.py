@@ -11,7 +11,7 @@ from hydra import compose, initialize_config_dir
 from PIL import Image
 from safetensors.torch import save_file
 
-from eval.analysis.selection import EditScorer, Rule
+from eval.analysis.selection import COST, GAIN, EditScorer, Rule
 from eval.metrics.clip import ClipDirectional
 from eval.metrics.lpips import Lpips
 from eval.runs.plan import plan
@@ -144,6 +144,8 @@ def test_the_wrapper_is_a_choice_of_the_configuration(tmp_path: Path) -> None:
     assert wrapped.label == "instructedit ratio=auto"
     assert isinstance(wrapped.method.method, AutoRatio)  # type: ignore[attr-defined]
     assert wrapped.method.method.ratios == (0.3, 0.5, 0.7, 0.9)  # type: ignore[attr-defined]
+    scored_by = {m.name: type(m) for m in wrapped.method.method.scorer._metrics()}  # type: ignore[attr-defined]
+    assert scored_by == {COST: Lpips, GAIN: ClipDirectional}
 
 
 @pytest.mark.parametrize(

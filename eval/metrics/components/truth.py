@@ -6,16 +6,14 @@ numbers are. :mod:`eval.metrics.components.vlm` asks a model instead; people's v
 """
 
 import re
-from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
 
 from PIL import Image
 
 from eval.metrics.base import Card, Metric, MetricUndefined, Score, read_truth
-from eval.metrics.clip import ClipScorer, cosine
+from eval.metrics.clip import ClipScorer, clip_scorer, cosine
 from eval.metrics.mask_iou import MaskIoU
 from eval.metrics.region import square_around, true_region
-from instructedit.models import Context
+from instructedit.models import Checkpoint, Context
 from instructedit.types import Captions, Decisions, EditResult, Sample
 
 IOU = 0.5
@@ -53,28 +51,6 @@ class Component(Metric):
     unit = ""
     bounds = (0.0, 1.0)
     higher_is_better = True
-
-
-@runtime_checkable
-class Judge(Protocol):
-    """Who says whether each component was right; made with the configuration, so that a wrong setting is named."""
-
-    def metrics(self, context: Context, scorer: ClipScorer) -> Sequence[Component]:
-        """The verdicts ``language_right``, ``segmenter_right`` and ``editor_right``.
-
-        Args:
-            context: where replies are kept.
-            scorer: on the CLIP of the other metrics, for a judge that compares pictures.
-        """
-        ...
-
-
-class TruthJudge:
-    """The benchmark's own truth."""
-
-    def metrics(self, context: Context, scorer: ClipScorer) -> Sequence[Component]:
-        """See :class:`Judge`."""
-        return [LanguageRight(), SegmenterRight(), EditorRight(scorer)]
 
 
 class ByTruth(Component):
@@ -130,6 +106,11 @@ class EditorRight(ByTruth):
     def __init__(self, scorer: ClipScorer) -> None:
         """Judge with a scorer that other metrics may share."""
         self.scorer = scorer
+
+    @classmethod
+    def from_checkpoint(cls, context: Context, checkpoint: Checkpoint) -> "EditorRight":
+        """The verdict on a CLIP checkpoint, see :func:`eval.metrics.clip.clip_scorer`."""
+        return cls(clip_scorer(context, checkpoint))
 
     def details(self) -> Card:
         """Names the backbone and the rule."""

@@ -16,7 +16,6 @@ import openai
 from PIL import Image
 
 from eval.metrics.base import Card, MetricUndefined, Score, require_same_size
-from eval.metrics.clip import ClipScorer
 from eval.metrics.components.truth import Component, EditorRight, LanguageRight, SegmenterRight
 from instructedit.cache import StageCache
 from instructedit.files import digest
@@ -86,11 +85,8 @@ class VlmJudge:
         self.server = ChatServer("judge=vlm", model, base_url, timeout, max_retries, api_key_env)
         self.sampling = {"temperature": temperature, "max_tokens": max_tokens}
         self.identity = {"model": model, "revision": revision, **self.sampling, "prompt": PROMPT_HASH}
-
-    def metrics(self, context: Context, scorer: ClipScorer) -> Sequence[Component]:
-        """See :class:`eval.metrics.components.truth.Judge`; the three share their requests."""
-        hearing = Hearing(self, context.cache)
-        return [VlmLanguageRight(hearing), VlmSegmenterRight(hearing), VlmEditorRight(hearing)]
+        self.settings = (model, base_url, revision, temperature, max_tokens, timeout, max_retries, api_key_env)
+        """Judges with equal settings are the same judge."""
 
 
 @dataclass(frozen=True)
@@ -133,8 +129,8 @@ class Case:
         return StageCache.key(STAGE, _VERSION, identity=identity, **parts)
 
 
-class Hearing:
-    """A judge at work, with what it has said so far.
+class VlmSession:
+    """The requests of one run to a judge, and the replies so far.
 
     Args:
         judge: Whom to ask.
@@ -210,14 +206,20 @@ class ByVlm(Component):
     asks_again = True
     component: ClassVar[str]
 
-    def __init__(self, hearing: Hearing) -> None:
-        """Judge with what the other two metrics of the same judge share."""
-        self.hearing = hearing
+    def __init__(self, context: Context, judge: VlmJudge) -> None:
+        """Share the requests with the other two verdicts of the same judge and run.
+
+        Args:
+            context: Its cache keeps the replies; a run has a cache object of its own.
+            judge: Whom to ask; equal settings are one judge.
+        """
+        key = (VlmSession, judge.settings, context.cache)
+        self.session = context.pool.get(key, lambda: VlmSession(judge, context.cache))
 
     def details(self) -> Card:
         """Who judges, and by which wording; the server's place decides nothing."""
         shown = f"input, input with the mask in red, edit; at most {SIDE} pixels a side"
-        return {"judge": "vlm", **self.hearing.judge.identity, "shown": shown}
+        return {"judge": "vlm", **self.session.judge.identity, "shown": shown}
 
     def score(self, sample: Sample, source: Image.Image, result: EditResult, captions: Captions | None) -> Score:
         """Ask about the edit, or recall what was said; the method's own captions are judged, whatever ``captions``."""
@@ -225,7 +227,7 @@ class ByVlm(Component):
         if self.component not in case.asked:
             lacking = {"language": "language processor", "segmenter": "mask"}
             raise MetricUndefined(f"the method has no {lacking[self.component]}")
-        return self.hearing.verdict(self.component, case)
+        return self.session.verdict(self.component, case)
 
 
 class VlmLanguageRight(ByVlm):

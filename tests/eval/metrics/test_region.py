@@ -5,14 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from safetensors.torch import save_file
 
 from data.picturebook.training.clip import square
 from data.picturebook.world import SIZE, box
 from eval.metrics.base import MetricUndefined
-from eval.metrics.build import full_metrics
 from eval.metrics.clip import ClipScore
 from eval.metrics.lpips import Lpips
 from eval.metrics.region import (
@@ -28,8 +26,6 @@ from eval.metrics.region import (
     square_around,
     ssim_outside,
 )
-from instructedit.cache import StageCache
-from instructedit.models import Checkpoint, Context, ModelPool
 from instructedit.types import Captions, Sample, Truth
 from tests.eval import tiny_clip
 from tests.eval.metrics.test_lpips import random_backbone
@@ -212,18 +208,3 @@ def test_the_cards_say_how_the_region_is_taken(metrics: dict[str, RegionMetric])
     assert metrics["lpips_outside"].card()["backbone"]["id"] == "random-alexnet"
     assert metrics["clip_inside"].card()["backbone"]["id"] == "tiny-clip"
     assert "nothing set to zero" in metrics["clip_inside"].card()["region"]["crop"]
-
-
-def test_the_full_set_shares_the_networks_of_the_papers() -> None:
-    """On the shipped models, as ``metric=full`` builds it."""
-    context = Context(ModelPool(), StageCache(None), torch.device("cpu"))
-    models = Path(__file__).resolve().parents[3] / "data" / "picturebook" / "models"
-    checkpoints = {name: Checkpoint(str(models / name)) for name in ("brisque", "lpips", "clip")}
-    made = {m.name: m for m in full_metrics(context, **checkpoints, lpips_calibration="none")}
-    assert len(made) == 10
-    distance, inside, score = made["lpips_outside"], made["clip_inside"], made["clip_score"]
-    assert isinstance(distance, LpipsOutside)
-    assert isinstance(inside, ClipInside)
-    assert isinstance(score, ClipScore)
-    assert distance.whole is made["lpips"]
-    assert inside.scorer is score.scorer

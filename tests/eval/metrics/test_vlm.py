@@ -5,6 +5,7 @@ import io
 import json
 import logging
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,15 @@ from PIL import Image
 
 from eval.metrics.base import Metric, MetricUndefined
 from eval.metrics.components.truth import Component, LanguageRight, SegmenterRight
-from eval.metrics.components.vlm import SIDE, VlmJudge, case_of, read_verdicts
+from eval.metrics.components.vlm import (
+    SIDE,
+    VlmEditorRight,
+    VlmJudge,
+    VlmLanguageRight,
+    VlmSegmenterRight,
+    case_of,
+    read_verdicts,
+)
 from eval.runs.plan import plan
 from eval.runs.runner import RunReport, run
 from eval.runs.store import RunStore
@@ -31,8 +40,8 @@ from tests.eval.pictures import textured
 from tests.eval.report.test_report import Change, Fade, Kept
 from tests.eval.report.test_report import make_benchmark as report_benchmark
 from tests.eval.runs.test_runner import make_plan
-from tests.eval.tiny_clip import scorer
 from tests.language_server import Answer, serve
+from tests.test_conf import CONF
 
 KEY = "sk-very-secret-0123456789"
 SAMPLE = Sample("one", Path("one.png"), "Change the bigger\ncat to a lion")
@@ -43,7 +52,7 @@ MASK = np.zeros((64, 64), bool)
 MASK[:20] = True
 DECISIONS = Decisions(segmentation_prompt="bigger cat", captions=Captions("photo of a cat", "photo of a lion"))
 EDIT = EditResult("one", textured(1, 64), MASK, DECISIONS)
-CONF = Path(__file__).resolve().parents[3] / "conf"
+VERDICT_METRICS = (VlmLanguageRight, VlmSegmenterRight, VlmEditorRight)
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +72,8 @@ def vlm(url: str, **settings: Any) -> VlmJudge:
 
 def hear(judge: VlmJudge, cache: Path | None = None) -> list[Component]:
     context = Context(ModelPool(), StageCache(cache), torch.device("cpu"))
-    return list(judge.metrics(context, scorer()))
+    # As Hydra makes them: each with a judge of its own, of equal settings.
+    return [metric(context, copy(judge)) for metric in VERDICT_METRICS]
 
 
 def said(metrics: list[Component], edit: EditResult = EDIT, sample: Sample = SAMPLE) -> list[float | str]:
