@@ -12,7 +12,7 @@ from omegaconf import DictConfig, ListConfig
 
 from eval.benchmarks.base import Benchmark, configured
 from eval.loggers.base import Logger, Reporter
-from eval.runs.run import StoredRun, read_runs
+from eval.runs.run import Run, read_runs
 from instructedit.types import ConfigError
 from scripts.app import OK, SOME_FAILED, launch
 
@@ -35,7 +35,7 @@ def task(config: DictConfig) -> int:
     return OK if published == len(runs) else SOME_FAILED
 
 
-def selected(results: Path, wanted: str | ListConfig) -> list[StoredRun]:
+def selected(results: Path, wanted: str | ListConfig) -> list[Run]:
     """Runs with at least one sample: all, or those named.
 
     Raises:
@@ -50,7 +50,7 @@ def selected(results: Path, wanted: str | ListConfig) -> list[StoredRun]:
     return [found[i] for i in ids]
 
 
-def benchmark_of(run: StoredRun) -> Benchmark | None:
+def benchmark_of(run: Run) -> Benchmark | None:
     """What a run was made on, if it still lies where it lay and is what it was."""
     named = run.config.get("benchmark") or {}
     benchmark = _loaded(str(named["folder"]), named.get("reader"), run.store.root) if named.get("folder") else None

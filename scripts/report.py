@@ -44,7 +44,7 @@ def request(config: DictConfig) -> Request:
     return Request(
         results=results,
         out=Path(str(config.out)) if config.out is not None else results / "report",
-        defaults=knobs(),
+        defaults=hyperparameters(),
         runs=config.runs if isinstance(config.runs, str) else [str(run) for run in config.runs],
         benchmark=None if benchmark is None else str(benchmark.name),
         reference=str(config.reference),
@@ -57,8 +57,8 @@ def request(config: DictConfig) -> Request:
     )
 
 
-def knobs() -> dict[str, float]:
-    """The knobs' defaults, from where they stand."""
+def hyperparameters() -> dict[str, float]:
+    """The hyperparameters' defaults, from where they stand."""
     values = OmegaConf.load(CONF / "config.yaml")
     assert isinstance(values, DictConfig)
     plain = {str(k): v for k, v in OmegaConf.to_container(values).items()}  # type: ignore[union-attr]

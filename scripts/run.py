@@ -1,4 +1,4 @@
-"""Run a method over a benchmark, or sweep over methods and knobs.
+"""Run a method over a benchmark, or sweep over methods and hyperparameters.
 
 python -m scripts.run method=instructedit ratio=0.5,0.7,0.9 -m
 """
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 @dataclass
 class Command:
-    """This command, wherever its cells run."""
+    """This command, wherever its jobs run."""
 
     words: list[str] = field(default_factory=lambda: sys.argv[1:])
     sweep: Optional["Sweep"] = None
 
-    def cell(self, config: DictConfig) -> int:
+    def job(self, config: DictConfig) -> int:
         """One run."""
         require_checkpoints(config.models, config.wrapper, config.metrics)
         # Only now: torch and what stands on it take seconds to import, and a line about what is missing should not.
@@ -31,14 +31,14 @@ class Command:
         from scripts.sweep import Sweep
 
         self.sweep = self.sweep or Sweep(group=group_of(self.words))
-        return SOME_FAILED if self.sweep.cell(config) else OK
+        return SOME_FAILED if self.sweep.job(config) else OK
 
 
 def main() -> int:
-    """Run every cell, then show what came of them."""
+    """Run every job, then show what came of them."""
     command = Command()
-    code = launch(command.cell, "config")
-    if command.sweep and command.sweep.reports:
+    code = launch(command.job, "config")
+    if command.sweep and command.sweep.outcomes:
         command.sweep.finish()
     return code
 

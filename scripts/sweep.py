@@ -15,7 +15,7 @@ from eval.display.terminal import distinct, show
 from eval.loggers.base import Reporter, group_of
 from eval.runs.identity import run_id
 from eval.runs.plan import plan
-from eval.runs.runner import RunReport, run
+from eval.runs.runner import Outcome, run
 from instructedit.images import save_png
 
 
@@ -23,7 +23,7 @@ from instructedit.images import save_png
 class Sweep:
     """The runs of this command, as they come in."""
 
-    reports: list[RunReport] = field(default_factory=list)
+    outcomes: list[Outcome] = field(default_factory=list)
     benchmarks: dict[str, Benchmark] = field(default_factory=dict)
     results: Path = Path("results")
     rule: Rule | None = None
@@ -31,29 +31,29 @@ class Sweep:
     """Of the command as it was given, and the same for all its runs wherever they run."""
     reporter: Reporter = field(default_factory=Reporter)
 
-    def cell(self, config: DictConfig) -> bool:
+    def job(self, config: DictConfig) -> bool:
         """One run; says whether a sample of it failed."""
         made, context = plan(config)
         # Built before the run, so that a wrong setting is named at once; used after it.
         logger = instantiate(config.logger, _convert_="all") if config.logger else None
-        report = run(made, context)
-        self.reports.append(report)
+        outcome = run(made, context)
+        self.outcomes.append(outcome)
         self.benchmarks[made.benchmark.revision] = made.benchmark
         self.results = made.results
         self.rule = Rule(float(config.tuning.weight)) if config.tuning else None
         if logger:
-            self.reporter.tell(logger, made.results, report.run_id, made.benchmark, self.group)
-        return bool(report.failures)
+            self.reporter.tell(logger, made.results, outcome.run.run_id, made.benchmark, self.group)
+        return bool(outcome.run.failed)
 
     def finish(self) -> None:
         """Print the table of all runs and draw the sheet of their edits."""
-        runs = distinct(self.reports)
+        runs = [outcome.run for outcome in distinct(self.outcomes)]
         if self.rule:
             remember(self.results, Choice(self.rule, tuple(r.run_id for r in runs)))
-        show(Console(), self.reports, list(self.benchmarks.values()), self.results, self.rule)
+        show(Console(), self.outcomes, list(self.benchmarks.values()), self.rule)
         # Runs over several benchmarks have no common rows to draw.
         if len(self.benchmarks) == 1:
             (benchmark,) = self.benchmarks.values()
             path = self.results / "sheets" / f"{run_id({'runs': [r.run_id for r in runs]})}.png"
-            save_png(sheet(benchmark, runs, self.results), path)
+            save_png(sheet(benchmark, runs), path)
             print(f"input, mask and edits side by side: {path}")

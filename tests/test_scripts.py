@@ -102,7 +102,7 @@ def test_a_caption_driven_method_needs_a_benchmark_with_captions(
     assert f"method={method} takes captions.input=... and captions.edited=..., both" in capsys.readouterr().err
 
 
-def test_knobs_that_a_method_lacks_leave_its_runs_alone() -> None:
+def test_hyperparameters_that_a_method_lacks_leave_its_runs_alone() -> None:
     def run_id(*overrides: str) -> str:
         with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
             return plan(compose("config", list(overrides)))[0].run_id
@@ -120,8 +120,8 @@ def test_diffedits_theta_sweep_beside_instructedit(
 ) -> None:
     assert script(run_script.main, "experiment=theta", "theta=0.4,0.6", "limit=1", "metric=none") == 0
     out = capsys.readouterr().out
-    assert "1 cells share a run with another: they differ in no knob it has" in out
-    assert "instructedit ratio=0.7: 1 new" in out  # by the first of the two cells that share it
+    assert "1 jobs share a run with another: they differ in no hyperparameter it has" in out
+    assert "instructedit ratio=0.7: 1 new" in out  # by the first of the two jobs that share it
     for label in ("instructedit", "theta=0.4", "theta=0.6"):
         assert label in out
     records = [RunStore(tmp_path, folder.name).finished() for folder in (tmp_path / "runs").iterdir()]

@@ -8,7 +8,7 @@ False, or null where nobody judged; and ``judge``, who did, as a sentence goes o
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pandas as pd
 
@@ -16,7 +16,8 @@ from eval.analysis.stats import Interval, mean_interval
 from eval.benchmarks.base import Benchmark
 from eval.metrics.base import MetricUndefined
 from eval.metrics.components.truth import EditorRight, LanguageRight, SegmenterRight, language_is_right
-from instructedit.types import ConfigError, Failure, Record, Sample
+from eval.runs.run import Run
+from instructedit.types import ConfigError, Failure, Sample
 
 METRICS = (LanguageRight.name, SegmenterRight.name, EditorRight.name)
 COMPONENTS = ("language", "segmenter", "editor")
@@ -63,45 +64,7 @@ def conditional(verdicts: pd.DataFrame, given: bool) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["condition", "component", "rate", "right", "n"])
 
 
-class Judged(Protocol):
-    """A run with its rows and failures, fresh from the runner or read from disk."""
-
-    @property
-    def run_id(self) -> str:
-        """Its address."""
-        ...
-
-    @property
-    def label(self) -> str:
-        """As tables call it."""
-        ...
-
-    @property
-    def metrics(self) -> pd.DataFrame:
-        """Rows of ``eval.runs.records.ROWS``."""
-        ...
-
-    @property
-    def failures(self) -> Sequence[Failure]:
-        """Samples without an edit."""
-        ...
-
-    @property
-    def cards(self) -> Mapping[str, Mapping[str, Any]]:
-        """What the metrics' card ids stand for."""
-        ...
-
-
-class Kept(Judged, Protocol):
-    """A run read from disk."""
-
-    @property
-    def records(self) -> Mapping[str, Record]:
-        """By sample, edited or not."""
-        ...
-
-
-def verdicts(runs: Sequence[Judged], benchmarks: Sequence[Benchmark]) -> pd.DataFrame:
+def verdicts(runs: Sequence[Run], benchmarks: Sequence[Benchmark]) -> pd.DataFrame:
     """Verdicts of runs whose metrics are those of :mod:`eval.metrics.components.truth`, whoever judged.
 
     A sample that failed was not edited, so its editor is wrong; so is the component at which it failed, and those after
@@ -172,7 +135,7 @@ class Labels:
         return f"people: {self.name}"
 
 
-def labelled(runs: Sequence[Kept], benchmarks: Sequence[Benchmark], labels: Labels) -> pd.DataFrame:
+def labelled(runs: Sequence[Run], benchmarks: Sequence[Benchmark], labels: Labels) -> pd.DataFrame:
     """People's verdicts on runs, in place of :func:`verdicts`: of what they labelled and of nothing else.
 
     A label with a run_id counts for that run, before one without, which counts for every run. On a sample that failed

@@ -1,7 +1,8 @@
-"""Fair tuning: every method gets the same number of tries over its own knobs, and one rule chooses for each sample.
+"""Fair tuning: every method gets equally many tries over its own hyperparameters, and one rule chooses for each sample.
 
-The paper tuned each method's knobs by hand for each image (D.2). Here the rule sees no truth: of a sample's tries it
-takes the one that gains most directional similarity for the LPIPS that it costs. Nothing is edited or scored again.
+The paper tuned each method's hyperparameters by hand for each image (D.2). Here the rule sees no ground truth: of a
+sample's tries it takes the one that gains most directional similarity for the LPIPS that it costs. Nothing is edited or
+scored again.
 """
 
 import json
@@ -15,11 +16,11 @@ import pandas as pd
 
 from eval.metrics.base import MetricUndefined
 from eval.metrics.entries import Entry, load_metrics
-from eval.runs.records import ROWS
-from eval.runs.runner import RunReport
+from eval.runs.records import EDITED
+from eval.runs.run import VALUES, Run, frame_of
 from instructedit.files import digest, write_aside
 from instructedit.models import Context
-from instructedit.types import ConfigError, EditRequest, EditResult, Failure, Sample
+from instructedit.types import ConfigError, EditRequest, EditResult, Record, Sample
 
 log = logging.getLogger(__name__)
 FOLDER = "tuning"
@@ -123,32 +124,38 @@ def remembered(results: Path) -> list[Choice]:
     return found
 
 
-def tuned(reports: Sequence[RunReport], rule: Rule) -> list[RunReport]:
+def tuned(runs: Sequence[Run], rule: Rule) -> list[Run]:
     """A row a method: for each sample the try that the rule chooses.
 
     Returns:
-        Reports whose ``run_id`` is ``tuned-<name>`` and is not on disk, of the methods that have more than one run. A
-        sample failed if all its tries did.
+        Runs that are not on disk, of the methods that have more than one run. Their ``run_id`` is ``tuned-<name>``;
+        records and values are those of the chosen tries. A sample failed if all its tries did.
     """
     found = []
-    for name in dict.fromkeys(r.name for r in reports):
-        own = [r for r in reports if r.name == name]
+    for name in dict.fromkeys(r.name for r in runs):
+        own = [r for r in runs if r.name == name]
         if len(own) > 1:
             found.append(_tuned(name, own, rule))
     return found
 
 
-def _tuned(name: str, own: Sequence[RunReport], rule: Rule) -> RunReport:
-    run_id, label = f"tuned-{name}", f"{name} best of {len(own)}"
-    tries = pd.concat([r.metrics for r in own if len(r.metrics)] or [own[0].metrics])
-    failures: dict[str, Failure] = {f.id: f for r in reversed(own) for f in r.failures}
-    if not len(tries):
-        return RunReport(run_id, name, label, 0, tuple(failures.values()), 0, False, tries, own[0].higher_is_better)
-    chosen = rule.choose(tries)
-    rows = tries[tries["run_id"] == tries["sample_id"].map(chosen)]
-    rows = rows.assign(run_id=run_id, label=label)[list(ROWS)]
-    failed = tuple(f for k, f in failures.items() if k not in chosen.index)
-    return RunReport(run_id, name, label, len(chosen), failed, 0, False, rows, own[0].higher_is_better)
+def _tuned(name: str, own: Sequence[Run], rule: Rule) -> Run:
+    by_id = {r.run_id: r for r in own}
+    tries = frame_of(own)
+    chosen = rule.choose(tries).to_dict() if len(tries) else {}
+    records: dict[str, Record] = {k: by_id[run_id].records[k] for k, run_id in chosen.items()}
+    for run in own:
+        for k, line in run.records.items():
+            if line["status"] != EDITED:
+                records.setdefault(k, line)
+    return Run(
+        run_id=f"tuned-{name}",
+        name=name,
+        plain_label=f"{name} best of {len(own)}",
+        records=records,
+        values=tries[tries["run_id"] == tries["sample_id"].map(chosen)][list(VALUES)],
+        cards={k: card for run in own for k, card in run.cards.items()},
+    )
 
 
 @dataclass(frozen=True)
@@ -170,11 +177,11 @@ class Regret:
         return self.oracle - self.chosen
 
 
-def regrets(reports: Sequence[RunReport], rule: Rule) -> list[Regret]:
+def regrets(runs: Sequence[Run], rule: Rule) -> list[Regret]:
     """The rule's regret by method, on the samples that the verdicts of :mod:`eval.metrics.components.truth` judge."""
     found = []
-    for choice in tuned(reports, rule):
-        tries = pd.concat([r.metrics for r in reports if r.name == choice.name])
+    for choice in tuned(runs, rule):
+        tries = frame_of([r for r in runs if r.name == choice.name])
         verdicts = tries[tries["metric"] == VERDICT].dropna(subset=["value"])
         own = choice.metrics[choice.metrics["metric"] == VERDICT].dropna(subset=["value"])
         if len(own):

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from eval.runs.records import tokens_of
-from eval.runs.run import StoredRun
+from eval.runs.run import Run
 from instructedit.language.openai import TARGET as OPENAI
 from instructedit.language.prices import Prices, prices_of
 from instructedit.types import Tokens
@@ -33,7 +33,7 @@ class Usage:
         return None if self.prices is None else self.prices.cost(self.tokens)
 
 
-def usages(runs: Sequence[StoredRun]) -> list[Usage]:
+def usages(runs: Sequence[Run]) -> list[Usage]:
     """A row a method, language model and prices, over the records that count tokens; none where no record does."""
     groups: dict[tuple[str, str, Prices | None], list[Tokens]] = {}
     for run in runs:

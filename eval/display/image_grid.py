@@ -2,15 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from eval.analysis.summary import two_lines
 from eval.benchmarks.base import Benchmark
+from eval.display.style import two_lines
 from eval.runs.records import EDITED
-from eval.runs.runner import RunReport
-from eval.runs.store import RunStore
+from eval.runs.run import Run
 from instructedit.images import load_image, overlay
 from instructedit.types import Sample, StageError
 
@@ -23,23 +21,22 @@ class _Column:
     """One run's edits, or the masks that it made them with."""
 
     head: str
-    report: RunReport
-    store: RunStore
+    run: Run
     is_mask: bool
 
     def cell(self, sample: Sample, image: Image.Image) -> Image.Image | str:
-        record = self.store.finished().get(sample.id)
+        record = self.run.store.finished().get(sample.id)
         if record is None:
             return "not run"
         if record["status"] != EDITED:
             return f"failed:\n{record['stage']}"
-        result = self.store.read_result(sample.id)
+        result = self.run.store.read_result(sample.id)
         if not self.is_mask:
             return result.image
         return self._with_iou(overlay(image, result.mask), sample) if result.mask is not None else "no mask"
 
     def _with_iou(self, masked: Image.Image, sample: Sample) -> Image.Image:
-        rows = self.report.metrics
+        rows = self.run.metrics
         found = rows[(rows["sample_id"] == sample.id) & (rows["metric"] == "mask_iou")]["value"].dropna()
         masked = masked.resize((CELL, CELL), Image.Resampling.LANCZOS)
         if len(found):
@@ -49,34 +46,32 @@ class _Column:
         return masked
 
 
-def _columns(reports: Sequence[RunReport], results: Path) -> list[_Column]:
+def _columns(runs: Sequence[Run]) -> list[_Column]:
     """The edits of each run, behind its masks where no run before had the same."""
     columns: list[_Column] = []
     seen: list[dict[str, str]] = []
-    for report in reports:
-        store = RunStore(results, report.run_id)
-        done = {k: v for k, v in store.finished().items() if v["status"] == EDITED}
+    for run in runs:
+        done = {k: v for k, v in run.store.finished().items() if v["status"] == EDITED}
         masks = {k: v["mask_sha256"] for k, v in done.items() if v["mask_sha256"]}
         if masks and masks not in seen:
-            columns.append(_Column(f"mask of {report.label}" if seen else "mask", report, store, is_mask=True))
+            columns.append(_Column(f"mask of {run.label}" if seen else "mask", run, is_mask=True))
             seen.append(masks)
-        columns.append(_Column(report.label, report, store, is_mask=False))
+        columns.append(_Column(run.label, run, is_mask=False))
     return columns
 
 
-def sheet(benchmark: Benchmark, reports: Sequence[RunReport], results: Path, blocks: int = 2) -> Image.Image:
+def sheet(benchmark: Benchmark, runs: Sequence[Run], blocks: int = 2) -> Image.Image:
     """Every sample in one picture: input, masks with their IoU, an edit for each run, and the true edit where known.
 
     Args:
         benchmark: Whose samples, in its order.
-        reports: Runs, a column each, and one more for the masks of a run that no other run before it has.
-        results: The results folder that they were stored in.
+        runs: On disk, a column each, and one more for the masks of a run that no other run before it has.
         blocks: How many samples stand side by side, at most.
 
     Returns:
         An RGB picture; a sample that failed has a grey cell that says at which stage.
     """
-    columns = _columns(reports, results)
+    columns = _columns(runs)
     heads = ["input", *(c.head for c in columns), "true edit"]
     # Few columns, so that many runs are not wider than a screen can show.
     blocks = max(1, min(blocks, 24 // len(heads)))

@@ -1,4 +1,4 @@
-"""How numbers, metrics, methods and knobs are written, the same on the page, in tables and under figures."""
+"""Titles, order, colours and decimals of metrics and methods, the same on the page, in tables and under figures."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -15,6 +15,7 @@ METRICS = {
     "lpips_outside": "LPIPS outside",
     "clip_inside": "CLIP inside",
 }
+"""Titles, in the order that tables have."""
 METHODS = {
     "instructedit": "InstructEdit",
     "diffedit": "DiffEdit",
@@ -22,7 +23,16 @@ METHODS = {
     "instruct_pix2pix": "InstructPix2Pix",
     "sd_inpainting": "SD-inpainting",
 }
-KNOBS = {"theta": "θ"}
+"""Titles, in the order that tables and figures have."""
+HYPERPARAMETERS = {"theta": "θ"}
+COLOURS = {
+    "instructedit": "#0b6e69", "diffedit": "#c8553d", "mdp": "#5b5ea6", "instruct_pix2pix": "#b7791f",
+    "sd_inpainting": "#7a7f87",
+}  # fmt: skip
+"""Of methods, in figures."""
+OTHER_COLOUR = "#3b3f46"
+PUBLISHED_PLACES = 3
+"""Decimals with which the paper prints its numbers, and ours stand beside them."""
 NONE = "–"
 
 
@@ -36,9 +46,24 @@ def method_title(name: str) -> str:
     return METHODS.get(name, name)
 
 
-def knob_title(name: str) -> str:
-    """A knob as a figure has it."""
-    return KNOBS.get(name, name.replace("_", " "))
+def hyperparameter_title(name: str) -> str:
+    """A hyperparameter as a figure has it."""
+    return HYPERPARAMETERS.get(name, name.replace("_", " "))
+
+
+def metric_place(name: str) -> int:
+    """A metric's place in the order of tables; all others share the last."""
+    return _place(name, METRICS)
+
+
+def method_place(name: str) -> int:
+    """A method's place in the order of tables and figures; all others share the last."""
+    return _place(name, METHODS)
+
+
+def method_colour(name: str) -> str:
+    """A method's colour in figures; all others share one."""
+    return COLOURS.get(name, OTHER_COLOUR)
 
 
 def arrow(higher_is_better: bool | None) -> str:
@@ -50,6 +75,12 @@ def decimals(values: Iterable[float]) -> int:
     """Three under 10, as the paper prints them; fewer above, where more would be noise."""
     largest = max((abs(v) for v in values if v == v), default=0.0)
     return 3 if largest < 10 else 2 if largest < 100 else 1
+
+
+def difference_decimals(values: Iterable[float]) -> int:
+    """As a terminal prints differences, whose columns are narrow: three under 1, two above."""
+    largest = max((abs(v) for v in values if v == v), default=0.0)
+    return 3 if largest < 1 else 2
 
 
 def number(value: float | None, places: int, sign: bool = False) -> str:
@@ -93,3 +124,15 @@ def when(stamp: str | None) -> str:
         return f"{datetime.fromisoformat(stamp):%Y-%m-%d %H:%M} UTC"
     except ValueError:
         return stamp
+
+
+def two_lines(label: str) -> str:
+    """Break a label between words so that it is as narrow as two lines allow."""
+    words = label.split()
+    breaks = [(" ".join(words[:at]), " ".join(words[at:])) for at in range(1, len(words))]
+    return "\n".join(min(breaks, key=lambda lines: max(map(len, lines)), default=(label,)))
+
+
+def _place(name: str, names: Iterable[str]) -> int:
+    known = list(names)
+    return known.index(name) if name in known else len(known)

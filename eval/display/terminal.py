@@ -1,47 +1,45 @@
 """What a terminal shows of finished runs: a table with intervals, the failures, and where everything lies."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
-import pandas as pd
 from rich.console import Console
 from rich.text import Text
 
 from eval.analysis.components import verdicts
-from eval.analysis.differences import differences, render_differences, render_published
+from eval.analysis.differences import differences
 from eval.analysis.selection import Regret, Rule, regrets, tuned
-from eval.analysis.summary import render, summary
+from eval.analysis.summary import summary
 from eval.benchmarks.base import Benchmark
 from eval.display.component_tables import render_components
-from eval.runs.records import ROWS
-from eval.runs.runner import RunReport
+from eval.display.tables import render_differences, render_published, render_summary
+from eval.runs.run import Run, counts_of, frame_of
+from eval.runs.runner import Outcome
 
 SHOWN_FAILURES = 8
 
 
-def distinct(reports: Sequence[RunReport]) -> list[RunReport]:
-    """Each run once, in order; of cells that share a run the first, which did the work."""
-    runs: dict[str, RunReport] = {}
-    for report in reports:
-        runs.setdefault(report.run_id, report)
-    return list(runs.values())
+def distinct(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """Each run once, in order; of jobs that share a run the first, which did the work."""
+    found: dict[str, Outcome] = {}
+    for outcome in outcomes:
+        found.setdefault(outcome.run.run_id, outcome)
+    return list(found.values())
 
 
 def show(
     console: Console,
-    reports: Sequence[RunReport],
+    outcomes: Sequence[Outcome],
     benchmarks: Sequence[Benchmark],
-    results: Path,
     rule: Rule | None = None,
     reference: str = "instructedit",
 ) -> None:
-    """Print one row a run; a run that two cells share is printed once.
+    """Print one row a run; a run that two jobs share is printed once.
 
     Where several methods ran, the others are compared with the first run of the method ``reference``, and all stand
     beside the paper's numbers. With a ``rule``, what it chooses for each sample is a row more for each method, beside
     that method's first run, and these rows are what is compared.
     """
-    runs = distinct(reports)
+    runs = [o.run for o in distinct(outcomes)]
     if not runs:
         return
     chosen = tuned(runs, rule) if rule else []
@@ -51,20 +49,16 @@ def show(
     for found in regrets(runs, rule) if rule else []:
         _regret(console, found)
     render_components(console, verdicts(runs, benchmarks))
-    _endings(console, runs, len(reports), results)
+    _endings(console, outcomes)
 
 
-def _tables(console: Console, runs: Sequence[RunReport], compared: Sequence[RunReport], reference: str | None) -> None:
+def _tables(console: Console, runs: Sequence[Run], compared: Sequence[Run], reference: str | None) -> None:
     """Means of ``runs``; of ``compared``, the differences to the reference and the paper's numbers."""
-    frames = [r.metrics for r in runs if len(r.metrics)]
-    frame = pd.concat(frames) if frames else pd.DataFrame(columns=list(ROWS))
-    counts = pd.DataFrame(
-        [(r.run_id, r.label, r.edited, len(r.failures)) for r in runs], columns=["run_id", "label", "edited", "failed"]
-    )
-    directions = {name: higher for r in runs for name, higher in r.higher_is_better.items()}
-    console.print()
+    directions = {name: higher for run in runs for name, higher in run.higher_is_better.items()}
+    frame, counts = frame_of(runs), counts_of(runs)
     table = summary(frame, counts)
-    render(console, table, counts, directions)
+    console.print()
+    render_summary(console, table, counts, directions)
     if reference is None:
         return
     ids = [r.run_id for r in compared]
@@ -85,15 +79,16 @@ def _regret(console: Console, found: Regret) -> None:
     console.print(Text(line))
 
 
-def _endings(console: Console, runs: Sequence[RunReport], cells: int, results: Path) -> None:
+def _endings(console: Console, outcomes: Sequence[Outcome]) -> None:
     """Failures, and where everything lies."""
-    failures = [(r.label, f) for r in runs for f in r.failures]
+    once = distinct(outcomes)
+    failures = [(o.run.label, f) for o in once for f in o.run.failures]
     for label, failure in failures[:SHOWN_FAILURES]:
         console.print(Text(f"failed: {label}: {failure.id}: {failure.stage}: {failure.message}"))
     if len(failures) > SHOWN_FAILURES:
         console.print(Text(f"... and {len(failures) - SHOWN_FAILURES} more failures; all are in samples.jsonl"))
-    for report in runs:
-        state = "stopped by fail_on_error" if report.stopped else f"{report.new} new"
-        console.print(Text(f"{report.label}: {state}, {results / 'runs' / report.run_id}", style="dim"))
-    if len(runs) < cells:
-        console.print(Text(f"{cells - len(runs)} cells share a run with another: they differ in no knob it has"))
+    for outcome in once:
+        state = "stopped by fail_on_error" if outcome.stopped else f"{outcome.new} new"
+        console.print(Text(f"{outcome.run.label}: {state}, {outcome.run.store.folder}", style="dim"))
+    if more := len(outcomes) - len(once):
+        console.print(Text(f"{more} jobs share a run with another: they differ in no hyperparameter it has"))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from eval.benchmarks.base import Benchmark
-from eval.runs.run import StoredRun, read_run
+from eval.runs.run import Run, read_run
 from eval.runs.store import RunStore
 from instructedit.files import digest
 
@@ -25,7 +25,7 @@ SILENT_KEYS = ("logger", "hydra", "results", "device", "batch_size", "retry_fail
 class Logger(Protocol):
     """Whatever is told of runs; anything of this shape works by its dotted path, as ``logger._target_``."""
 
-    def log(self, run: StoredRun, benchmark: Benchmark | None, group: str | None) -> None:
+    def log(self, run: Run, benchmark: Benchmark | None, group: str | None) -> None:
         """Tell of one run; a second time in place of the first.
 
         Args:

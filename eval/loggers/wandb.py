@@ -19,8 +19,8 @@ from PIL import Image
 
 from eval.analysis.summary import on_images, summary
 from eval.benchmarks.base import Benchmark
-from eval.runs.records import COUNTS, EDITED
-from eval.runs.run import StoredRun
+from eval.runs.records import EDITED
+from eval.runs.run import Run, counts_of
 from instructedit.images import load_image, overlay
 from instructedit.types import ConfigError, Record
 
@@ -56,7 +56,7 @@ class WandbLogger:
                 "accepted are samples from 0 on and more than 0 seconds"
             )
 
-    def log(self, run: StoredRun, benchmark: Benchmark | None, group: str | None) -> None:
+    def log(self, run: Run, benchmark: Benchmark | None, group: str | None) -> None:
         """Write or update the W&B run of the run's id; see :class:`eval.loggers.base.Logger`."""
         # Everything that can fail on our side comes before the W&B run is opened.
         numbers, failures = results(run, benchmark), _failures(run)
@@ -81,7 +81,7 @@ class WandbLogger:
                 own = Path(session.settings.sync_dir)
         _drop_older(folder, run.run_id, (own, staged))
 
-    def _open(self, run: StoredRun, root: Path, group: str | None) -> Any:
+    def _open(self, run: Run, root: Path, group: str | None) -> Any:
         import wandb
 
         root.mkdir(parents=True, exist_ok=True)
@@ -98,17 +98,16 @@ class WandbLogger:
         )  # fmt: skip
 
 
-def described(run: StoredRun) -> dict[str, Any]:
+def described(run: Run) -> dict[str, Any]:
     """A run's configuration, where it ran, and what its metrics are."""
     return {**run.config, "provenance": dict(run.manifest), "cards": dict(run.cards)}
 
 
-def results(run: StoredRun, benchmark: Benchmark | None) -> dict[str, float | int | None]:
+def results(run: Run, benchmark: Benchmark | None) -> dict[str, float | int | None]:
     """Counts, and ``<metric>/mean``, ``/low``, ``/high`` and ``/n`` with the bounds of the 95 % interval."""
-    counts = pd.DataFrame([(run.run_id, run.label, run.edited, run.failed)], columns=list(COUNTS))
     numbers: dict[str, float | int | None] = {"edited": run.edited, "failed": run.failed}
     frame = on_images(run.metrics, benchmark.images if benchmark else {})
-    for row in summary(frame, counts).to_dict("records"):
+    for row in summary(frame, counts_of([run])).to_dict("records"):
         for key in ("mean", "low", "high"):
             numbers[f"{row['metric']}/{key}"] = None if pd.isna(row[key]) else float(row[key])
         numbers[f"{row['metric']}/n"] = int(row["n"])
@@ -122,7 +121,7 @@ def chosen(records: Mapping[str, Record], count: int) -> list[Record]:
     return sorted(drawn, key=lambda record: str(record["id"]))
 
 
-def _row(run: StoredRun, record: Record, benchmark: Benchmark | None) -> list[Any]:
+def _row(run: Run, record: Record, benchmark: Benchmark | None) -> list[Any]:
     """The cells of ``PICTURES``; without the benchmark the mask lies on the edit."""
     edit = run.store.read_result(record["id"])
     paths = {s.id: s.image for s in benchmark.samples} if benchmark else {}
@@ -132,7 +131,7 @@ def _row(run: StoredRun, record: Record, benchmark: Benchmark | None) -> list[An
     return [edit.id, record["instruction"], *pictures]
 
 
-def _pictures(run: StoredRun, rows: Sequence[list[Any]]) -> tuple[list[str], list[list[Any]]]:
+def _pictures(run: Run, rows: Sequence[list[Any]]) -> tuple[list[str], list[list[Any]]]:
     """The rows, and the values of each metric behind them."""
     wide = run.metrics.pivot(index="sample_id", columns="metric", values="value")
     wide = wide.reindex(columns=list(dict.fromkeys(run.metrics["metric"])))
@@ -142,7 +141,7 @@ def _pictures(run: StoredRun, rows: Sequence[list[Any]]) -> tuple[list[str], lis
     return [*PICTURES, *names], [[*row, *values.get(row[0], [None] * len(names))] for row in rows]
 
 
-def _failures(run: StoredRun) -> list[list[str]]:
+def _failures(run: Run) -> list[list[str]]:
     return [[str(r[key]) for key in FAILURES] for r in run.records.values() if r["status"] != EDITED]
 
 

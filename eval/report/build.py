@@ -25,7 +25,7 @@ from eval.report.sections import (
     tuned,
 )
 from eval.report.study import Study, benchmark_name, studies
-from eval.runs.run import StoredRun, read_runs
+from eval.runs.run import Run, read_runs
 from instructedit.types import ConfigError
 
 log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ class Request:
     results: Path
     out: Path
     defaults: Mapping[str, Any]
-    """Knobs as ``conf/config.yaml`` sets them."""
+    """Hyperparameters as ``conf/config.yaml`` sets them."""
     runs: str | Sequence[str] = "all"
     """``all``, ``latest`` (the last finished of each label), or run ids or beginnings of them."""
     benchmark: str | None = None
@@ -157,7 +157,7 @@ def _unused(found: Sequence[Study], labels: Labels | None) -> list[str]:
     return [f"{len(lost)} labels in {labels.name} are of nothing shown: {', '.join(lost[:SHOWN_IDS])}{more}"]
 
 
-def _selected(request: Request) -> list[StoredRun]:
+def _selected(request: Request) -> list[Run]:
     """Runs on disk that the request takes, by the time that they finished."""
     on_disk = sorted(read_runs(request.results), key=lambda r: r.finished or "")
     if not on_disk:
@@ -175,7 +175,7 @@ def _selected(request: Request) -> list[StoredRun]:
     return _of_benchmark(on_disk, request.benchmark)
 
 
-def _finished(runs: list[StoredRun], results: Path) -> list[StoredRun]:
+def _finished(runs: list[Run], results: Path) -> list[Run]:
     kept = [r for r in runs if r.finished]
     for run in runs:
         if not run.finished:
@@ -187,7 +187,7 @@ def _finished(runs: list[StoredRun], results: Path) -> list[StoredRun]:
     return kept
 
 
-def _by_id(runs: list[StoredRun], wanted: Sequence[str]) -> list[StoredRun]:
+def _by_id(runs: list[Run], wanted: Sequence[str]) -> list[Run]:
     for start in wanted:
         if not any(r.run_id.startswith(str(start)) for r in runs):
             known = ", ".join(sorted(r.run_id for r in runs))
@@ -195,7 +195,7 @@ def _by_id(runs: list[StoredRun], wanted: Sequence[str]) -> list[StoredRun]:
     return [r for r in runs if r.run_id.startswith(tuple(map(str, wanted)))]
 
 
-def _of_benchmark(runs: list[StoredRun], name: str | None) -> list[StoredRun]:
+def _of_benchmark(runs: list[Run], name: str | None) -> list[Run]:
     if name is None:
         return runs
     kept = [r for r in runs if benchmark_name(r) == name]

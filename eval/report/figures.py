@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from eval.runs.records import EDITED
-from eval.runs.run import StoredRun
+from eval.runs.run import Run
 from instructedit.images import load_image, overlay
 from instructedit.types import Sample, StageError
 
@@ -95,7 +95,7 @@ def truth(sample: Sample) -> Cell:
     return _read(sample.truth.edited, "unknown")
 
 
-def edit(run: StoredRun, sample: Sample) -> Cell:
+def edit(run: Run, sample: Sample) -> Cell:
     """A run's edit, or where it failed."""
     line = run.records.get(sample.id)
     if line is None:
@@ -105,7 +105,7 @@ def edit(run: StoredRun, sample: Sample) -> Cell:
     return _read(run.store.image_path(sample.id), "no picture")
 
 
-def mask(run: StoredRun, sample: Sample) -> Cell:
+def mask(run: Run, sample: Sample) -> Cell:
     """A run's mask in red over the input (as the paper's Fig. 3), with its IoU where there is one."""
     line, image = run.records.get(sample.id), source(sample)
     if line is None or line["status"] != EDITED:

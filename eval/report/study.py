@@ -12,15 +12,9 @@ from eval.analysis.components import Labels, labelled, verdicts
 from eval.analysis.stats import DEFAULT, INTERVALS
 from eval.analysis.summary import on_images, summary
 from eval.benchmarks.base import Benchmark, configured
-from eval.display.style import METRICS
-from eval.runs.records import COUNTS, ROWS
-from eval.runs.run import Scalar, StoredRun
+from eval.display.style import method_place, metric_place
+from eval.runs.run import Run, Scalar, counts_of, direction_of, frame_of
 from instructedit.types import ConfigError, Sample
-
-METHODS = ("instructedit", "diffedit", "mdp", "instruct_pix2pix", "sd_inpainting")
-"""The order in which methods are shown; others follow by name."""
-ORDER = tuple(METRICS)
-"""Of metrics; others follow as they come."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +25,9 @@ class Study:
     """Of the benchmark, as the runs' configurations call it."""
     benchmark: Benchmark
     """Whole, whatever part of it the runs did."""
-    runs: tuple[StoredRun, ...]
+    runs: tuple[Run, ...]
     defaults: Mapping[str, Any]
-    """Knobs as ``conf/config.yaml`` sets them: where one run stands for a method, the nearest to them does."""
+    """Hyperparameters as ``conf/config.yaml`` sets them: the run nearest to them stands for its method."""
     reference: str
     """Label, run id or method that the others are compared with."""
     notes: tuple[str, ...] = ()
@@ -60,7 +54,7 @@ class Study:
         own = self.verdicts[self.verdicts["run_id"].isin([r.run_id for r in self.of(name)])]
         own = own.assign(
             variation=[runs[i].variation for i in own["run_id"]],
-            ratio=[runs[i].knob("ratio") for i in own["run_id"]],
+            ratio=[runs[i].hyperparameter("ratio") for i in own["run_id"]],
             described=[runs[i].is_described for i in own["run_id"]],
         )
         return own[own["variation"] > 0] if (own["variation"] > 0).any() else own
@@ -83,8 +77,7 @@ class Study:
     @cached_property
     def counts(self) -> pd.DataFrame:
         """Edits and failures of each run."""
-        rows = [(r.run_id, r.label, r.edited, r.failed) for r in self.runs]
-        return pd.DataFrame(rows, columns=list(COUNTS))
+        return counts_of(self.runs)
 
     @cached_property
     def numbers(self) -> pd.DataFrame:
@@ -110,7 +103,7 @@ class Study:
         """
         found = [str(m) for m in dict.fromkeys(self.frame["metric"])]
         numbers = [m for m in found if "judge" not in self.cards[self.card_id(m)]]
-        return sorted(numbers, key=lambda m: (ORDER.index(m) if m in ORDER else len(ORDER), found.index(m)))
+        return sorted(numbers, key=lambda m: (metric_place(m), found.index(m)))
 
     def card_id(self, metric: str) -> str:
         """Of all of a metric's values."""
@@ -118,16 +111,14 @@ class Study:
 
     def higher_is_better(self, metric: str) -> bool | None:
         """By the metric's card; None where that was not stored."""
-        direction = self.cards[self.card_id(metric)].get("direction")
-        return None if direction is None else direction == "higher"
+        return direction_of(self.cards[self.card_id(metric)])
 
     @cached_property
     def verdicts(self) -> pd.DataFrame:
         """Which component was right (:mod:`eval.analysis.components`): people's verdicts where there are any."""
         if self.labels:
             return labelled(self.runs, [self.benchmark], self.labels)
-        runs = [r if (m := r.stored_metrics) is None else replace(r, stored_metrics=m[m["card_id"].isin(self.cards)])
-                for r in self.runs]  # fmt: skip
+        runs = [replace(r, values=r.values[r.values["card_id"].isin(self.cards)]) for r in self.runs]
         return verdicts(runs, [self.benchmark])
 
     @property
@@ -135,36 +126,37 @@ class Study:
         """Names of the methods, in the order of the runs."""
         return list(dict.fromkeys(r.name for r in self.runs))
 
-    def of(self, name: str) -> list[StoredRun]:
+    def of(self, name: str) -> list[Run]:
         """A method's runs."""
         return [r for r in self.runs if r.name == name]
 
-    def representative(self, name: str) -> StoredRun | None:
+    def representative(self, name: str) -> Run | None:
         """The run that stands for a method, where one alone is shown.
 
         Returns:
-            Of the benchmark's own wording, then without descriptions, then of most samples, then with knobs nearest to
-            the defaults, then the latest; None where the method has no run.
+            Of the benchmark's own wording, then without descriptions, then of most samples, then with hyperparameters
+            nearest to the defaults, then the latest; None where the method has no run.
         """
 
-        def rank(run: StoredRun) -> tuple[bool, bool, int, int, str]:
-            shared = sum(run.knob(k) == v for k, v in self.defaults.items() if run.knob(k) is not None)
+        def rank(run: Run) -> tuple[bool, bool, int, int, str]:
+            own = {k: run.hyperparameter(k) for k in self.defaults}
+            shared = sum(own[k] == v for k, v in self.defaults.items() if own[k] is not None)
             return not run.variation, not run.is_described, len(run.records), shared, run.finished or ""
 
         return max(self.of(name), key=rank, default=None)
 
     @cached_property
-    def reference_run(self) -> StoredRun | None:
+    def reference_run(self) -> Run | None:
         """The run that :attr:`reference` names."""
         exact = [r for r in self.runs if self.reference in (r.run_id, r.label, r.plain_label)]
         return exact[-1] if exact else self.representative(self.reference)
 
-    def family(self, run: StoredRun, knob: str) -> list[StoredRun]:
-        """Runs that differ from this one in one knob alone, this one among them, by the knob's value."""
-        own = _rest(run, knob)
-        alike = [r for r in self.of(run.name) if _rest(r, knob) == own and is_number(r.knob(knob))]
-        # A knob twice the same would be two runs of one thing, which have one address.
-        return sorted(alike, key=lambda r: float(r.knob(knob)))  # type: ignore[arg-type]
+    def family(self, run: Run, key: str) -> list[Run]:
+        """Runs that differ from this one in one hyperparameter alone, this one among them, by its value."""
+        own = _rest(run, key)
+        alike = [r for r in self.of(run.name) if _rest(r, key) == own and is_number(r.hyperparameter(key))]
+        # A hyperparameter twice the same would be two runs of one thing, which have one address.
+        return sorted(alike, key=lambda r: float(r.hyperparameter(key)))  # type: ignore[arg-type]
 
     @property
     def whole(self) -> int:
@@ -173,9 +165,7 @@ class Study:
 
     @cached_property
     def _one_card_a_metric(self) -> tuple[pd.DataFrame, list[str]]:
-        frames = [r.metrics for r in self.runs if len(r.metrics)]
-        frame = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(ROWS))
-        frame = on_images(frame, self.benchmark.images)
+        frame = on_images(frame_of(self.runs), self.benchmark.images)
         kept, lines = frame, []
         for metric, cards in frame.groupby("metric", sort=False)["card_id"]:
             most, *others = cards.value_counts().index
@@ -192,34 +182,34 @@ class Study:
 
 
 def studies(
-    runs: Sequence[StoredRun],
+    runs: Sequence[Run],
     defaults: Mapping[str, Any],
     reference: str,
     labels: Labels | None = None,
     interval: str = DEFAULT,
 ) -> list[Study]:
     """Sort runs by benchmark, and leave out those of an older content of it."""
-    groups: dict[str, list[StoredRun]] = {}
+    groups: dict[str, list[Run]] = {}
     for run in runs:
         groups.setdefault(benchmark_name(run), []).append(run)
     found = (_study(name, own, defaults, reference) for name, own in sorted(groups.items()))
     return [replace(study, labels=labels, interval=interval) for study in found]
 
 
-def benchmark_name(run: StoredRun) -> str:
+def benchmark_name(run: Run) -> str:
     """The benchmark that a run's configuration names."""
     benchmark = run.config.get("benchmark")
     return str(benchmark.get("name", "unknown")) if isinstance(benchmark, Mapping) else "unknown"
 
 
 def is_number(value: Scalar) -> bool:
-    """Whether a knob can stand on an axis."""
+    """Whether a hyperparameter can stand on an axis."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _study(name: str, runs: list[StoredRun], defaults: Mapping[str, Any], reference: str) -> Study:
+def _study(name: str, runs: list[Run], defaults: Mapping[str, Any], reference: str) -> Study:
     benchmark, notes = _benchmark(name, runs)
-    kept: list[StoredRun] = []
+    kept: list[Run] = []
     for run in runs:
         reason = _other_benchmark(run, benchmark)
         if reason:
@@ -229,7 +219,7 @@ def _study(name: str, runs: list[StoredRun], defaults: Mapping[str, Any], refere
     return Study(name, benchmark, tuple(sorted(_tagged(kept), key=_order)), defaults, reference, tuple(notes))
 
 
-def _benchmark(name: str, runs: list[StoredRun]) -> tuple[Benchmark, list[str]]:
+def _benchmark(name: str, runs: list[Run]) -> tuple[Benchmark, list[str]]:
     """The benchmark as the latest run names it; if it is gone, what the runs remember of it, without its pictures."""
     reason = "no run's configuration names its folder"
     tried = []
@@ -257,7 +247,7 @@ def _benchmark(name: str, runs: list[StoredRun]) -> tuple[Benchmark, list[str]]:
     return Benchmark(name, "", samples), [note]
 
 
-def _other_benchmark(run: StoredRun, benchmark: Benchmark) -> str | None:
+def _other_benchmark(run: Run, benchmark: Benchmark) -> str | None:
     if not run.records:
         return "it has no samples"
     if not benchmark.revision:
@@ -273,7 +263,7 @@ def _other_benchmark(run: StoredRun, benchmark: Benchmark) -> str | None:
     return None
 
 
-def _tagged(runs: list[StoredRun]) -> Iterator[StoredRun]:
+def _tagged(runs: list[Run]) -> Iterator[Run]:
     """Runs with labels of their own: two trainings of one model, say, give two runs of one label."""
     labels = [r.plain_label for r in runs]
     for run in runs:
@@ -281,12 +271,11 @@ def _tagged(runs: list[StoredRun]) -> Iterator[StoredRun]:
         yield replace(run, tag=run.run_id.rpartition("-")[2][:6]) if twice else run
 
 
-def _order(run: StoredRun) -> tuple[Any, ...]:
-    place = METHODS.index(run.name) if run.name in METHODS else len(METHODS)
-    numbers = [float(v) for v in run.knobs.values() if is_number(v)]  # type: ignore[arg-type]
-    return place, run.name, run.variation, numbers, run.label
+def _order(run: Run) -> tuple[Any, ...]:
+    numbers = [float(v) for v in run.hyperparameters.values() if is_number(v)]  # type: ignore[arg-type]
+    return method_place(run.name), run.name, run.variation, numbers, run.label
 
 
-def _rest(run: StoredRun, knob: str) -> tuple[Any, ...]:
-    others = {path: v for path, v in run.knobs.items() if path.rpartition(".")[2] != knob}
+def _rest(run: Run, key: str) -> tuple[Any, ...]:
+    others = {path: v for path, v in run.hyperparameters.items() if path.rpartition(".")[2] != key}
     return others, run.checkpoints, run.config.get("seed"), run.variation

@@ -1,9 +1,9 @@
-"""Runs as they lie on disk: what they are called, what decides them, and every number they left."""
+"""A run as it lies on disk: the only type that tables, loggers and the report read."""
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,52 +13,59 @@ import yaml
 
 from eval.benchmarks.base import Benchmark
 from eval.runs.identity import address, deciding, fingerprinted
-from eval.runs.records import EDITED, ROWS, failure
+from eval.runs.records import COUNTS, EDITED, ROWS, failure
 from eval.runs.store import RunStore
 from instructedit.types import Failure, Record
 
 log = logging.getLogger(__name__)
 Scalar = str | int | float | bool | None
+VALUES = ("sample_id", "image_id", "metric", "value", "card_id", "note")
+"""Columns of one run's metric values: ``ROWS`` without what is the same in all of them."""
 
 
-@dataclass(frozen=True)
-class StoredRun:
-    """One folder under ``results/runs``, read once."""
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One folder under ``results/runs``, read once; or what was chosen from several, which has no folder.
 
-    store: RunStore
-    config: Mapping[str, Any]
-    config_text: str
-    """``config.yaml`` as it stands."""
-    manifest: Mapping[str, Any]
+    Two runs are equal only if they are the same object.
+    """
+
+    run_id: str
+    """Its address, or any other name that no run has."""
+    name: str
+    """Of the method."""
+    plain_label: str
+    """As the run's configuration calls it, and which other wording of the instructions it was given."""
     records: Mapping[str, Record]
     """The last record of each sample."""
-    cards: Mapping[str, Mapping[str, Any]]
+    values: pd.DataFrame
+    """Metric values, with the columns ``VALUES``; each scores a picture which is still the sample's."""
+    cards: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """``cards.json``: what each card id stands for."""
-    stored_metrics: pd.DataFrame | None
-    """``metrics.parquet`` as it stands."""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    config_text: str = ""
+    """``config.yaml`` as it stands."""
+    manifest: Mapping[str, Any] = field(default_factory=dict)
     tag: str = ""
     """Sets runs apart that share a label; empty where none does."""
+    stored_in: RunStore | None = None
+    """None where the run is not on disk."""
 
     @property
-    def run_id(self) -> str:
-        """Its address."""
-        return self.store.run_id
+    def store(self) -> RunStore:
+        """Its folder, where pictures are read from.
 
-    @property
-    def plain_label(self) -> str:
-        """As the run's configuration calls it, and which other wording of the instructions it was given."""
-        own = str(self.config.get("label") or self.config.get("name") or self.run_id)
-        return f"{own} variation={self.variation}" if self.variation else own
+        Raises:
+            ValueError: the run is not on disk.
+        """
+        if self.stored_in is None:
+            raise ValueError(f"run {self.run_id} is not on disk")
+        return self.stored_in
 
     @property
     def label(self) -> str:
-        """How the page calls the run: unlike any other's."""
+        """How tables call the run: unlike any other's, where runs with the same label are tagged."""
         return f"{self.plain_label} #{self.tag}" if self.tag else self.plain_label
-
-    @property
-    def name(self) -> str:
-        """Of the method. Early configurations have a label only, which begins with it."""
-        return str(self.config.get("name") or self.plain_label.split()[0])
 
     @property
     def variation(self) -> int:
@@ -68,7 +75,7 @@ class StoredRun:
     @property
     def is_described(self) -> bool:
         """Whether a captioner described the images to the language processor."""
-        return any("captioner" in path.split(".")[:-1] for path in self.knobs)
+        return any("captioner" in path.split(".")[:-1] for path in self.hyperparameters)
 
     @property
     def finished(self) -> str | None:
@@ -106,25 +113,42 @@ class StoredRun:
         return [failure(line) for line in self.records.values() if line["status"] != EDITED]
 
     @cached_property
-    def knobs(self) -> dict[str, Scalar]:
+    def hyperparameters(self) -> dict[str, Scalar]:
         """The method's parameters by path, such as ``editor.ratio``; checkpoints are told apart by revision."""
         method = self.config.get("wrapper")
         return dict(_leaves(method, "")) if isinstance(method, Mapping) else {}
 
-    def knob(self, short: str) -> Scalar:
+    def hyperparameter(self, short: str) -> Scalar:
         """A parameter by the last part of its path, such as ``ratio``; None where the method has none."""
-        return next((v for path, v in self.knobs.items() if path.rpartition(".")[2] == short), None)
+        return next((v for path, v in self.hyperparameters.items() if path.rpartition(".")[2] == short), None)
 
     @cached_property
     def metrics(self) -> pd.DataFrame:
-        """Rows of ``eval.runs.records.ROWS`` that score a picture which is still the sample's."""
-        if self.stored_metrics is None:
-            return pd.DataFrame(columns=list(ROWS)).astype({"value": "Float64"})
-        digests = {k: line["image_sha256"] for k, line in self.records.items() if line["status"] == EDITED}
-        kept = self.stored_metrics[self.stored_metrics["image_sha256"] == self.stored_metrics["sample_id"].map(digests)]
-        # Runs of earlier versions noted no image_id.
-        images = kept["sample_id"].map({k: line.get("image_id") or k for k, line in self.records.items()})
-        return kept.assign(run_id=self.run_id, label=self.label, image_id=images)[list(ROWS)]
+        """Metric values as rows of ``eval.runs.records.ROWS``."""
+        return self.values.assign(run_id=self.run_id, label=self.label)[list(ROWS)]
+
+    @cached_property
+    def higher_is_better(self) -> dict[str, bool]:
+        """The direction of each metric with a value, by its card; a metric whose card was not stored is left out."""
+        found = {}
+        for metric, card in self.values.drop_duplicates("metric")[["metric", "card_id"]].itertuples(index=False):
+            if (direction := direction_of(self.cards.get(str(card), {}))) is not None:
+                found[str(metric)] = direction
+        return found
+
+    def narrowed(self, benchmark: Benchmark, metrics: Sequence[str]) -> "Run":
+        """The part of the run that one request covers: the benchmark's samples, and the metrics in the order asked for.
+
+        Images are those of the benchmark, because runs of earlier versions noted none.
+        """
+        images = benchmark.images
+        records = {k: line | {"image_id": images[k]} for k, line in self.records.items() if k in images}
+        places = {key: i for i, key in enumerate((k, m) for k in records for m in metrics)}
+        own = [places.get(key, -1) for key in zip(self.values["sample_id"], self.values["metric"], strict=True)]
+        values = self.values.assign(place=own).sort_values("place", kind="stable")
+        values = values[values["place"] >= 0].reset_index(drop=True)
+        values = values.assign(image_id=values["sample_id"].map(images))[list(VALUES)]
+        return replace(self, records=records, values=values)
 
     def was_made_on(self, benchmark: Benchmark) -> bool | None:
         """Whether the run's address is that of its configuration on this benchmark's present content.
@@ -142,7 +166,24 @@ class StoredRun:
         return address(method, replace(benchmark, variation=self.variation), seed) == self.run_id
 
 
-def read_runs(results: Path) -> Iterator[StoredRun]:
+def direction_of(card: Mapping[str, Any]) -> bool | None:
+    """Whether higher is better, by a metric's card; None where the card does not say."""
+    direction = card.get("direction")
+    return None if direction is None else bool(direction == "higher")
+
+
+def frame_of(runs: Sequence[Run]) -> pd.DataFrame:
+    """Metric rows of several runs together, with the columns ``eval.runs.records.ROWS``."""
+    frames = [run.metrics for run in runs if len(run.metrics)]
+    return pd.concat(frames, ignore_index=True) if frames else _no_values(ROWS)
+
+
+def counts_of(runs: Sequence[Run]) -> pd.DataFrame:
+    """Edits and failures of several runs, a row each, with the columns ``eval.runs.records.COUNTS``."""
+    return pd.DataFrame([(r.run_id, r.label, r.edited, r.failed) for r in runs], columns=list(COUNTS))
+
+
+def read_runs(results: Path) -> Iterator[Run]:
     """Every run under ``results/runs``, by run id; a folder that is none is left out and logged."""
     for folder in sorted((results / "runs").glob("*/")):
         try:
@@ -151,20 +192,46 @@ def read_runs(results: Path) -> Iterator[StoredRun]:
             log.warning("%s: cannot be read and is left out (%s)", folder, " ".join(str(error).split()))
 
 
-def read_run(store: RunStore) -> StoredRun:
+def read_run(store: RunStore) -> Run:
     """One run as it lies on disk, with what is missing left empty."""
     path, cards = store.folder / "config.yaml", store.folder / "cards.json"
     text = path.read_text() if path.is_file() else ""
-    config = yaml.safe_load(text)
-    return StoredRun(
-        store=store,
-        config=config if isinstance(config, dict) else {},
+    loaded = yaml.safe_load(text)
+    config: dict[str, Any] = loaded if isinstance(loaded, dict) else {}
+    label, records = _label(config, store.run_id), store.finished()
+    return Run(
+        run_id=store.run_id,
+        # Early configurations have a label only, which begins with the method's name.
+        name=str(config.get("name") or label.split()[0]),
+        plain_label=label,
+        records=records,
+        values=_values(store.read_metrics(), records),
+        cards=json.loads(cards.read_bytes()) if cards.is_file() else {},
+        config=config,
         config_text=text,
         manifest=store.read_manifest(),
-        records=store.finished(),
-        cards=json.loads(cards.read_bytes()) if cards.is_file() else {},
-        stored_metrics=store.read_metrics(),
+        stored_in=store,
     )
+
+
+def _label(config: Mapping[str, Any], run_id: str) -> str:
+    own, variation = str(config.get("label") or config.get("name") or run_id), int(config.get("variation") or 0)
+    return f"{own} variation={variation}" if variation else own
+
+
+def _values(stored: pd.DataFrame | None, records: Mapping[str, Record]) -> pd.DataFrame:
+    """Of ``metrics.parquet``, the values that score a picture which is still the sample's."""
+    if stored is None:
+        return _no_values(VALUES)
+    digests = {k: line["image_sha256"] for k, line in records.items() if line["status"] == EDITED}
+    kept = stored[stored["image_sha256"] == stored["sample_id"].map(digests)]
+    # Runs of earlier versions noted no image_id.
+    images = kept["sample_id"].map({k: line.get("image_id") or k for k, line in records.items()})
+    return kept.assign(image_id=images)[list(VALUES)]
+
+
+def _no_values(columns: Sequence[str]) -> pd.DataFrame:
+    return pd.DataFrame(columns=list(columns)).astype({"value": "Float64"})
 
 
 def _leaves(node: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Scalar]]:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,10 @@ import pandas as pd
 from tqdm import tqdm
 
 from eval.benchmarks.base import Benchmark
-from eval.metrics.base import Card, Metric, MetricUndefined
+from eval.metrics.base import Metric, MetricUndefined
 from eval.runs.identity import address
-from eval.runs.records import EDITED, ROWS
+from eval.runs.records import EDITED
+from eval.runs.run import Run, read_run
 from eval.runs.store import RunStore
 from instructedit.images import load_image
 from instructedit.models import Context
@@ -52,26 +53,18 @@ class RunPlan:
 
 
 @dataclass(frozen=True)
-class RunReport:
-    """What a run came to."""
+class Outcome:
+    """What one call of :func:`run` came to."""
 
-    run_id: str
-    name: str
-    label: str
-    edited: int
-    failures: tuple[Failure, ...]
+    run: Run
+    """Read back from disk: the samples and metrics of the plan, under its name and label."""
     new: int
     """Samples that this call did; the others were there already."""
     stopped: bool
     """``fail_on_error`` ended the run early."""
-    metrics: pd.DataFrame
-    """Rows of ``eval.runs.records.ROWS``."""
-    higher_is_better: Mapping[str, bool]
-    cards: Mapping[str, Card] = field(default_factory=dict)
-    """Of the metrics, by card id."""
 
 
-def run(plan: RunPlan, context: Context) -> RunReport:
+def run(plan: RunPlan, context: Context) -> Outcome:
     """Do what is missing of a run, then score it.
 
     Raises:
@@ -87,22 +80,10 @@ def run(plan: RunPlan, context: Context) -> RunReport:
         if missing:
             store.finish()
         samples = {s.id: s for s in plan.benchmark.samples}
-        records = {k: v for k, v in store.finished().items() if k in samples}
         metrics = plan.metrics()
-        frame = _score_all(plan, metrics, store, records, samples)
-    failures = tuple(store.read_failure(k) for k, v in records.items() if v["status"] != EDITED)
-    return RunReport(
-        plan.run_id,
-        plan.name,
-        plan.label,
-        len(records) - len(failures),
-        failures,
-        len(missing),
-        stopped,
-        frame,
-        {m.name: m.higher_is_better for m in metrics},
-        {m.card_id: m.card() for m in metrics},
-    )
+        _score_all(metrics, store, {k: v for k, v in store.finished().items() if k in samples}, samples)
+        stored = read_run(store).narrowed(plan.benchmark, [m.name for m in metrics])
+    return Outcome(replace(stored, name=plan.name, plain_label=plan.label), len(missing), stopped)
 
 
 def _edit_all(plan: RunPlan, store: RunStore, missing: list[Sample], total: int) -> bool:
@@ -168,13 +149,9 @@ def guarded(method: Method, requests: list[EditRequest]) -> list[EditResult | Fa
 
 
 def _score_all(
-    plan: RunPlan,
-    metrics: Sequence[Metric],
-    store: RunStore,
-    records: Mapping[str, Record],
-    samples: Mapping[str, Sample],
-) -> pd.DataFrame:
-    """Metric rows of all edits: those on disk that are still valid, and the missing ones computed."""
+    metrics: Sequence[Metric], store: RunStore, records: Mapping[str, Record], samples: Mapping[str, Sample]
+) -> None:
+    """Compute the metric values that are missing on disk, or no longer valid, and store them."""
     kept = store.read_metrics()
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     if kept is not None:
@@ -191,16 +168,11 @@ def _score_all(
                 rows.pop((sample_id, metric.name), None)
             for name, row in _score(store, samples[sample_id], missing).items():
                 rows[sample_id, name] = row | {"image_sha256": digest}
-    names = [m.name for m in metrics]
-    wanted = [rows[k, n] for k in edited for n in names if (k, n) in rows]
-    columns = ["sample_id", "metric", "value", "card_id", "note", "image_sha256"]
     if new:
-        frame = pd.DataFrame(rows.values(), columns=columns).astype({"value": "Float64"})
-        store.write_metrics(frame)
+        columns = ["sample_id", "metric", "value", "card_id", "note", "image_sha256"]
+        # The cards first: a kill between the two leaves no value whose card is unknown.
         store.write_cards({m.card_id: {"metric": m.name} | m.card() for m in metrics})
-    frame = pd.DataFrame(wanted, columns=columns).astype({"value": "Float64"})
-    images = frame["sample_id"].map(plan.benchmark.images)
-    return frame.assign(run_id=plan.run_id, label=plan.label, image_id=images)[list(ROWS)]
+        store.write_metrics(pd.DataFrame(rows.values(), columns=columns).astype({"value": "Float64"}))
 
 
 def _is_valid(row: Mapping[str, Any] | None, metric: Metric, digest: str) -> bool:

@@ -11,8 +11,7 @@ from omegaconf import OmegaConf
 
 from eval.benchmarks.base import Benchmark
 from eval.runs.identity import address, fingerprinted
-from eval.runs.run import StoredRun
-from eval.runs.store import RunStore
+from eval.runs.run import VALUES, Run
 from instructedit.checkpoints import CHECKPOINT, checkpoints
 from instructedit.types import Sample
 
@@ -20,9 +19,10 @@ CONF = Path(__file__).resolve().parents[2] / "conf"
 BENCHMARK = Benchmark("b", "0", (Sample("a", Path("a.png"), "Change the cat", ("Turn the cat",)),))
 
 
-def stored(run_id: str, config: dict[str, Any], versions: dict[str, str]) -> StoredRun:
+def stored(run_id: str, config: dict[str, Any], versions: dict[str, str]) -> Run:
     manifest = {"sessions": [{"checkpoints": versions}]}
-    return StoredRun(RunStore(Path("results"), run_id), config, "", manifest, {}, {}, pd.DataFrame())
+    values = pd.DataFrame(columns=list(VALUES))
+    return Run(run_id, "m", "m", {}, values, config=config, manifest=manifest)
 
 
 @pytest.mark.parametrize("models", ["picturebook", "sd15", "sdxl", "sd21", "sd15_random"])

@@ -12,7 +12,7 @@ from PIL import Image
 from eval.benchmarks.base import configured
 from eval.report.build import report
 from eval.runs.run import read_runs
-from eval.runs.runner import RunPlan, RunReport, run
+from eval.runs.runner import Outcome, RunPlan, run
 from instructedit.cache import StageCache
 from instructedit.models import Context, ModelPool
 from scripts.publish import benchmark_of
@@ -45,7 +45,7 @@ def make_run(results: Path, folder: Path, reader: str) -> str:
     plan = RunPlan(
         "fade", "fade", Fade(0.5), described, benchmark, lambda: [Change()], results, config=yaml.safe_dump(config)
     )
-    return run(plan, Context(ModelPool(), StageCache(None), torch.device("cpu"))).run_id
+    return run(plan, Context(ModelPool(), StageCache(None), torch.device("cpu"))).run.run_id
 
 
 @pytest.fixture
@@ -104,7 +104,6 @@ def test_a_sweep_names_the_results_folder_that_was_set(
 ) -> None:
     make_run(tmp_path / "elsewhere", own, "folder_of_pictures.read")
     (stored,) = read_runs(tmp_path / "elsewhere")
-    made = RunReport(stored.run_id, "fade", "fade", 2, (), 0, False, stored.metrics, {})
-    Sweep(reports=[made], results=tmp_path / "elsewhere").finish()
+    Sweep(outcomes=[Outcome(stored, new=0, stopped=False)], results=tmp_path / "elsewhere").finish()
     printed = "".join(capsys.readouterr().out.split())  # a narrow terminal folds paths
     assert f"{tmp_path}/elsewhere/runs/{stored.run_id}" in printed

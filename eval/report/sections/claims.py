@@ -99,7 +99,7 @@ def _masks(study: Study) -> Answer | None:
     if own is None or other is None:
         return None
     ours = _mean(study, own.run_id, "mask_iou")
-    theirs = {r.knob("theta"): _mean(study, r.run_id, "mask_iou") for r in study.family(other, "theta")}
+    theirs = {r.hyperparameter("theta"): _mean(study, r.run_id, "mask_iou") for r in study.family(other, "theta")}
     known = {k: v for k, v in theirs.items() if v is not None}
     if ours is None or len(known) < 2:
         return None
@@ -127,7 +127,7 @@ def _grows(metric: str) -> Callable[[Study], Answer | None]:
     def ask(study: Study) -> Answer | None:
         run = study.representative("instructedit")
         runs = study.family(run, "ratio") if run else []
-        found = {r.knob("ratio"): _mean(study, r.run_id, metric) for r in runs}
+        found = {r.hyperparameter("ratio"): _mean(study, r.run_id, metric) for r in runs}
         known = {k: v for k, v in found.items() if v is not None}
         if len(known) < 2:
             return None

@@ -1,4 +1,4 @@
-"""What an edit gains and what it keeps, over each knob that was swept: the trade that a single mean hides."""
+"""What an edit gains and what it keeps, over each hyperparameter that was swept: the trade that a single mean hides."""
 
 import io
 from collections.abc import Sequence
@@ -16,16 +16,11 @@ from eval.report.page import Page
 from eval.report.section import Missing, Section
 from eval.report.sections import grids
 from eval.report.study import Study, is_number
-from eval.runs.run import StoredRun
+from eval.runs.run import Run
 
 PRESERVE, EDIT = "lpips", "clip_directional"
 FIRST = ("ratio", "theta")
-"""The paper's knobs; others that were swept follow."""
-COLOURS = {
-    "instructedit": "#0b6e69", "diffedit": "#c8553d", "mdp": "#5b5ea6", "instruct_pix2pix": "#b7791f",
-    "sd_inpainting": "#7a7f87",
-}  # fmt: skip
-OTHER = "#3b3f46"
+"""The paper's hyperparameters; others that were swept follow."""
 OTHERS = " Single points are other methods, for comparison."
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False,
@@ -45,62 +40,64 @@ class _Point:
 
 
 def curves(study: Study, page: Page) -> Section:
-    """One figure a knob: LPIPS against CLIP directional similarity, a point a run."""
+    """One figure a hyperparameter: LPIPS against CLIP directional similarity, a point a run."""
     if absent := [m for m in (PRESERVE, EDIT) if m not in study.metrics]:
         raise Missing(
             f"edit against preservation needs the metrics {' and '.join(absent)}: {grids.command(study)} metric=paper"
         )
     figures: list[grids.Figure] = []
     files: dict[str, bytes] = {}
-    for knob in swept(study):
-        series = _series(study, knob)
+    for key in swept(study):
+        series = _series(study, key)
         shown = [r for runs in series for r in runs]
         others = [r for n in study.methods if n not in {r.name for r in shown} and (r := study.representative(n))]
-        drawn = _draw(study, knob, series, others)
+        drawn = _draw(study, key, series, others)
         ns = sorted({r.edited for r in (*shown, *others)})
         caption = (
             f"Mean over each run's edits with 95 % {study.interval_title} intervals, a point labelled by "
-            f"{words.knob_title(knob)}; up and to the left is better.{OTHERS if others else ''} {_n(ns)}"
+            f"{words.hyperparameter_title(key)}; up and to the left is better.{OTHERS if others else ''} {_n(ns)}"
         )
-        title = f"Edit against preservation over {words.knob_title(knob)}"
-        made, data = grids.figure(study, f"curve_{knob}", title, caption, drawn, [*shown, *others], folded=False)
+        title = f"Edit against preservation over {words.hyperparameter_title(key)}"
+        made, data = grids.figure(study, f"curve_{key}", title, caption, drawn, [*shown, *others], folded=False)
         figures.append(made)
         files |= data
     if not figures:
-        raise Missing(f"no knob of any method was swept: {grids.command(study)} ratio=0.5,0.7,0.9 -m does")
+        raise Missing(f"no hyperparameter of any method was swept: {grids.command(study)} ratio=0.5,0.7,0.9 -m does")
     html = page.render("figures.html", figures=figures)
     return Section(f"curves-{study.key}", "Edit against preservation", html, files)
 
 
 def swept(study: Study) -> list[str]:
-    """Knobs that some method was run with at two values or more, all else the same; the paper's first."""
-    shorts = {path.rpartition(".")[2] for r in study.runs for path, v in r.knobs.items() if is_number(v)}
+    """Hyperparameters that some method was run with at two values or more, all else the same; the paper's first."""
+    shorts = {path.rpartition(".")[2] for r in study.runs for path, v in r.hyperparameters.items() if is_number(v)}
     found = {k for k in shorts if _series(study, k)}
     return [*(k for k in FIRST if k in found), *sorted(found - set(FIRST))]
 
 
-def _series(study: Study, knob: str) -> list[list[StoredRun]]:
-    """Runs that differ in the knob alone, two or more together."""
-    found: list[list[StoredRun]] = []
+def _series(study: Study, key: str) -> list[list[Run]]:
+    """Runs that differ in the hyperparameter alone, two or more together."""
+    found: list[list[Run]] = []
     for run in study.runs:
-        if is_number(run.knob(knob)) and not any(run in runs for runs in found):
-            runs = [r for r in study.family(run, knob) if _point(study, r, "") is not None]
+        if is_number(run.hyperparameter(key)) and not any(run in runs for runs in found):
+            runs = [r for r in study.family(run, key) if _point(study, r, "") is not None]
             if len(runs) > 1:
                 found.append(runs)
     return found
 
 
-def _draw(study: Study, knob: str, series: Sequence[Sequence[StoredRun]], others: Sequence[StoredRun]) -> Drawn:
+def _draw(study: Study, key: str, series: Sequence[Sequence[Run]], others: Sequence[Run]) -> Drawn:
     with matplotlib.rc_context(STYLE):
         # Not pyplot, which keeps every figure and looks for a screen.
         made = Figure(figsize=(6.4, 4.2 + 0.1 * (len(series) + len(others))), layout="constrained")
         axes = made.add_subplot()
         for place, runs in enumerate(series):
             is_first = place == 0 or runs[0].name != series[place - 1][0].name
-            _line(axes, study, knob, runs, ":" if runs[0].is_described else "-" if is_first else "--")
+            _line(axes, study, key, runs, ":" if runs[0].is_described else "-" if is_first else "--")
         for run in others:
             if point := _point(study, run, ""):
-                axes.plot(point.x, point.y, "D", color=_colour(run), ms=5, label=words.method_title(run.name))
+                axes.plot(
+                    point.x, point.y, "D", color=words.method_colour(run.name), ms=5, label=words.method_title(run.name)
+                )
         axes.set_xlabel("LPIPS to the input, lower keeps more")
         axes.set_ylabel("CLIP directional similarity, higher edits more")
         axes.grid(color="#e7e9ec", linewidth=0.8)
@@ -115,9 +112,9 @@ def _draw(study: Study, knob: str, series: Sequence[Sequence[StoredRun]], others
     return Drawn(png.getvalue(), pdf.getvalue(), width, height)
 
 
-def _line(axes: Axes, study: Study, knob: str, runs: Sequence[StoredRun], style: str) -> None:
-    points = [p for r in runs if (p := _point(study, r, f"{r.knob(knob)}"))]
-    colour, fixed = _colour(runs[0]), _fixed(study, runs, knob)
+def _line(axes: Axes, study: Study, key: str, runs: Sequence[Run], style: str) -> None:
+    points = [p for r in runs if (p := _point(study, r, f"{r.hyperparameter(key)}"))]
+    colour, fixed = words.method_colour(runs[0].name), _fixed(study, runs, key)
     x, y = [p.x for p in points], [p.y for p in points]
     x_errors, y_errors = zip(*(p.x_error for p in points), strict=True), zip(*(p.y_error for p in points), strict=True)
     axes.errorbar(
@@ -131,20 +128,20 @@ def _line(axes: Axes, study: Study, knob: str, runs: Sequence[StoredRun], style:
         )  # fmt: skip
 
 
-def _fixed(study: Study, runs: Sequence[StoredRun], knob: str) -> str:
+def _fixed(study: Study, runs: Sequence[Run], key: str) -> str:
     """What sets one series apart from another of the same method, such as ``, ratio=0.7``."""
     run = runs[0]
-    alike = [r for r in study.of(run.name) if is_number(r.knob(knob))]
+    alike = [r for r in study.of(run.name) if is_number(r.hyperparameter(key))]
     # What a captioner is made of says less than that there is one.
-    paths = [p for p in run.knobs if p.rpartition(".")[2] != knob and p.partition(".")[0] != "captioner"]
-    apart = [p for p in paths if len({str(r.knobs.get(p)) for r in alike}) > 1]
-    said = [f"{words.knob_title(p.rpartition('.')[2])} {run.knobs[p]}" for p in apart]
+    paths = [p for p in run.hyperparameters if p.rpartition(".")[2] != key and p.partition(".")[0] != "captioner"]
+    apart = [p for p in paths if len({str(r.hyperparameters.get(p)) for r in alike}) > 1]
+    said = [f"{words.hyperparameter_title(p.rpartition('.')[2])} {run.hyperparameters[p]}" for p in apart]
     said += [f"wording {run.variation}"] if len({r.variation for r in alike}) > 1 and run.variation else []
     said += ["with BLIP-2"] if run.is_described else []
     return "".join(f", {s}" for s in said)
 
 
-def _point(study: Study, run: StoredRun, text: str) -> _Point | None:
+def _point(study: Study, run: Run, text: str) -> _Point | None:
     own = study.summary[study.summary["run_id"] == run.run_id].set_index("metric")
     if not {PRESERVE, EDIT} <= set(own["mean"].dropna().index):
         return None
@@ -163,7 +160,3 @@ def _n(ns: Sequence[int]) -> str:
     if len(ns) == 1:
         return f"n = {ns[0]} each."
     return f"n from {ns[0]} to {ns[-1]}: points of different n are means over different samples."
-
-
-def _colour(run: StoredRun) -> str:
-    return COLOURS.get(run.name, OTHER)

@@ -9,7 +9,7 @@ from eval.report.figures import Row
 from eval.report.page import Page
 from eval.report.section import Missing, Section
 from eval.report.study import Study
-from eval.runs.run import StoredRun
+from eval.runs.run import Run
 from instructedit.types import Sample
 
 
@@ -25,7 +25,7 @@ class Figure:
     pdf: str
     width: int
     height: int
-    runs: tuple[StoredRun, ...]
+    runs: tuple[Run, ...]
     is_folded: bool = False
     """Shown on demand only: the appendix's."""
 
@@ -34,7 +34,7 @@ def masks(study: Study, page: Page) -> Section:
     """Fig. 3 and 18: DiffEdit's masks by theta beside InstructEdit's, the edit below each mask."""
     own = _need(study, "instructedit", "experiment=theta")
     diffedit = study.family(_need(study, "diffedit", "experiment=theta"), "theta")
-    heads = [*(f"DiffEdit θ={r.knob('theta')}" for r in diffedit), "InstructEdit"]
+    heads = [*(f"DiffEdit θ={r.hyperparameter('theta')}" for r in diffedit), "InstructEdit"]
     runs = (*diffedit, own)
 
     def rows(sample: Sample) -> list[Row]:
@@ -65,7 +65,7 @@ def methods(study: Study, page: Page) -> Section:
         return [Row(sample.instruction, (pictures.source(sample), *edits, pictures.truth(sample)))]
 
     heads = ["input", *(words.method_title(r.name) for r in runs), "true edit"]
-    caption = "One run stands for each method: the one with most samples, its knobs nearest to the defaults."
+    caption = "One run stands for each method: the one with most samples, its hyperparameters nearest to the defaults."
     titles = ("Fig. 5: methods side by side", "Figs. 16 and 17: methods, the other samples")
     return grid_section(study, page, "methods", titles, caption, heads, rows, runs)
 
@@ -76,7 +76,7 @@ def ratio(study: Study, page: Page) -> Section:
     if len(runs) < 2:
         raise Missing(f"Fig. 7 needs InstructEdit at two ratios or more: {command(study)} experiment=ratio")
     inpainting = study.representative("sd_inpainting")
-    heads = [f"r = {r.knob('ratio')}" for r in runs]
+    heads = [f"r = {r.hyperparameter('ratio')}" for r in runs]
     caption = "A larger ratio starts from a noisier latent: it changes more and keeps less."
     if inpainting is None:
         caption += f" There is no run of the inpainting baseline: {command(study)} experiment=ratio makes it."
@@ -97,7 +97,7 @@ def command(study: Study) -> str:
 
 
 def figure(
-    study: Study, name: str, title: str, caption: str, drawn: pictures.Drawn, runs: Sequence[StoredRun], folded: bool
+    study: Study, name: str, title: str, caption: str, drawn: pictures.Drawn, runs: Sequence[Run], folded: bool
 ) -> tuple[Figure, dict[str, bytes]]:
     """A drawn figure and the two files that it stands in."""
     stem = f"{study.key}/figures/{name}"
@@ -113,7 +113,7 @@ def grid_section(
     caption: str,
     heads: Sequence[str],
     rows: Callable[[Sample], list[Row]],
-    runs: Sequence[StoredRun],
+    runs: Sequence[Run],
     only: Sequence[str] | None = None,
 ) -> Section:
     """The first samples in one figure, the others in a second one, folded; ``only`` names those to take, in order."""
@@ -139,7 +139,7 @@ def grid_section(
     return Section(f"figure-{name}-{study.key}", titles[0], html, files)
 
 
-def _need(study: Study, method: str, experiment: str) -> StoredRun:
+def _need(study: Study, method: str, experiment: str) -> Run:
     run = study.representative(method)
     if run is None:
         raise Missing(f"no run of {words.method_title(method)} on {study.name}: {command(study)} {experiment} makes it")

@@ -11,7 +11,7 @@ from eval.report.page import Page
 from eval.report.section import Missing, Section
 from eval.report.sections.grids import grid_section
 from eval.report.study import Study, is_number
-from eval.runs.run import StoredRun
+from eval.runs.run import Run
 from instructedit.types import Sample
 
 ABLATION = "python -m scripts.run experiment=ablation"
@@ -43,15 +43,15 @@ def descriptions(study: Study, page: Page) -> Section:
         "made of it: segmentation prompt, input caption, edited caption. Below each input stands the true edit."
     )
     titles = ("Fig. 4: with and without BLIP-2", "With and without BLIP-2, the other samples")
-    heads = ["input / truth", *(f"r = {r.knob('ratio')}" for r in alone)]
+    heads = ["input / truth", *(f"r = {r.hyperparameter('ratio')}" for r in alone)]
     return grid_section(study, page, "descriptions", titles, caption, heads, rows, [*alone, *described])
 
 
 def wordings(study: Study, page: Page) -> Section:
     """Fig. 6: the same wish in other words."""
-    families: dict[tuple[object, ...], list[StoredRun]] = {}
+    families: dict[tuple[object, ...], list[Run]] = {}
     for run in study.of(OWN):
-        family = families.setdefault(tuple(sorted((k, str(v)) for k, v in run.knobs.items())), [])
+        family = families.setdefault(tuple(sorted((k, str(v)) for k, v in run.hyperparameters.items())), [])
         if run.variation not in [r.variation for r in family]:
             family.append(run)
     most = max(families.values(), key=lambda own: (len(own), _nearness(study, own[0])), default=[])
@@ -77,7 +77,7 @@ def failures(study: Study, page: Page) -> Section:
         raise Missing(f"Fig. 11 needs component verdicts on {study.name}: {ABLATION} makes them")
     runs = {r.run_id: r for r in study.runs}
     samples = {s.id: s for s in pictures.chosen(study.benchmark.samples)}
-    shown: dict[str, list[tuple[str, StoredRun]]] = {}
+    shown: dict[str, list[tuple[str, Run]]] = {}
     for component, own in _blamed(found).items():
         # Another sample each time, in the order that all figures have.
         first = own.assign(place=own["sample_id"].map(list(samples).index)).sort_values("place", kind="stable")
@@ -108,16 +108,16 @@ def failures(study: Study, page: Page) -> Section:
     )  # fmt: skip
 
 
-def twins(study: Study) -> list[tuple[StoredRun, StoredRun]]:
+def twins(study: Study) -> list[tuple[Run, Run]]:
     """Runs of InstructEdit without a description, each with the run that differs in having one; by ratio."""
 
-    def rest(run: StoredRun) -> tuple[object, ...]:
-        knobs = {k: v for k, v in run.knobs.items() if k.partition(".")[0] != "captioner"}
-        return sorted(knobs.items(), key=str), run.variation, run.config.get("seed")
+    def rest(run: Run) -> tuple[object, ...]:
+        hyperparameters = {k: v for k, v in run.hyperparameters.items() if k.partition(".")[0] != "captioner"}
+        return sorted(hyperparameters.items(), key=str), run.variation, run.config.get("seed")
 
     described = [r for r in study.of(OWN) if r.is_described]
     found = [(a, d) for a in study.of(OWN) if not a.is_described for d in described if rest(a) == rest(d)]
-    return sorted(found, key=lambda pair: (pair[0].variation, _number(pair[0].knob("ratio"))))
+    return sorted(found, key=lambda pair: (pair[0].variation, _number(pair[0].hyperparameter("ratio"))))
 
 
 def _blamed(found: pd.DataFrame) -> Mapping[str, pd.DataFrame]:
@@ -139,8 +139,8 @@ def _prompts(line: Mapping[str, object]) -> str:
     return f"{decisions.get('segmentation_prompt')} | {captions['input']} | {captions['edited']}"
 
 
-def _nearness(study: Study, run: StoredRun) -> tuple[bool, int]:
-    return not run.is_described, sum(run.knob(k) == v for k, v in study.defaults.items())
+def _nearness(study: Study, run: Run) -> tuple[bool, int]:
+    return not run.is_described, sum(run.hyperparameter(k) == v for k, v in study.defaults.items())
 
 
 def _number(value: object) -> float:

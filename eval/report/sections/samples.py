@@ -11,7 +11,7 @@ from eval.report.page import Page
 from eval.report.section import Missing, Section
 from eval.report.study import Study
 from eval.runs.records import EDITED
-from eval.runs.run import StoredRun
+from eval.runs.run import Run
 from instructedit.types import Decisions, Record, Sample
 
 
@@ -29,7 +29,7 @@ class Value:
 class Cell:
     """What one run made of one sample."""
 
-    run: StoredRun
+    run: Run
     record: Record
     image: str | None
     """Address of the edit; None where it failed, or the picture has gone."""
@@ -78,7 +78,7 @@ def _shown(study: Study, page: Page, sample: Sample, values: Mapping[str, Mappin
     return Shown(sample, page.picture(sample.image), page.picture(sample.truth.edited), tuple(cells))
 
 
-def _cell(page: Page, run: StoredRun, sample: Sample, values: tuple[Value, ...]) -> Cell:
+def _cell(page: Page, run: Run, sample: Sample, values: tuple[Value, ...]) -> Cell:
     record = run.records[sample.id]
     if record["status"] != EDITED:
         return Cell(run, record, None, None, ())
@@ -87,7 +87,7 @@ def _cell(page: Page, run: StoredRun, sample: Sample, values: tuple[Value, ...])
     return Cell(run, record, page.picture(run.store.image_path(sample.id)), mask, values)
 
 
-def _values(study: Study, run: StoredRun) -> dict[str, tuple[Value, ...]]:
+def _values(study: Study, run: Run) -> dict[str, tuple[Value, ...]]:
     """Metric values by sample; a metric that is undefined says why."""
     found: dict[str, tuple[Value, ...]] = {}
     # A verdict has no mean, and is 0 or 1.

@@ -12,7 +12,7 @@ from eval.report.latex import latex_table
 from eval.report.page import Page
 from eval.report.section import Missing, Section
 from eval.report.study import Study
-from eval.runs.run import StoredRun
+from eval.runs.run import Run
 
 NOT_COMPARABLE = (
     "Other images and, unless a run's checkpoints say otherwise, other models: compare the order of the methods, never "
@@ -83,7 +83,7 @@ def table_differences(study: Study, page: Page) -> Section:
     return Section(f"differences-{study.key}", "Paired differences", html, files)
 
 
-def _number(study: Study, run: StoredRun, metric: str) -> Number | None:
+def _number(study: Study, run: Run, metric: str) -> Number | None:
     own = study.summary[study.summary["metric"] == metric]
     found = own[own["run_id"] == run.run_id]
     if not len(found) or pd.isna(found["mean"].iloc[0]):

@@ -1,7 +1,7 @@
 """Fixed and tuned side by side (paper D.2), and the ratio chosen without truth: what sweeps with ``tuning`` chose."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -13,8 +13,7 @@ from eval.report.latex import latex_table
 from eval.report.page import Page
 from eval.report.section import Missing, Section
 from eval.report.study import Study
-from eval.runs.run import StoredRun
-from eval.runs.runner import RunReport
+from eval.runs.run import VALUES, Run, counts_of, frame_of
 
 TUNED = "python -m scripts.run experiment=table1_tuned"
 AUTO = "python -m scripts.run experiment=ratio_auto"
@@ -26,7 +25,7 @@ class Line:
 
     method: str
     setting: str
-    run: StoredRun | None
+    run: Run | None
     """None for the chosen tries, which are of several runs."""
     n: int
     failed: int
@@ -61,53 +60,47 @@ def tuning(study: Study, page: Page) -> Section:
     return Section(f"tuned-{study.key}", "Fixed and tuned", html, files)
 
 
-def _block(study: Study, choice: Choice, runs: Sequence[StoredRun]) -> Block:
-    reports = [_report(study, run) for run in runs]
-    chosen = tuned(reports, choice.rule)
-    fixed = [next(r for r in reports if r.name == c.name) for c in chosen]
-    by_id = {r.run_id: r for r in runs}
+def _block(study: Study, choice: Choice, runs: Sequence[Run]) -> Block:
+    tries = [_comparable(study, run) for run in runs]
+    chosen = tuned(tries, choice.rule)
+    fixed = [next(r for r in tries if r.name == c.name) for c in chosen]
     lines: list[Line] = []
-    for pair in zip(_lines(study, fixed, by_id), _lines(study, chosen, by_id), strict=True):
+    for pair in zip(_lines(study, fixed), _lines(study, chosen), strict=True):
         lines += pair
-    tries = min(sum(r.name == c.name for r in reports) for c in chosen) if chosen else 0
-    return Block(choice, tries, tuple(lines), tuple(regrets(reports, choice.rule)))
+    fewest = min(sum(r.name == c.name for r in tries) for c in chosen) if chosen else 0
+    return Block(choice, fewest, tuple(lines), tuple(regrets(tries, choice.rule)))
 
 
-def _report(study: Study, run: StoredRun) -> RunReport:
-    own = study.frame[study.frame["run_id"] == run.run_id]
-    return RunReport(run.run_id, run.name, run.label, run.edited, tuple(run.failures), 0, False, own, {})
+def _comparable(study: Study, run: Run) -> Run:
+    """A run with the values that the study shows of it: one card a metric."""
+    return replace(run, values=study.frame[study.frame["run_id"] == run.run_id][list(VALUES)])
 
 
-def _lines(study: Study, reports: Sequence[RunReport], runs: dict[str, StoredRun]) -> list[Line]:
-    frame = pd.concat([r.metrics for r in reports])
+def _lines(study: Study, runs: Sequence[Run]) -> list[Line]:
+    frame, counts = frame_of(runs), counts_of(runs)
     frame = frame[frame["metric"].isin(study.metrics)]
-    counts = pd.DataFrame(
-        [(r.run_id, r.label, r.edited, len(r.failures)) for r in reports],
-        columns=["run_id", "label", "edited", "failed"],
-    )
     means = summary(frame, counts, interval=study.interval).set_index(["run_id", "metric"])
-    reference = next((r for r in reports if r.name == study.reference), None)
+    reference = next((r for r in runs if r.name == study.reference), None)
     against = pd.DataFrame()
-    if reference and len(reports) > 1:
+    if reference and len(runs) > 1:
         against = differences(frame, counts, reference.run_id, interval=study.interval)
     adjusted = against.set_index(["run_id", "metric"])["p_adjusted"].to_dict() if len(against) else {}
     found = []
-    for report in reports:
+    for run in runs:
         cells = {}
         for metric in study.metrics:
-            if (report.run_id, metric) not in means.index or pd.isna(means.loc[(report.run_id, metric), "mean"]):
+            if (run.run_id, metric) not in means.index or pd.isna(means.loc[(run.run_id, metric), "mean"]):
                 continue
-            row = means.loc[(report.run_id, metric)]
+            row = means.loc[(run.run_id, metric)]
             places = words.decimals(means.xs(metric, level="metric")["mean"])
-            p = adjusted.get((report.run_id, metric))
+            p = adjusted.get((run.run_id, metric))
             cells[metric] = (
                 words.number(row["mean"], places),
                 words.interval(row["low"], row["high"], places),
                 "" if p is None else f"p {words.p_value(p)}",
             )
-        run = runs.get(report.run_id)
-        setting = run.label.replace(f"{run.name} ", "", 1) if run else report.label.replace(f"{report.name} ", "", 1)
-        found.append(Line(report.name, setting, run, report.edited, len(report.failures), cells))
+        setting = run.label.replace(f"{run.name} ", "", 1)
+        found.append(Line(run.name, setting, None if run.stored_in is None else run, run.edited, run.failed, cells))
     return found
 
 

@@ -21,7 +21,8 @@ from eval.analysis.components import (
 from eval.benchmarks.base import Benchmark
 from eval.display.component_tables import render_components
 from eval.metrics.components.truth import language_is_right
-from eval.runs.runner import RunReport
+from eval.runs.records import record
+from eval.runs.run import VALUES, Run
 from instructedit.types import Captions, ConfigError, Decisions, Failure, Sample, Truth
 
 
@@ -168,11 +169,11 @@ def test_a_failure_is_wrong_from_its_stage_on() -> None:
         Failure("b", "segmenter", "StageError", "x", right),
         Failure("c", "editor", "StageError", "x", right),
     )
-    rows = [("r", "run", "d", m, value, "card", "") for m, value in zip(METRICS, (1.0, 1.0, 0.0), strict=True)]
-    columns = ["run_id", "label", "sample_id", "metric", "value", "card_id", "note"]
-    frame, cards = pd.DataFrame(rows, columns=columns), {"card": {"judge": "truth"}}
-    report = RunReport("r", "instructedit", "run", 1, failures, 0, False, frame, {}, cards)
+    rows = [("d", "d", m, value, "card", "") for m, value in zip(METRICS, (1.0, 1.0, 0.0), strict=True)]
+    frame, cards = pd.DataFrame(rows, columns=list(VALUES)), {"card": {"judge": "truth"}}
     samples = tuple(replace(sample(), id=name) for name in "abcd")
+    records = {f.id: record(f, s) for f, s in zip(failures, samples, strict=False)}
+    report = Run("r", "instructedit", "run", records, frame, cards)
     table = verdicts([report], [Benchmark("b", "0", samples)])
     assert set(table["judge"]) == {TRUTH}
     found = table.set_index("sample_id")[list(COMPONENTS)]

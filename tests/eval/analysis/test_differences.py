@@ -1,17 +1,13 @@
 """Runs against a reference: the differences are those of the pairs, and what has no pair is counted."""
 
-import io
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 import pytest
-from rich.console import Console
 
-from eval.analysis.differences import differences, render_differences, render_published
-from eval.analysis.published import TABLE_1
+from eval.analysis.differences import differences
 from eval.analysis.stats import holm, paired_difference
-from eval.analysis.summary import summary
 from eval.runs.records import ROWS
 
 
@@ -51,30 +47,3 @@ def test_differences_are_those_of_the_pairs() -> None:
 def test_no_pairs_no_rows() -> None:
     rows, counts = frame({"base": {"lpips": [1.0, None]}, "other": {"lpips": [None, 2.0]}})
     assert len(differences(rows, counts, "base")) == 0
-
-
-@pytest.mark.parametrize("width", [60, 200])
-def test_the_tables_fit_the_terminal_and_hold_the_numbers(width: int) -> None:
-    values = {
-        name: {metric: [x + k for x in BASE] for k, metric in enumerate(TABLE_1["mdp"])}
-        for name in ("instructedit", "mdp")
-    }
-    rows, counts = frame(values)
-    out = io.StringIO()
-    console = Console(file=out, width=width)
-    render_differences(console, differences(rows, counts, "instructedit"), "instructedit label")
-    render_published(console, summary(rows, counts), {"instructedit": "instructedit", "mdp": "mdp", "x": "own"})
-    text = out.getvalue()
-    assert max(map(len, text.splitlines())) <= width
-    assert "…" not in text
-    assert "Difference to instructedit label" in text
-    for number in TABLE_1["mdp"].values():
-        assert f"{number:.3f}" in text
-    assert "0.300" in text  # our mean
-
-
-def test_the_papers_numbers_need_a_method_of_the_paper() -> None:
-    rows, counts = frame({"own": {"lpips": BASE}})
-    out = io.StringIO()
-    render_published(Console(file=out), summary(rows, counts), {"own": "mine"})
-    assert out.getvalue() == ""

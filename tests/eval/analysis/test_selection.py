@@ -1,29 +1,35 @@
 """The rule chooses by what it may see, and its regret is counted against the truth."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 import pytest
+from PIL import Image
 
 from eval.analysis.selection import Rule, regrets, tuned
-from eval.runs.records import ROWS
-from eval.runs.runner import RunReport
-from instructedit.types import ConfigError, Failure
+from eval.runs.records import record
+from eval.runs.run import VALUES, Run
+from instructedit.types import ConfigError, EditResult, Failure, Sample
 
 Values = dict[str, tuple[float | None, float | None, float | None]]
 
 
-def report(run_id: str, values: Values, name: str = "instructedit", failed: tuple[str, ...] = ()) -> RunReport:
+def report(run_id: str, values: Values, name: str = "instructedit", failed: tuple[str, ...] = ()) -> Run:
     """A run with ``(clip_directional, lpips, editor_right)`` of each sample."""
     metrics = ("clip_directional", "lpips", "editor_right")
     rows = [
-        (run_id, run_id, sample, sample, metric, value, f"card {metric}", "")
+        (sample, sample, metric, value, f"card {metric}", "")
         for sample, own in values.items()
         for metric, value in zip(metrics, own, strict=True)
     ]
-    frame = pd.DataFrame(rows, columns=list(ROWS)).astype({"value": "Float64"})
-    failures = tuple(Failure(k, "segmenter", "StageError", "no box") for k in failed)
-    return RunReport(run_id, name, run_id, len(values), failures, 0, False, frame, {})
+    frame = pd.DataFrame(rows, columns=list(VALUES)).astype({"value": "Float64"})
+    outcomes: list[EditResult | Failure] = [
+        *(EditResult(k, Image.new("RGB", (1, 1))) for k in values),
+        *(Failure(k, "segmenter", "StageError", "no box") for k in failed),
+    ]
+    records = {o.id: record(o, Sample(o.id, Path(), "Change it")) for o in outcomes}
+    return Run(run_id, name, run_id, records, frame)
 
 
 WEAK = report("r5", {"a": (0.2, 0.1, 0.0), "b": (0.1, 0.1, 1.0), "c": (0.3, 0.2, 0.0)}, failed=("d", "e"))
@@ -40,6 +46,15 @@ def test_each_sample_gets_its_best_try_and_equals_the_first() -> None:
     assert right.to_dict() == {"a": 1.0, "b": 1.0, "c": 0.0, "d": 0.0}
     assert (chosen.label, chosen.edited) == ("instructedit best of 2", 4)
     assert [f.id for f in chosen.failures] == ["e"]
+
+
+def test_what_is_chosen_has_the_records_of_its_tries_and_no_folder() -> None:
+    (chosen,) = tuned([WEAK, STRONG], Rule(0.5))
+    tries = {"a": STRONG, "b": WEAK, "c": WEAK, "d": STRONG, "e": WEAK}
+    assert chosen.records.keys() == tries.keys()
+    assert all(chosen.records[k] is run.records[k] for k, run in tries.items())
+    with pytest.raises(ValueError, match="tuned-instructedit is not on disk"):
+        _ = chosen.store
 
 
 def test_the_weight_decides_between_gain_and_cost() -> None:
@@ -72,7 +87,7 @@ def test_regret_is_what_the_truth_would_add() -> None:
 
 
 def test_what_it_needs_is_said() -> None:
-    without = [replace(r, metrics=r.metrics[r.metrics["metric"] != "lpips"]) for r in (WEAK, STRONG)]
+    without = [replace(r, values=r.values[r.values["metric"] != "lpips"]) for r in (WEAK, STRONG)]
     with pytest.raises(ConfigError, match="lpips is not computed"):
         tuned(without, Rule(0.5))
     with pytest.raises(ConfigError, match="weight=-1"):

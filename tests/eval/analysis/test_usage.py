@@ -40,19 +40,24 @@ class Paid(Fade):
 
 
 def make_run(
-    benchmark: Benchmark, results: Path, method: Fade, name: str, language: dict[str, Any] | None, **knobs: float
+    benchmark: Benchmark,
+    results: Path,
+    method: Fade,
+    name: str,
+    language: dict[str, Any] | None,
+    **hyperparameters: float,
 ) -> None:
-    described: dict[str, Any] = {"_target_": f"mine.{name}", "editor": knobs}
+    described: dict[str, Any] = {"_target_": f"mine.{name}", "editor": hyperparameters}
     if language is not None:
         # As ratio=auto and photos wrap a method.
         described = {"_target_": "mine.wrapper", "methods": [described | {"language": language}]}
     folder = str(benchmark.samples[0].image.parents[1])
     config = {
-        "name": name, "label": f"{name} {knobs}", "benchmark": {"name": "tiny", "folder": folder},
+        "name": name, "label": f"{name} {hyperparameters}", "benchmark": {"name": "tiny", "folder": folder},
         "wrapper": described, "seed": 0, "variation": 0,
     }  # fmt: skip
     plan = RunPlan(
-        name, f"{name} {knobs}", method, fingerprinted(described), benchmark, lambda: [Change()], results,
+        name, f"{name} {hyperparameters}", method, fingerprinted(described), benchmark, lambda: [Change()], results,
         config=yaml.safe_dump(config),
     )  # fmt: skip
     run(plan, Context(ModelPool(), StageCache(None), torch.device("cpu")))
@@ -93,7 +98,7 @@ def test_tokens_are_summed_by_method_model_and_prices(tmp_path: Path) -> None:
     assert rows["sd_inpainting", "gpt & more"]["prompt_tokens"] == "5000"
     (study,) = made.studies
     assert all(r.was_made_on(study.benchmark) for r in study.runs)
-    assert not any("prices" in path or "base_url" in path for r in study.runs for path in r.knobs)
+    assert not any("prices" in path or "base_url" in path for r in study.runs for path in r.hyperparameters)
 
 
 def test_runs_that_count_nothing_say_nothing_of_tokens(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 
 from eval.display.image_grid import CELL, GAP, MISSING, sheet
-from eval.runs.runner import RunReport, run
+from eval.runs.run import Run
+from eval.runs.runner import run
 from instructedit.cache import StageCache
 from instructedit.models import Context, ModelPool
 from instructedit.types import EditRequest, EditResult, Failure
@@ -28,14 +29,14 @@ class Masked(Invert):
         return [replace(o, mask=mask) if isinstance(o, EditResult) else o for o in super().edit(requests)]
 
 
-def reports(tmp_path: Path, **methods: Masked) -> list[RunReport]:
+def runs(tmp_path: Path, **methods: Masked) -> list[Run]:
     context = Context(ModelPool(), StageCache(None), torch.device("cpu"))
     benchmark = make_benchmark(tmp_path / "benchmark", 2)
     plans = [
         replace(make_plan(benchmark, method, tmp_path), label=label, decides={"name": label})
         for label, method in methods.items()
     ]
-    return [run(plan, context) for plan in plans]
+    return [run(plan, context).run for plan in plans]
 
 
 def columns(page: Image.Image) -> int:
@@ -44,16 +45,16 @@ def columns(page: Image.Image) -> int:
 
 def test_masks_that_runs_share_are_shown_once(tmp_path: Path) -> None:
     benchmark = make_benchmark(tmp_path / "benchmark", 2)
-    same = reports(tmp_path, one=Masked(), two=Masked(), three=Masked())
-    assert columns(sheet(benchmark, same, tmp_path, blocks=1)) == 1 + 1 + 3 + 1  # input, mask, edits, truth
-    other = reports(tmp_path, one=Masked(), four=Masked(rows=8))
-    assert columns(sheet(benchmark, other, tmp_path, blocks=1)) == 1 + 2 + 2 + 1
+    same = runs(tmp_path, one=Masked(), two=Masked(), three=Masked())
+    assert columns(sheet(benchmark, same, blocks=1)) == 1 + 1 + 3 + 1  # input, mask, edits, truth
+    other = runs(tmp_path, one=Masked(), four=Masked(rows=8))
+    assert columns(sheet(benchmark, other, blocks=1)) == 1 + 2 + 2 + 1
 
 
 def test_masks_are_red_and_failures_grey(tmp_path: Path) -> None:
     benchmark = make_benchmark(tmp_path / "benchmark", 2)
-    found = reports(tmp_path, half=Masked(rows=8, fails=("s1",)))
-    page = np.asarray(sheet(benchmark, found, tmp_path, blocks=1)).astype(int)
+    found = runs(tmp_path, half=Masked(rows=8, fails=("s1",)))
+    page = np.asarray(sheet(benchmark, found, blocks=1)).astype(int)
     left = 2 * GAP + CELL + GAP
     grey = (page == MISSING).all(axis=2)
     assert grey[:, left : left + CELL].any()

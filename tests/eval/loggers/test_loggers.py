@@ -26,7 +26,7 @@ from eval.analysis.stats import mean_interval
 from eval.benchmarks.base import Benchmark
 from eval.loggers.base import Reporter, described, group_of
 from eval.loggers.wandb import WandbLogger, chosen
-from eval.runs.run import StoredRun
+from eval.runs.run import Run
 from eval.runs.runner import RunPlan, run
 from eval.runs.store import RunStore
 from instructedit.cache import StageCache
@@ -119,7 +119,7 @@ def artifacts(found: list[Any]) -> dict[str, Any]:
 
 
 def test_what_is_logged_offline_can_be_read_back(plan: RunPlan, context: Context) -> None:
-    report = run(plan, context)
+    report = run(plan, context).run
     assert Reporter().tell(OFFLINE, plan.results, report.run_id, plan.benchmark, "the sweep")
     path = wandb_file(plan.results, report.run_id)
     found = records(path)
@@ -154,7 +154,7 @@ def test_what_is_logged_offline_can_be_read_back(plan: RunPlan, context: Context
 
 
 def test_pictures_and_metrics_are_artifacts_whose_files_lie_in_the_results(plan: RunPlan, context: Context) -> None:
-    report = run(plan, context)
+    report = run(plan, context).run
     assert Reporter().tell(OFFLINE, plan.results, report.run_id, plan.benchmark, None)
     logged = artifacts(records(wandb_file(plan.results, report.run_id)))
     (metrics,) = logged[f"metrics-{report.run_id}"].manifest.contents
@@ -170,7 +170,7 @@ def test_pictures_and_metrics_are_artifacts_whose_files_lie_in_the_results(plan:
 
 
 def test_a_second_time_replaces_the_first(plan: RunPlan, context: Context) -> None:
-    report = run(plan, context)
+    report = run(plan, context).run
     assert Reporter().tell(OFFLINE, plan.results, report.run_id, plan.benchmark, "one")
     before = wandb_file(plan.results, report.run_id)
     time.sleep(1)  # W&B names folders by the second
@@ -182,7 +182,7 @@ def test_a_second_time_replaces_the_first(plan: RunPlan, context: Context) -> No
 
 
 def test_the_environment_is_as_before(plan: RunPlan, context: Context) -> None:
-    report, before = run(plan, context), dict(os.environ)
+    report, before = run(plan, context).run, dict(os.environ)
     Reporter().tell(OFFLINE, plan.results, report.run_id, None, None)
     # By which W&B finds its service again.
     assert {k: v for k, v in os.environ.items() if k != "WANDB_SERVICE"} == before
@@ -208,7 +208,7 @@ class Exploding:
     error: BaseException
     asked: list[str] = field(default_factory=list)
 
-    def log(self, run: StoredRun, benchmark: Benchmark | None, group: str | None) -> None:
+    def log(self, run: Run, benchmark: Benchmark | None, group: str | None) -> None:
         self.asked.append(run.run_id)
         raise self.error
 
@@ -218,15 +218,15 @@ def outcome(results: Path) -> dict[str, bytes]:
     return {str(p.relative_to(results)): p.read_bytes() for p in files}
 
 
-def sweep_once(plan: RunPlan, context: Context, monkeypatch: pytest.MonkeyPatch, logger: Any, cells: int = 1) -> int:
-    """The cells of a command, on a plan of small parts; returns the worst exit code."""
+def sweep_once(plan: RunPlan, context: Context, monkeypatch: pytest.MonkeyPatch, logger: Any, jobs: int = 1) -> int:
+    """The jobs of a command, on a plan of small parts; returns the worst exit code."""
     monkeypatch.setattr("scripts.sweep.plan", lambda config: (plan, context))
     sweep, config = Sweep(), with_logger(logger)
-    return max(sweep.cell(config) for _ in range(cells))
+    return max(sweep.job(config) for _ in range(jobs))
 
 
 def with_logger(logger: dict[str, Any] | None) -> DictConfig:
-    """The command's whole configuration, so that a cell finds whatever it reads."""
+    """The command's whole configuration, so that a job finds whatever it reads."""
     config = composed("config")
     OmegaConf.set_struct(config, False)
     config.logger = logger
@@ -277,7 +277,7 @@ def test_a_broken_wandb_costs_one_warning_and_nothing_else(
     logger = break_wandb(how, monkeypatch, plan.results)
     with caplog.at_level(logging.WARNING):
         started = time.monotonic()
-        assert sweep_once(plan, context, monkeypatch, logger, cells=2) == code
+        assert sweep_once(plan, context, monkeypatch, logger, jobs=2) == code
         assert time.monotonic() - started < 20
     assert outcome(plan.results) == outcome(undisturbed.results)
     (warning,) = (r for r in caplog.records if r.name == "eval.loggers.base")
@@ -290,7 +290,7 @@ def test_a_broken_wandb_costs_one_warning_and_nothing_else(
 
 @pytest.mark.parametrize("error", [RuntimeError("x"), SystemExit(1), KeyError("y"), MemoryError()])
 def test_after_a_failure_the_logger_is_left_alone(plan: RunPlan, context: Context, error: BaseException) -> None:
-    report = run(plan, context)
+    report = run(plan, context).run
     reporter, logger = Reporter(), Exploding(error)
     told = [reporter.tell(logger, plan.results, report.run_id, None, None) for _ in range(3)]
     assert told == [False] * 3
@@ -298,7 +298,7 @@ def test_after_a_failure_the_logger_is_left_alone(plan: RunPlan, context: Contex
 
 
 def test_an_interrupt_is_still_an_interrupt(plan: RunPlan, context: Context) -> None:
-    report = run(plan, context)
+    report = run(plan, context).run
     with pytest.raises(KeyboardInterrupt):
         Reporter().tell(Exploding(KeyboardInterrupt()), plan.results, report.run_id, None, None)
 
@@ -312,7 +312,7 @@ def test_a_sweep_tells_its_logger_of_each_run_under_one_group(
     sweep, config, left = Sweep(), with_logger(logger), iter(plans)
     monkeypatch.setattr("scripts.sweep.plan", lambda config: (next(left), context))
     for _ in plans:
-        sweep.cell(config)
+        sweep.job(config)
     told = [first(records(wandb_file(plan.results, p.run_id)), "run") for p in plans]
     assert told[0].run_id != told[1].run_id
     assert told[0].run_group == told[1].run_group == group_of(["method=invert"])

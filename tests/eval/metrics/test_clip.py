@@ -96,7 +96,7 @@ def test_the_row_of_a_truncated_caption_says_so(scorer: TransformersClip, tmp_pa
     )
     plan = make_plan(replace(benchmark, samples=(first, second)), Invert(), tmp_path)
     context = Context(ModelPool(), StageCache(None), torch.device("cpu"))
-    report = run(replace(plan, metrics=lambda: [ClipScore(scorer)]), context)
+    report = run(replace(plan, metrics=lambda: [ClipScore(scorer)]), context).run
     stored = RunStore(tmp_path, report.run_id).read_metrics()
     assert stored is not None
     for frame in (report.metrics, stored):

@@ -28,7 +28,8 @@ from eval.metrics.components.vlm import (
     read_verdicts,
 )
 from eval.runs.plan import plan
-from eval.runs.runner import RunReport, run
+from eval.runs.run import Run
+from eval.runs.runner import Outcome, run
 from eval.runs.store import RunStore
 from instructedit.cache import StageCache
 from instructedit.images import overlay
@@ -363,11 +364,11 @@ def test_another_judge_makes_the_verdicts_anew_and_nothing_else(tmp_path: Path) 
     benchmark, results = report_benchmark(tmp_path / "benchmark", 3), tmp_path / "results"
     counted = Counted()
 
-    def report(verdicts: Sequence[Metric]) -> RunReport:
+    def report(verdicts: Sequence[Metric]) -> Outcome:
         made = replace(make_plan(benchmark, Fade(0.5, fails=("sx1",)), results), metrics=lambda: [counted, *verdicts])
         return run(made, Context(ModelPool(), StageCache(None), torch.device("cpu")))
 
-    def values(found: RunReport, name: str) -> list[float | None]:
+    def values(found: Run, name: str) -> list[float | None]:
         return (
             found.metrics[found.metrics["metric"] == name]["value"]
             .astype(object)
@@ -379,20 +380,20 @@ def test_another_judge_makes_the_verdicts_anew_and_nothing_else(tmp_path: Path) 
     with serve(lambda body, n: Answer(GOOD) if n else Answer(status=503, body="{}")) as server:
         first = report(hear(vlm(server.url), tmp_path / "cache"))
         assert len(server.requests) == 2  # the first edit has no verdict, for now
-        assert values(first, "editor_right") == [None, 1.0]
+        assert values(first.run, "editor_right") == [None, 1.0]
         again = report(hear(vlm(server.url), tmp_path / "cache"))
         assert len(server.requests) == 3
     offline = report(hear(vlm(server.url), tmp_path / "cache"))
-    for found in (again, offline):
+    for found in (again.run, offline.run):
         assert values(found, "language_right") == [1.0, 1.0]
         assert values(found, "segmenter_right") == [0.0, 0.0]
-    assert {r.run_id for r in (by_truth, first, again)} == {by_truth.run_id}
+    assert {o.run.run_id for o in (by_truth, first, again)} == {by_truth.run.run_id}
     assert (first.new, counted.scored) == (0, 2)
-    kept = RunStore(results, by_truth.run_id).read_metrics()
+    kept = RunStore(results, by_truth.run.run_id).read_metrics()
     assert kept is not None
     verdicts = kept[kept["metric"] != counted.name]
     assert len(verdicts) == 6
-    assert set(verdicts["card_id"]) == {c for c, card in offline.cards.items() if card.get("judge") == "vlm"}
+    assert set(verdicts["card_id"]) == {c for c, card in offline.run.cards.items() if card.get("judge") == "vlm"}
 
 
 def test_rows_of_a_judge_whose_verdicts_no_longer_apply_are_gone(tmp_path: Path) -> None:
@@ -401,9 +402,9 @@ def test_rows_of_a_judge_whose_verdicts_no_longer_apply_are_gone(tmp_path: Path)
     made = make_plan(replace(benchmark, samples=unknown), Fade(0.5), tmp_path / "results")
     context = Context(ModelPool(), StageCache(None), torch.device("cpu"))
     with serve(always(Answer(GOOD))) as server:
-        judged = run(replace(made, metrics=lambda: hear(vlm(server.url))), context)
+        judged = run(replace(made, metrics=lambda: hear(vlm(server.url))), context).run
     assert len(judged.metrics) == 6
-    truth = run(replace(made, metrics=lambda: [LanguageRight(), SegmenterRight()]), context)
+    truth = run(replace(made, metrics=lambda: [LanguageRight(), SegmenterRight()]), context).run
     assert not len(truth.metrics)
 
 

@@ -135,13 +135,13 @@ def make_run(
     variation: int = 0,
     more: Sequence[Metric] = (),
     captioner: str | None = None,
-    **knobs: float,
+    **hyperparameters: float,
 ) -> str:
     """A run as scripts.run makes it, its configuration saying what the method is."""
-    described = {"_target_": f"mine.{name}", "editor": knobs, "steps": 50}
+    described = {"_target_": f"mine.{name}", "editor": hyperparameters, "steps": 50}
     if captioner:
         described["captioner"] = {"question": captioner}
-    label = " ".join([name, *(f"{k}={v}" for k, v in knobs.items())])
+    label = " ".join([name, *(f"{k}={v}" for k, v in hyperparameters.items())])
     config = {
         "name": name,
         "label": label,
@@ -161,7 +161,7 @@ def make_run(
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two methods with a swept knob each, one without a mask over half of the benchmark."""
+    """Two methods with a swept hyperparameter each, one without a mask over half of the benchmark."""
     root = tmp_path_factory.mktemp("report")
     benchmark = make_benchmark(root / "benchmark")
     for ratio in (0.5, 0.7, 0.9):
@@ -513,7 +513,7 @@ def test_other_wordings_are_runs_of_their_own(tmp_path: Path) -> None:
     assert all(r.was_made_on(study.benchmark) for r in study.runs)
     chosen = study.representative("instructedit")
     assert chosen is not None
-    assert [r.knob("ratio") for r in study.family(chosen, "ratio")] == [0.5, 0.7]
+    assert [r.hyperparameter("ratio") for r in study.family(chosen, "ratio")] == [0.5, 0.7]
     assert section(made.path, "samples-tiny").count("asked: in other words 0") == 2
 
 

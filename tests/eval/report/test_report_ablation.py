@@ -1,4 +1,4 @@
-"""What the report says of wordings, descriptions, failures and tuned knobs, over runs that the real runner left."""
+"""What the report says of wordings, descriptions, failures and tuned hyperparameters, over runs of the real runner."""
 
 import csv
 import io
@@ -63,7 +63,10 @@ def test_twins_differ_in_the_captioner_alone(made: Report) -> None:
     for alone, described in pairs:
         assert not alone.is_described
         assert described.is_described
-        assert (alone.variation, alone.knob("ratio")) == (described.variation, described.knob("ratio"))
+        assert (alone.variation, alone.hyperparameter("ratio")) == (
+            described.variation,
+            described.hyperparameter("ratio"),
+        )
 
 
 def test_the_run_that_stands_for_a_method_has_no_description(made: Report) -> None:

@@ -20,6 +20,7 @@ from eval.benchmarks.base import Benchmark, load_benchmark
 from eval.metrics.base import Metric
 from eval.metrics.mask_iou import MaskIoU
 from eval.runs.records import records_equal_ignoring_timing
+from eval.runs.run import read_run
 from eval.runs.runner import RunPlan, run
 from eval.runs.store import RunStore
 from instructedit.cache import StageCache
@@ -83,14 +84,14 @@ def test_a_run_is_done_once(context: Context, benchmark_: Benchmark, tmp_path: P
     method = Invert()
     plan = make_plan(benchmark_, method, tmp_path)
     first, second = run(plan, context), run(plan, context)
-    assert (first.edited, first.new, second.new) == (7, 7, 0)
+    assert (first.run.edited, first.new, second.new) == (7, 7, 0)
     assert method.asked == [f"s{i}" for i in range(7)]
-    assert first.metrics.equals(second.metrics)
-    assert first.metrics["value"].tolist() == [1.0] * 7
+    assert first.run.metrics.equals(second.run.metrics)
+    assert first.run.metrics["value"].tolist() == [1.0] * 7
 
 
 def test_a_failure_is_a_row_and_the_rest_goes_on(context: Context, benchmark_: Benchmark, tmp_path: Path) -> None:
-    report = run(make_plan(benchmark_, Invert(fails=("s1",), raises=("s4",)), tmp_path), context)
+    report = run(make_plan(benchmark_, Invert(fails=("s1",), raises=("s4",)), tmp_path), context).run
     assert report.edited == 5
     assert {(f.id, f.stage, f.message) for f in report.failures} == {
         ("s1", "segmenter", "no box found"),
@@ -106,7 +107,7 @@ def test_failed_samples_are_done_again_only_when_asked(context: Context, benchma
     better = replace(plan, method=Invert())
     assert run(better, context).new == 0
     again = run(replace(better, retry_failed=True), context)
-    assert (again.new, again.edited, len(again.failures)) == (1, 7, 0)
+    assert (again.new, again.run.edited, len(again.run.failures)) == (1, 7, 0)
 
 
 @pytest.mark.parametrize(("limit", "done"), [(True, 3), (1, 6), (0.2, 6), (0.9, 7), (False, 7)])
@@ -114,9 +115,30 @@ def test_fail_on_error_stops_where_it_says(
     context: Context, benchmark_: Benchmark, tmp_path: Path, limit: bool | int | float, done: int
 ) -> None:
     plan = make_plan(benchmark_, Invert(fails=("s1", "s3")), tmp_path)
-    report = run(replace(plan, fail_on_error=limit), context)
-    assert report.edited + len(report.failures) == done
-    assert report.stopped == (done < 7)
+    outcome = run(replace(plan, fail_on_error=limit), context)
+    assert outcome.run.edited + outcome.run.failed == done
+    assert outcome.stopped == (done < 7)
+
+
+def test_a_request_sees_its_own_samples_and_metrics_in_its_own_order(
+    context: Context, benchmark_: Benchmark, tmp_path: Path
+) -> None:
+    class Other(MaskIoU):
+        name = "other"
+        higher_is_better = False
+
+    plan = make_plan(benchmark_, Invert(fails=("s1",)), tmp_path)
+    run(plan, context)
+    both = replace(plan, metrics=lambda: [Other(), MaskIoU()], label="called otherwise")
+    whole = run(both, context).run
+    assert whole.metrics["metric"].tolist() == ["other", "mask_iou"] * 6
+    assert set(whole.metrics["label"]) == {"called otherwise"}
+    assert whole.higher_is_better == {"other": False, "mask_iou": True}
+    part = run(replace(plan, benchmark=replace(benchmark_, samples=benchmark_.samples[:2])), context).run
+    assert (part.run_id, list(part.records), part.edited, part.failed) == (plan.run_id, ["s0", "s1"], 1, 1)
+    assert part.metrics[["sample_id", "metric"]].to_numpy().tolist() == [["s0", "mask_iou"]]
+    stored = read_run(part.store)
+    assert (len(stored.records), len(stored.metrics)) == (7, 12)
 
 
 @pytest.mark.parametrize("damage", ["missing", "truncated", "text"])
@@ -129,7 +151,7 @@ def test_a_bad_picture_costs_its_own_sample_alone(
         path.unlink()
     else:
         path.write_bytes(data[:40] if damage == "truncated" else b"not a picture")
-    report = run(make_plan(benchmark_, Invert(), tmp_path), context)
+    report = run(make_plan(benchmark_, Invert(), tmp_path), context).run
     assert report.edited == 6
     (failure,) = report.failures
     assert (failure.id, failure.stage) == ("s2", "input")
@@ -153,8 +175,8 @@ def test_a_metric_is_computed_again_when_its_card_or_the_picture_changes(
             return {**super().details(), "threshold": "stricter"}
 
     plan = make_plan(benchmark_, Invert(), tmp_path)
-    old = run(plan, context).metrics["card_id"].unique().tolist()
-    new = run(replace(plan, metrics=lambda: [Stricter()]), context).metrics["card_id"].unique().tolist()
+    old = run(plan, context).run.metrics["card_id"].unique().tolist()
+    new = run(replace(plan, metrics=lambda: [Stricter()]), context).run.metrics["card_id"].unique().tolist()
     assert len(old) == len(new) == 1
     assert old != new
     cards = json.loads((tmp_path / "runs" / plan.run_id / "cards.json").read_text())
