@@ -13,6 +13,7 @@ from eval.analysis.stats import DEFAULT, INTERVALS
 from eval.analysis.summary import on_images, summary
 from eval.benchmarks.base import Benchmark, configured
 from eval.display.style import method_place, metric_place
+from eval.runs.identity import ID_VERSION
 from eval.runs.run import Run, Scalar, counts_of, direction_of, frame_of
 from instructedit.types import ConfigError, Sample
 
@@ -250,6 +251,9 @@ def _benchmark(name: str, runs: list[Run]) -> tuple[Benchmark, list[str]]:
 def _other_benchmark(run: Run, benchmark: Benchmark) -> str | None:
     if not run.records:
         return "it has no samples"
+    version = run.run_id.partition("-")[0]
+    if version != ID_VERSION:
+        return f"its address is of version {version} and this code writes {ID_VERSION}; run its command again"
     if not benchmark.revision:
         return None
     try:

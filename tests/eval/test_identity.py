@@ -10,7 +10,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from eval.benchmarks.base import Benchmark
-from eval.runs.identity import address, fingerprinted
+from eval.report.study import studies
+from eval.runs.identity import ID_VERSION, address, fingerprinted
 from eval.runs.run import VALUES, Run
 from instructedit.checkpoints import CHECKPOINT, checkpoints
 from instructedit.types import Sample
@@ -56,3 +57,11 @@ def test_a_checkpoints_folder_may_change_or_vanish_after_the_run(tmp_path: Path)
         run = stored(run_id, {"wrapper": gone, "seed": 0}, {str(tmp_path / "gone"): version})
         assert run.was_made_on(BENCHMARK)
         assert stored(run_id, {"wrapper": gone, "seed": 0}, {}).was_made_on(BENCHMARK) is (False if revision else None)
+
+
+def test_runs_of_an_earlier_version_are_left_out_by_name() -> None:
+    records = {"a": {"status": "edited", "instruction": "Change the cat", "category": "", "edit": "", "decisions": {}}}
+    run = replace(stored("v1-0123456789abcdef", {"benchmark": {"name": "b"}}, {}), records=records)
+    (study,) = studies([run], {}, "m")
+    assert study.runs == ()
+    assert any(f"version v1 and this code writes {ID_VERSION}" in note for note in study.notes)

@@ -72,7 +72,7 @@ def test_inversion_does_not_depend_on_how_the_network_answers(latents: torch.Ten
         def __init__(self) -> None:
             torch.nn.Module.__init__(self)
 
-        def forward(self, x: torch.Tensor, t: int, **told: Any) -> Any:  # type: ignore[override]
+        def forward(self, x: torch.Tensor, t: int, **told: Any) -> Any:
             alpha = scheduler.alphas_cumprod[t]
             noise = unet(x, t, **told).sample
             return SimpleNamespace(sample=(noise - (1 - alpha).sqrt() * x) / alpha.sqrt())
