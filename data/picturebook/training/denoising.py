@@ -1,9 +1,12 @@
 """What all of picturebook's noise predictors share: frozen latents, SD v1.5's noise, and the weights of the loss."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Any
 
@@ -17,8 +20,9 @@ from tqdm import tqdm
 from data.picturebook.training.loop import Component, TrainConfig
 from data.picturebook.training.scenes import pictures, to_tensor
 from data.picturebook.world import SIZE, Scene
+from instructedit.cache import StageCache
 from instructedit.diffusion import Autoencoder, encode, vae_scale_factor
-from instructedit.models import folder_hash
+from instructedit.models import Checkpoint, Context, ModelPool, folder_hash
 from instructedit.types import ConfigError
 
 
@@ -91,16 +95,17 @@ class Denoising(Component):
         made: nn.Module = kind.from_pretrained(str(self.models / "diffusion" / part), torch_dtype=torch.float32)
         return made.to(self.device).requires_grad_(False).eval()
 
-    def pipeline(self, kind: Any) -> Any:
-        """The model as a pipeline of diffusers, to draw samples with."""
-        made = kind(
-            **{part: getattr(self, part) for part in ("vae", "text_encoder", "tokenizer", "unet", "scheduler")},
-            safety_checker=None,
-            feature_extractor=None,
-            requires_safety_checker=False,
-        )
-        made.set_progress_bar_config(disable=True)
-        return made
+    @abstractmethod
+    def save_parts(self, folder: Path, dtype: torch.dtype) -> None:
+        """Write what this component trained, in the layout of a Stable Diffusion folder."""
+
+    @contextmanager
+    def as_saved(self) -> Iterator[tuple[Context, Checkpoint]]:
+        """The model as a user loads it, from a folder that lasts as long as the context."""
+        with TemporaryDirectory(dir=self.work) as made:
+            self.save_parts(Path(made), torch.float32)
+            context = Context(ModelPool(), StageCache(Path(made) / "cache"), self.device)
+            yield context, Checkpoint(made, base=str(self.models / "diffusion"))
 
     @torch.no_grad()
     def latents_of(self, name: str, images: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "n c h w"]:

@@ -6,19 +6,19 @@ text encoder, and learns on random masks, some of which hide everything.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import torch
-from diffusers import StableDiffusionInpaintPipeline, UNet2DConditionModel
+from diffusers import UNet2DConditionModel
 from jaxtyping import Bool
 from PIL import Image, ImageDraw
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from baselines.sd_inpainting import InpaintingEditor
 from data.picturebook.judge import inpainting_scores
 from data.picturebook.phrases import answer_remove, article, references, sample_caption, thing_phrase
 from data.picturebook.training.cards import write_card
@@ -26,11 +26,10 @@ from data.picturebook.training.denoising import Denoising, widened
 from data.picturebook.training.loop import TrainConfig
 from data.picturebook.training.scenes import pictures, scene, to_tensor
 from data.picturebook.world import NOUNS, SIZE, Scene, Thing, mask, swap
-from instructedit.cache import StageCache
 from instructedit.diffusion import encode, encode_text
-from instructedit.editor import grow
+from instructedit.editor import Edited, grow
 from instructedit.images import overlay, panel
-from instructedit.models import Checkpoint, Context, ModelPool
+from instructedit.types import Captions, EditRequest
 
 EVERYTHING, SCRIBBLED = 0.2, 0.25
 """Shares of the masks that hide the whole picture, and random strokes and boxes; the others hide what is named."""
@@ -133,30 +132,27 @@ class Inpainting(Denoising):
             name: self._denoise(images, latents, masks, words, torch.Generator().manual_seed(0)).mean().item()
             for name, words in (("weighted_loss", captions), ("weighted_loss_without_caption", [""] * count))
         }
-        with TemporaryDirectory(dir=self.work) as made:
-            self.unet.save_pretrained(Path(made) / "unet")
-            context = Context(ModelPool(), StageCache(None), self.device)
-            checkpoint = Checkpoint(made, base=str(self.models / "diffusion"))
+        with self.as_saved() as (context, checkpoint):
             return losses | inpainting_scores(context, checkpoint, self.config.judged)
 
     def sheet(self) -> Image.Image:
-        rng, shown = np.random.default_rng(1), list[tuple[Image.Image, str]]()
-        pipeline = self.pipeline(StableDiffusionInpaintPipeline)
-        images = pictures("held_out", self.config.held_out, self.work.parent)
-        for index in range(min(12, len(images))):
-            image, (region, _) = Image.fromarray(images[index]), hidden(scene("held_out", index), rng)
-            words = f"photo of {article(str(rng.choice(NOUNS)))}"
-            made = pipeline(
-                words, image, Image.fromarray(region), height=SIZE, width=SIZE, num_inference_steps=30,
-                generator=torch.Generator().manual_seed(index),
-            )  # fmt: skip
-            shown += [(overlay(image, region), words), (made.images[0], "")]
-        return panel([i for i, _ in shown], [t for _, t in shown], side=128)
+        rng = np.random.default_rng(1)
+        images = pictures("held_out", self.config.held_out, self.work.parent)[:12]
+        regions = [hidden(scene("held_out", i), rng)[0] for i in range(len(images))]
+        captions = [f"photo of {article(str(rng.choice(NOUNS)))}" for _ in regions]
+        requests = [EditRequest(str(i), Image.fromarray(image), "") for i, image in enumerate(images)]
+        with self.as_saved() as (context, checkpoint):
+            editor = InpaintingEditor(context, checkpoint, steps=30)
+            answers = editor.edit(requests, [Captions("", c) for c in captions], regions)
+        shown = list[tuple[Image.Image, str]]()
+        for request, region, caption, answer in zip(requests, regions, captions, answers, strict=True):
+            edited = answer.image if isinstance(answer, Edited) else request.image
+            shown += [(overlay(request.image, region), caption), (edited, "")]
+        return panel([image for image, _ in shown], [text for _, text in shown], side=128)
 
     def save(self, scores: dict[str, Any]) -> None:
         folder = self.models / "inpainting"
-        self.unet.half().save_pretrained(folder / "unet", max_shard_size="15MB")
-        self.unet.float()
+        self.save_parts(folder, torch.float16)
         text = (
             f"UNet2DConditionModel with {2 * self.channels + 1} input channels, from the text-to-image UNet (new "
             f"channels at zero), on random masks: {EVERYTHING:.0%} hide everything, {SCRIBBLED:.0%} are strokes and "
@@ -164,3 +160,8 @@ class Inpainting(Denoising):
             "the text-to-image model's."
         )
         write_card(folder / "unet", "Picturebook inpainting UNet", text, scores)
+
+    def save_parts(self, folder: Path, dtype: torch.dtype) -> None:
+        """The UNet; the other parts are the text-to-image model's."""
+        self.unet.to(dtype).save_pretrained(folder / "unet", max_shard_size="15MB")
+        self.unet.float()

@@ -7,17 +7,17 @@ Unlike the paper's, its text encoder learns too: CLIP's had read instructions be
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import torch
-from diffusers import EulerAncestralDiscreteScheduler, StableDiffusionInstructPix2PixPipeline, UNet2DConditionModel
+from diffusers import EulerAncestralDiscreteScheduler, UNet2DConditionModel
 from PIL import Image
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from baselines import instruct_pix2pix as follower
 from data.picturebook.edits import Edit, possible
 from data.picturebook.judge import instruct_pix2pix_scores
 from data.picturebook.phrases import templates
@@ -27,10 +27,9 @@ from data.picturebook.training.loop import TrainConfig
 from data.picturebook.training.scenes import SPLITS, drawings, pictures, scene
 from data.picturebook.training.tokenizers import clip_tokenizer, instruction_words
 from data.picturebook.world import Scene
-from instructedit.cache import StageCache
 from instructedit.diffusion import encode_text
 from instructedit.images import panel
-from instructedit.models import Checkpoint, Context, ModelPool
+from instructedit.types import EditRequest, EditResult
 
 TEXT_WINDOW = 32
 """Tokens; the longest instruction takes 27."""
@@ -154,27 +153,26 @@ class InstructPix2Pix(Denoising):
             name: self._denoise(image, after, words, torch.Generator().manual_seed(0)).mean().item()
             for name, (image, words) in givens.items()
         }
-        with TemporaryDirectory(dir=self.work) as made:
-            self._save(Path(made), torch.float32)
-            context = Context(ModelPool(), StageCache(None), self.device)
-            checkpoint = Checkpoint(made, base=str(self.models / "diffusion"))
+        with self.as_saved() as (context, checkpoint):
             return losses | instruct_pix2pix_scores(context, checkpoint, self.config.judged)
 
     def sheet(self) -> Image.Image:
-        rng, shown = np.random.default_rng(0), list[tuple[Image.Image, str]]()
-        pipeline = self.pipeline(StableDiffusionInstructPix2PixPipeline)
+        rng = np.random.default_rng(0)
         images = pictures("held_out", self.config.held_out, self.work.parent)
-        for index in [i for i in range(self.config.held_out) if edit("held_out", i)][:12]:
-            asked = edit("held_out", index)
-            assert asked is not None
-            words, image = instruction(asked, rng), Image.fromarray(images[index])
-            made = pipeline(words, image, num_inference_steps=30, generator=torch.Generator().manual_seed(index))
-            shown += [(image, words), (made.images[0], "")]
-        return panel([i for i, _ in shown], [t for _, t in shown], side=128)
+        asked = {i: e for i in range(self.config.held_out) if (e := edit("held_out", i))}
+        requests = [
+            EditRequest(str(i), Image.fromarray(images[i]), instruction(e, rng)) for i, e in list(asked.items())[:12]
+        ]
+        with self.as_saved() as (context, checkpoint):
+            answers = follower.InstructPix2Pix(context, checkpoint, steps=30).edit(requests)
+        edited = [a.image if isinstance(a, EditResult) else r.image for a, r in zip(answers, requests, strict=True)]
+        pairs = [(image, text) for r, e in zip(requests, edited, strict=True) for image, text in
+                 ((r.image, r.instruction), (e, ""))]  # fmt: skip
+        return panel([image for image, _ in pairs], [text for _, text in pairs], side=128)
 
     def save(self, scores: dict[str, Any]) -> None:
         folder = self.models / "instruct_pix2pix"
-        self._save(folder, torch.float16)
+        self.save_parts(folder, torch.float16)
         text = (
             f"UNet2DConditionModel with {2 * self.channels} input channels and its CLIPTextModel, from the text-to-"
             "image model's weights (new channels at zero), on paired edits that the world draws; instructions, images "
@@ -183,7 +181,7 @@ class InstructPix2Pix(Denoising):
         )
         write_card(folder / "unet", "Picturebook InstructPix2Pix", text, scores)
 
-    def _save(self, folder: Path, dtype: torch.dtype) -> None:
+    def save_parts(self, folder: Path, dtype: torch.dtype) -> None:
         """All but the autoencoder, which is the text-to-image model's."""
         for name, module in (("unet", self.unet), ("text_encoder", self.text_encoder)):
             module.to(dtype).save_pretrained(folder / name, max_shard_size="15MB")

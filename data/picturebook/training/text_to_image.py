@@ -5,7 +5,6 @@ Latents are encoded once; captions are sampled anew each time; one in ten is dro
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Any
 
@@ -26,9 +25,7 @@ from data.picturebook.training.loop import TrainConfig
 from data.picturebook.training.scenes import scene
 from data.picturebook.training.tokenizers import clip_tokenizer
 from data.picturebook.world import Scene
-from instructedit.cache import StageCache
 from instructedit.diffusion import Condition, decode, encode_text, guided, make_schedule, sample
-from instructedit.models import Checkpoint, Context, ModelPool
 
 TEXT_WINDOW = 32
 """Tokens; a full description of three things that wear something takes up to 27."""
@@ -121,10 +118,7 @@ class TextToImage(Denoising):
 
     def _judge(self) -> dict[str, float]:
         """Shares of right edits, made from a folder as a user's are."""
-        with TemporaryDirectory(dir=self.work) as made:
-            self._save(Path(made), torch.float32)
-            context = Context(ModelPool(), StageCache(Path(made) / "cache"), self.device)
-            checkpoint = Checkpoint(made, base=str(self.models / "diffusion"))
+        with self.as_saved() as (context, checkpoint):
             return diffusion_scores(context, checkpoint, JUDGED_RATIOS, self.config.judged)
 
     def sheet(self) -> Image.Image:
@@ -138,11 +132,11 @@ class TextToImage(Denoising):
 
     def save(self, scores: dict[str, Any]) -> None:
         folder = self.models / "diffusion"
-        self._save(folder, torch.float16)
+        self.save_parts(folder, torch.float16)
         text = "CLIPTextModel + UNet2DConditionModel, epsilon prediction, Stable Diffusion v1.5's noise schedule."
         write_card(folder / "unet", "Picturebook text-to-image UNet", text, scores)
 
-    def _save(self, folder: Path, dtype: torch.dtype) -> None:
+    def save_parts(self, folder: Path, dtype: torch.dtype) -> None:
         for name, module in (("unet", self.unet), ("text_encoder", self.text_encoder)):
             module.to(dtype).save_pretrained(folder / name, max_shard_size="15MB")
             module.float()
