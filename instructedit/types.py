@@ -44,7 +44,7 @@ class Sample:
     variations: tuple[str, ...] = ()
     """The same wish in other words."""
     captions: Captions | None = None
-    """Written by hand, for the baselines that are driven by captions (paper D.2)."""
+    """Written by hand, for the caption-conditioned baselines (paper D.2)."""
     category: str = ""
     """The paper's appendix C: single, same or different."""
     edit: str = ""
@@ -126,7 +126,7 @@ class EditResult:
     seconds: Mapping[str, float] = field(default_factory=dict)
     """Wall-clock seconds of each stage; of a batch, an equal share. A stage read from the cache costs its reading."""
     evaluations: Mapping[str, int] = field(default_factory=dict)
-    """Evaluations of the noise predictor by stage; zero where the cache had the result."""
+    """Number of function evaluations (NFE) by stage; zero where the cache had the result."""
     tokens: Tokens | None = None
     """Of the language model; zero where the cache had its reply, None where nobody counted."""
 

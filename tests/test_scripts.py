@@ -94,7 +94,7 @@ def test_a_caption_driven_method_needs_a_benchmark_with_captions(
     arguments = (f"method={method}", "benchmark=folder", f"benchmark.folder={folder}")
     assert script(run_script.main, *arguments) == 2
     assert (
-        f"method={method} is driven by captions, and sample cat of benchmark mine has none" in capsys.readouterr().err
+        f"method={method} is caption-conditioned, and sample cat of benchmark mine has none" in capsys.readouterr().err
     )
     assert len(POOL) == loaded
     picture = f"image={folder / 'cat.png'}"

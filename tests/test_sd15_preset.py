@@ -44,12 +44,12 @@ def sd15(machine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     def call(*overrides: str) -> RunStore:
         GlobalHydra.instance().clear()
         # A random detector is sure of nothing.
-        knobs = ["segmenter.box_threshold=0", "segmenter.text_threshold=0", "device=cpu"]
+        thresholds = ["segmenter.box_threshold=0", "segmenter.text_threshold=0", "device=cpu"]
         where = ["benchmark=folder", f"benchmark.folder={machine / 'benchmark'}", f"results={tmp_path}"]
         defaults = {"models": "models=sd15", "metric": "metric=full"}
         for override in overrides:
             defaults.pop(override.partition("=")[0], None)
-        monkeypatch.setattr(sys, "argv", ["run", *defaults.values(), *knobs, *where, *overrides])
+        monkeypatch.setattr(sys, "argv", ["run", *defaults.values(), *thresholds, *where, *overrides])
         try:
             assert run_script.main() == 0
         finally:

@@ -19,7 +19,7 @@ def compared(alone: pd.DataFrame, described: pd.DataFrame) -> pd.DataFrame:
         described: Of the same samples, with descriptions.
 
     Returns:
-        A row for each sample and wording: ``sample_id, image_id, variation, edit``, for each component the share of
+        A row for each sample and paraphrase: ``sample_id, image_id, variation, edit``, for each component the share of
         the ratios that both have at which it is right, ``<component>_alone`` and ``<component>_described``, and
         ``outcome``: with a description more edits are right (``helps``), as many (``same``), or fewer (``hurts``).
     """

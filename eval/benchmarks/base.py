@@ -31,7 +31,7 @@ class Benchmark:
     the limit, so that a run over a few samples can be continued over all of them."""
     samples: tuple[Sample, ...]
     variation: int = 0
-    """Which wording of the instructions: 0 is the instruction itself, k its k-th variation."""
+    """Which paraphrase of the instructions: 0 is the instruction itself, k its k-th variation."""
 
     @property
     def images(self) -> dict[str, str]:

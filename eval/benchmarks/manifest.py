@@ -6,7 +6,7 @@ relative to the folder. ``image_id`` is equal for samples that are not independe
 without one, samples whose pictures are the same file content belong together.
 
 In a CSV the first row names the columns, in any order: ``image`` and ``instruction``, and those of :data:`COLUMNS` that
-are known. Other wordings stand in ``variation_1``, ``variation_2``, ... An empty cell is an absent one. Without an
+are known. Paraphrases stand in ``variation_1``, ``variation_2``, ... An empty cell is an absent one. Without an
 ``id`` a sample is called like its picture, without the ending.
 """
 
@@ -170,10 +170,10 @@ def _nested(row: dict[str, str]) -> dict[str, Any]:
         if cells.get(name):
             (fields.setdefault(outer, {}) if inner else fields)[inner or outer] = cells[name]
     fields.setdefault("id", as_id(Path(fields["image"]).stem) or "_")
-    wordings = [cells[f"variation_{k}"] for k in range(1, 1 + _variations(cells))]
-    while wordings and not wordings[-1]:
-        wordings.pop()
-    return fields | {"variations": wordings}
+    paraphrases = [cells[f"variation_{k}"] for k in range(1, 1 + _variations(cells))]
+    while paraphrases and not paraphrases[-1]:
+        paraphrases.pop()
+    return fields | {"variations": paraphrases}
 
 
 def _variations(names: Iterable[str]) -> int:

@@ -22,7 +22,7 @@ def read(folder: Path, masks: Path | None = None) -> Benchmark:
 
     TEdBench has no instructions and no captions of its inputs. The target text, word for word, is the instruction:
     methods driven by instructions can be asked for it, though it says what shall be seen and not what to do. Captions
-    stay unknown rather than half invented, so methods driven by captions are refused.
+    stay unknown rather than half invented, so caption-conditioned methods are refused.
 
     Raises:
         ConfigError: In one line that names the file, the item, the key and what is accepted.

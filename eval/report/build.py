@@ -39,7 +39,7 @@ SECTIONS: tuple[Callable[[Study, Page], Section], ...] = (
     grids.masks,
     instructions.descriptions,
     grids.methods,
-    instructions.wordings,
+    instructions.paraphrases,
     grids.ratio,
     instructions.failures,
     curves.curves,

@@ -47,7 +47,7 @@ class Study:
     def judged(self) -> pd.DataFrame:
         """The verdicts of which component accuracy is reported: those on the reference's method.
 
-        Where it was run on other wordings of the instructions, these alone, as in the paper's §5, so that a sweep over
+        Where it was run on paraphrases of the instructions, these alone, as in the paper's §5, so that a sweep over
         the instructions as they stand does not weigh in. With the columns ``variation``, ``ratio`` and ``described``.
         """
         runs = {r.run_id: r for r in self.runs}
@@ -135,8 +135,8 @@ class Study:
         """The run that stands for a method, where one alone is shown.
 
         Returns:
-            Of the benchmark's own wording, then without descriptions, then of most samples, then with hyperparameters
-            nearest to the defaults, then the latest; None where the method has no run.
+            With the benchmark's own instructions, then without descriptions, then of most samples, then with
+            hyperparameters nearest to the defaults, then the latest; None where the method has no run.
         """
 
         def rank(run: Run) -> tuple[bool, bool, int, int, str]:

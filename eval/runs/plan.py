@@ -70,7 +70,7 @@ def require_captions(name: str, method: Method, benchmark: Benchmark) -> None:
     for sample in benchmark.samples:
         if sample.captions is None:
             raise ConfigError(
-                f"method={name} is driven by captions, and sample {sample.id} of benchmark {benchmark.name} has none; "
+                f"method={name} is caption-conditioned, and sample {sample.id} of benchmark {benchmark.name} has none; "
                 'accepted are manifests with "captions": {"input": ..., "edited": ...} for each sample'
             )
 

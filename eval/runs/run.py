@@ -35,7 +35,7 @@ class Run:
     name: str
     """Of the method."""
     plain_label: str
-    """As the run's configuration calls it, and which other wording of the instructions it was given."""
+    """As the run's configuration calls it, and which paraphrase of the instructions it was given."""
     records: Mapping[str, Record]
     """The last record of each sample."""
     values: pd.DataFrame
@@ -69,7 +69,7 @@ class Run:
 
     @property
     def variation(self) -> int:
-        """Which wording of the instructions: 0 is the benchmark's own."""
+        """Which paraphrase of the instructions: 0 is the benchmark's own."""
         return int(self.config.get("variation") or 0)
 
     @property
@@ -154,7 +154,7 @@ class Run:
         """Whether the run's address is that of its configuration on this benchmark's present content.
 
         Args:
-            benchmark: In its own wording; the run's is looked up.
+            benchmark: With its own instructions; the run's paraphrase is looked up.
 
         Returns:
             None where configuration and manifest do not say enough to tell.

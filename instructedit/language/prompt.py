@@ -86,7 +86,7 @@ SCHEMA = {
 _TEMPLATE = re.compile(r'Segmentation prompt: (.+?)\. Editing prompt 1: "(.+?)"\. Editing prompt 2: "(.+?)"\.')
 
 PROMPT_HASH = digest([TASK_PROMPT, TASK_PROMPT_WITH_DESCRIPTION, _CORRECTION])[:16]
-"""Names the wording above in cache keys and run ids."""
+"""Names the text above in cache keys and run ids."""
 
 
 def messages(instruction: str, description: str | None = None) -> list[Message]:
@@ -122,4 +122,4 @@ def _exemplified(text: str) -> str:
 
 
 JSON_PROMPT_HASH = digest([*map(_exemplified, (TASK_PROMPT, TASK_PROMPT_WITH_DESCRIPTION, _CORRECTION)), SCHEMA])[:16]
-"""Names the wording that asks for JSON in cache keys."""
+"""Names the text that asks for JSON in cache keys."""

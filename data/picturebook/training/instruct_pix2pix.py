@@ -54,9 +54,9 @@ def _edited(split: str, index: int) -> Scene:
 
 
 def instruction(asked: Edit, rng: np.random.Generator) -> str:
-    """The edit in words, another wording each time."""
-    wordings = templates(asked.wish.kind)
-    return asked.wish.words(wordings[int(rng.integers(len(wordings)))], rng)
+    """The edit in words, another paraphrase each time."""
+    paraphrases = templates(asked.wish.kind)
+    return asked.wish.words(paraphrases[int(rng.integers(len(paraphrases)))], rng)
 
 
 def instruction_encoder(known: CLIPTextModel, vocabulary: CLIPTokenizer, tokenizer: CLIPTokenizer) -> CLIPTextModel:

@@ -48,7 +48,7 @@ _FORM = 'Answer with one JSON object and nothing else, in the form {{"why": "one
 _CORRECTION = "That answer cannot be used: {problem}. Give it once more. "
 _WHY = "why"
 PROMPT_HASH = digest([_TASK, _FORM, _CORRECTION, SIDE])[:16]
-"""Names the wording above in cards and cache keys."""
+"""Names the text above in cards and cache keys."""
 
 
 class VlmJudge:
@@ -217,7 +217,7 @@ class ByVlm(Component):
         self.session = context.pool.get(key, lambda: VlmSession(judge, context.cache))
 
     def details(self) -> Card:
-        """Who judges, and by which wording; the server's place decides nothing."""
+        """Who judges, and by which instructions; the server's place decides nothing."""
         shown = f"input, input with the mask in red, edit; at most {SIDE} pixels a side"
         return {"judge": "vlm", **self.session.judge.identity, "shown": shown}
 

@@ -1,4 +1,4 @@
-"""Component accuracy (paper §5, Fig. 10): rates, the two matrices, and rates by wording, edit kind and ratio."""
+"""Component accuracy (paper §5, Fig. 10): rates, the two matrices, and rates by paraphrase, edit kind and ratio."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from eval.report.section import Missing, Section
 from eval.report.study import Study
 
 COMMAND = "python -m scripts.run experiment=ablation"
-GROUPS = {"variation": "wording", "edit": "kind of edit", "ratio": "encoding ratio", "described": ""}
+GROUPS = {"variation": "paraphrase", "edit": "kind of edit", "ratio": "encoding ratio", "described": ""}
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Help:
 
     edit: str
     n: int
-    """Samples and wordings."""
+    """Samples and paraphrases."""
     shares: Mapping[str, Interval]
     """By outcome."""
     gains: Mapping[str, float]

@@ -160,14 +160,14 @@ def _rates(study: Study) -> Answer | None:
     return Answer(text, found["language"].mean > max(found["segmenter"].mean, found["editor"].mean))
 
 
-def _wordings(study: Study) -> Answer | None:
+def _paraphrases(study: Study) -> Answer | None:
     table = _verdicts(study)
     groups = [rates(own) for _, own in table.groupby("variation")]
     if len(groups) < 2:
         return None
     spread = {c: 100 * (max(v) - min(v)) for c in COMPONENTS if (v := [g[c].mean for g in groups if c in g])}
     text = ", ".join(f"{c} {s:.1f}" for c, s in spread.items())
-    return Answer(f"percent points between wordings: {text}", max(spread.values()) <= SAME)
+    return Answer(f"percent points between paraphrases: {text}", max(spread.values()) <= SAME)
 
 
 def _when_wrong(condition: str, others: Sequence[str], least: float, most: float) -> Callable[[Study], Answer | None]:
@@ -246,7 +246,7 @@ CLAIMS = (
     Claim("§4.6", "edits within the region in NeRF scenes too", "shown", _never, "no NeRF pipeline here"),
     Claim("§4.7", "edits videos by their canonical image", "shown", _never, "no video pipeline here"),
     Claim("§5", "the language processor is right most often", "97.3, 71.0, 69.4 %", _rates, ABLATION),
-    Claim("§5", "other wordings change almost nothing", "no number", _wordings, ABLATION),
+    Claim("§5", "paraphrases change almost nothing", "no number", _paraphrases, ABLATION),
     Claim(
         "§5", "where the language processor fails, all fail", "0 %",
         _when_wrong("language", ("segmenter", "editor"), 0.0, 0.0), ABLATION,

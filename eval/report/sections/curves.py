@@ -136,7 +136,7 @@ def _fixed(study: Study, runs: Sequence[Run], key: str) -> str:
     paths = [p for p in run.hyperparameters if p.rpartition(".")[2] != key and p.partition(".")[0] != "captioner"]
     apart = [p for p in paths if len({str(r.hyperparameters.get(p)) for r in alike}) > 1]
     said = [f"{words.hyperparameter_title(p.rpartition('.')[2])} {run.hyperparameters[p]}" for p in apart]
-    said += [f"wording {run.variation}"] if len({r.variation for r in alike}) > 1 and run.variation else []
+    said += [f"paraphrase {run.variation}"] if len({r.variation for r in alike}) > 1 and run.variation else []
     said += ["with BLIP-2"] if run.is_described else []
     return "".join(f", {s}" for s in said)
 

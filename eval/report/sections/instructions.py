@@ -1,4 +1,4 @@
-"""Figures about what the components are told and what they make of it: descriptions, wordings, and failures."""
+"""Figures about what the components are told and what they make of it: descriptions, paraphrases, and failures."""
 
 from collections.abc import Mapping
 
@@ -22,11 +22,11 @@ FAILURES = 2
 
 def descriptions(study: Study, page: Page) -> Section:
     """Fig. 4: the prompts and the edits without a description of the image, and with one."""
-    pairs = twins(study)
+    pairs = matched_pairs(study)
     if not pairs:
         raise Missing(f"Fig. 4 needs runs with and without captioner=blip2 on {study.name}: {ABLATION} makes them")
-    wording = min(r.variation for r, _ in pairs)
-    pairs = [pair for pair in pairs if pair[0].variation == wording]
+    paraphrase = min(r.variation for r, _ in pairs)
+    pairs = [pair for pair in pairs if pair[0].variation == paraphrase]
     alone, described = [p[0] for p in pairs], [p[1] for p in pairs]
 
     def rows(sample: Sample) -> list[Row]:
@@ -47,7 +47,7 @@ def descriptions(study: Study, page: Page) -> Section:
     return grid_section(study, page, "descriptions", titles, caption, heads, rows, [*alone, *described])
 
 
-def wordings(study: Study, page: Page) -> Section:
+def paraphrases(study: Study, page: Page) -> Section:
     """Fig. 6: the same wish in other words."""
     families: dict[tuple[object, ...], list[Run]] = {}
     for run in study.of(OWN):
@@ -57,17 +57,19 @@ def wordings(study: Study, page: Page) -> Section:
     most = max(families.values(), key=lambda own: (len(own), _nearness(study, own[0])), default=[])
     runs = sorted(most, key=lambda r: r.variation)
     if len(runs) < 2:
-        raise Missing(f"Fig. 6 needs runs of several wordings (variation=1,2,3) on {study.name}: {ABLATION} makes them")
+        raise Missing(
+            f"Fig. 6 needs runs of several paraphrases (variation=1,2,3) on {study.name}: {ABLATION} makes them"
+        )
 
     def rows(sample: Sample) -> list[Row]:
         told = [f'"{r.records[sample.id]["instruction"]}"' for r in runs]
         cells = (pictures.source(sample), *(pictures.edit(r, sample) for r in runs), pictures.truth(sample))
         return [Row("", cells, ("", *told, ""))]
 
-    heads = ["input", *(f"wording {r.variation}" if r.variation else "instruction" for r in runs), "true edit"]
+    heads = ["input", *(f"paraphrase {r.variation}" if r.variation else "instruction" for r in runs), "true edit"]
     caption = "The same wish in other words, which stand below each edit; no model was trained on these phrasings."
     titles = ("Fig. 6: variations of the instruction", "Variations of the instruction, the other samples")
-    return grid_section(study, page, "wordings", titles, caption, heads, rows, runs)
+    return grid_section(study, page, "paraphrases", titles, caption, heads, rows, runs)
 
 
 def failures(study: Study, page: Page) -> Section:
@@ -108,7 +110,7 @@ def failures(study: Study, page: Page) -> Section:
     )  # fmt: skip
 
 
-def twins(study: Study) -> list[tuple[Run, Run]]:
+def matched_pairs(study: Study) -> list[tuple[Run, Run]]:
     """Runs of InstructEdit without a description, each with the run that differs in having one; by ratio."""
 
     def rest(run: Run) -> tuple[object, ...]:

@@ -429,7 +429,7 @@ def test_tedbench_has_target_texts_only(tmp_path: Path) -> None:
     class ByCaptions:
         needs_captions = True
 
-    with pytest.raises(ConfigError, match="driven by captions, and sample dog2_standing"):
+    with pytest.raises(ConfigError, match="caption-conditioned, and sample dog2_standing"):
         require_captions("mdp", ByCaptions(), benchmark)  # type: ignore[arg-type]
 
 

@@ -225,7 +225,7 @@ def section(page: Path, key: str) -> str:
 
 
 def test_every_section_is_there_and_every_link_resolves(made: Report) -> None:
-    # What needs other wordings, descriptions or tuned sweeps names the command that makes them.
+    # What needs paraphrases, descriptions or tuned sweeps names the command that makes them.
     assert len(made.missing) == 3
     for line, experiment in zip(made.missing, ("table1_tuned", "ablation", "ablation"), strict=True):
         assert f"python -m scripts.run experiment={experiment}" in line

@@ -1,4 +1,4 @@
-"""What the report says of wordings, descriptions, failures and tuned hyperparameters, over runs of the real runner."""
+"""What the report says of paraphrases, descriptions, failures and tuning, over runs of the real runner."""
 
 import csv
 import io
@@ -10,7 +10,7 @@ import pytest
 from eval.analysis.described import OUTCOMES, compared, share
 from eval.analysis.selection import Choice, Rule, remember, remembered
 from eval.report.build import Report, report
-from eval.report.sections.instructions import twins
+from eval.report.sections.instructions import matched_pairs
 from tests.eval.report.test_report import VERDICTS, Fade, check_links, make_benchmark, make_run, request
 
 RATIOS = (0.5, 0.7)
@@ -18,7 +18,7 @@ RATIOS = (0.5, 0.7)
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """InstructEdit over two wordings, two ratios, without a description and with one, which brightens what it edits."""
+    """InstructEdit on two paraphrases at two ratios, without a description and with one, which brightens its edits."""
     root = tmp_path_factory.mktemp("ablation")
     benchmark = make_benchmark(root / "benchmark")
     for variation in (0, 1):
@@ -58,7 +58,7 @@ def test_every_figure_is_there_and_every_link_leads_somewhere(made: Report) -> N
 
 def test_twins_differ_in_the_captioner_alone(made: Report) -> None:
     (study,) = made.studies
-    pairs = twins(study)
+    pairs = matched_pairs(study)
     assert len(pairs) == 4
     for alone, described in pairs:
         assert not alone.is_described
