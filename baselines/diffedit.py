@@ -101,7 +101,7 @@ class DiffEdit(Method):
     def _mask(self, alive: list[Progress]) -> None:
         for p in alive:
             if p.request.captions is None:
-                p.error = StageError(STAGE, "DiffEdit is caption-conditioned, and this sample has none")
+                p.error = StageError(STAGE, "DiffEdit needs captions, and this sample has none")
                 continue
             p.decisions = Decisions(captions=p.request.captions)
             difference, cost = self.difference(p.request, p.request.captions)

@@ -93,7 +93,7 @@ class MDP(Method):
     def _edit(self, alive: list[Progress]) -> None:
         for p in alive:
             if p.request.captions is None:
-                p.error = StageError(STAGE, "MDP is caption-conditioned, and this sample has none")
+                p.error = StageError(STAGE, "MDP needs captions, and this sample has none")
             p.decisions = Decisions(captions=p.request.captions)
         alive = [p for p in alive if p.error is None]
         # Null-text optimisation stops when its error is small: alone, so that no neighbour decides when.
