@@ -10,10 +10,9 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from eval.analysis.stats import INTERVALS
 from eval.report.build import Request, report
+from eval.report.page import PICTURES
 from instructedit.types import ConfigError
 from scripts.app import CONF, OK, launch
-
-PICTURES = ("original", "webp")
 
 
 def task(config: DictConfig) -> int:
@@ -28,12 +27,12 @@ def task(config: DictConfig) -> int:
 
 def request(config: DictConfig) -> Request:
     """The configuration, checked."""
-    if config.embed is not None and not isinstance(config.embed, bool):
-        raise ConfigError(f"embed={config.embed}: accepted are true, false, or null")
-    if config.pictures not in PICTURES:
-        raise ConfigError(f"pictures={config.pictures}: accepted are {', '.join(PICTURES)}")
-    for key, least in (("figure_samples", 1), ("more_samples", 0)):
+    if config.pictures is not None and config.pictures not in PICTURES:
+        raise ConfigError(f"pictures={config.pictures}: accepted are {', '.join(PICTURES)}, or null")
+    for key, least in (("figure_samples", 1), ("more_samples", 0), ("samples", 1)):
         count = config[key]
+        if count is None and key == "samples":
+            continue
         if not isinstance(count, int) or isinstance(count, bool) or count < least:
             raise ConfigError(f"{key}={count}: accepted are whole numbers from {least} on")
     if not isinstance(config.runs, str | ListConfig):
@@ -48,10 +47,10 @@ def request(config: DictConfig) -> Request:
         runs=config.runs if isinstance(config.runs, str) else [str(run) for run in config.runs],
         benchmark=None if benchmark is None else str(benchmark.name),
         reference=str(config.reference),
-        embed=config.embed,
-        pictures_as=str(config.pictures),
+        pictures=config.pictures,
         figure_samples=config.figure_samples,
         more_samples=config.more_samples,
+        samples=config.samples,
         interval=str(config.interval),
         labels=None if config.labels is None else Path(str(config.labels)),
     )

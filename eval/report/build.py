@@ -10,7 +10,7 @@ import pandas as pd
 
 from eval.analysis.components import Labels, read_labels
 from eval.analysis.stats import DEFAULT
-from eval.report.page import Page, now
+from eval.report.page import COPIED, LINKED, Page, now
 from eval.report.section import Missing, Section
 from eval.report.sections import (
     accuracy,
@@ -65,12 +65,12 @@ class Request:
     benchmark: str | None = None
     """Of which benchmark; None takes all, a part of the page each."""
     reference: str = "instructedit"
-    embed: bool | None = None
-    """Copy the pictures beside the page; None does where the page lies outside the results folder."""
-    pictures_as: str = "original"
-    """``original`` or ``webp``: what copied pictures are."""
+    pictures: str | None = None
+    """One of :data:`eval.report.page.PICTURES`; None links them inside the results folder and copies them elsewhere."""
     figure_samples: int = 6
     more_samples: int = 24
+    samples: int | None = None
+    """Samples of each benchmark that are listed with all their edits, at most; None lists all."""
     labels: Path | None = None
     """A table of people's verdicts, see :func:`eval.analysis.components.read_labels`."""
     interval: str = DEFAULT
@@ -109,10 +109,9 @@ def report(request: Request) -> Report:
         reasons = "; ".join(note for study in found for note in study.notes)
         raise ConfigError(f"no run in {request.results / 'runs'} can be shown: {reasons}")
     unused = _unused(found, labels)
-    embed = request.embed
-    if embed is None:
-        embed = not request.out.resolve().is_relative_to(request.results.resolve())
-    page = Page(request.out, embed, request.pictures_as, request.figure_samples, request.more_samples)
+    is_inside = request.out.resolve().is_relative_to(request.results.resolve())
+    pictures = request.pictures or (LINKED if is_inside else COPIED)
+    page = Page(request.out, pictures, request.figure_samples, request.more_samples, request.samples)
     parts = [_part(study, page) for study in found if study.runs]
     parts[0] = replace(parts[0], missing=(*unused, *parts[0].missing))
     sections = tuple(section for part in parts for section in part.sections)

@@ -1,5 +1,6 @@
 """The page itself: templates that escape all they are given, links to pictures, and files written whole."""
 
+import base64
 import datetime
 import hashlib
 import io
@@ -22,6 +23,9 @@ from instructedit.files import write_aside
 
 log = logging.getLogger(__name__)
 TEMPLATES = Path(__file__).parent / "templates"
+LINKED, COPIED, WEBP, INLINE = "linked", "copied", "webp", "inline"
+PICTURES = (LINKED, COPIED, WEBP, INLINE)
+"""Linked where they lie; copied beside the page, as they are or as WebP at a tenth of the size; or WebP in the page."""
 WRITTEN = ".files.json"
 """What an earlier report wrote into the folder, so that the next one leaves nothing stale behind."""
 
@@ -32,18 +36,23 @@ class Page:
 
     out: Path
     """The folder of ``index.html``."""
-    embed: bool
-    """Whether pictures are copied beside the page, so that the folder can travel."""
-    pictures_as: str = "original"
-    """What copies are: ``original`` bytes, or ``webp``, a tenth of the size and hardly to be told from them."""
+    pictures: str
+    """How the page shows the pictures of runs and benchmarks: one of :data:`PICTURES`."""
     figure_samples: int = 6
     """Rows of a figure; what does not fit goes to the figure of the paper's appendix."""
     more_samples: int = 24
     """Rows of that one, at most."""
-    pictures: dict[str, Path] = field(default_factory=dict)
-    """What to copy, by its path beside the page."""
+    samples: int | None = None
+    """Samples of each benchmark that are listed with all their edits, at most; None lists all."""
+    copies: dict[str, Path] = field(default_factory=dict)
+    """The pictures to copy, by their path beside the page."""
     anchors: set[str] = field(default_factory=set)
     """Those that are taken and may be asked for again."""
+
+    @property
+    def links_pictures(self) -> bool:
+        """Whether a picture on the page links to its file."""
+        return self.pictures != INLINE
 
     def render(self, template: str, **values: Any) -> Markup:
         """Fill a template; every text in ``values`` is escaped."""
@@ -59,12 +68,14 @@ class Page:
         """The address of a picture on disk as the page links it; None where it is not there."""
         if path is None or not path.is_file():
             return None
-        if not self.embed:
+        if self.pictures == LINKED:
             return quote(os.path.relpath(path.resolve(), self.out.resolve()))
-        # By content: three ratios share their masks, and a name of somebody else's making never becomes a path.
-        suffix = ".webp" if self.pictures_as == "webp" else _suffix(path)
+        if self.pictures == INLINE:
+            return "data:image/webp;base64," + base64.b64encode(_webp(path)).decode()
+        # Equal pictures share a file (three ratios share their masks), and the name contains no text of a user.
+        suffix = ".webp" if self.pictures == WEBP else _suffix(path)
         name = f"pictures/{hashlib.sha256(path.read_bytes()).hexdigest()[:20]}{suffix}"
-        self.pictures[name] = path
+        self.copies[name] = path
         return name
 
     def write(self, title: str, head: Mapping[str, Any], sections: Sequence[Section]) -> Path:
@@ -72,11 +83,11 @@ class Page:
         files = {name: data for section in sections for name, data in section.files.items()}
         html = self.render("page.html", title=title, sections=sections, **head)
         files |= {"index.html": html.encode()}
-        names = sorted({*files, *self.pictures})
+        names = sorted({*files, *self.copies})
         for name, data in files.items():
             _write(self.out / name, data)
-        for name, path in self.pictures.items():
-            _write(self.out / name, _webp(path) if self.pictures_as == "webp" else path.read_bytes())
+        for name, path in self.copies.items():
+            _write(self.out / name, _webp(path) if self.pictures == WEBP else path.read_bytes())
         self._remove_stale(names)
         _write(self.out / WRITTEN, json.dumps(names, indent=1).encode() + b"\n")
         return self.out / "index.html"

@@ -1,4 +1,4 @@
-"""Every sample of every run: input, truth, masks, edits, decisions and values, to be filtered by the reader."""
+"""The samples with every run's mask, edit, decisions and metric values; a reader can filter them."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from eval.display import style as words
+from eval.report.figures import chosen
 from eval.report.page import Page
 from eval.report.section import Missing, Section
 from eval.report.study import Study
@@ -58,15 +59,18 @@ class Shown:
 
 
 def samples(study: Study, page: Page) -> Section:
-    """All samples that any run tried, in the benchmark's order."""
-    values = {run.run_id: _values(study, run) for run in study.runs}
-    shown = [s for sample in study.benchmark.samples if (s := _shown(study, page, sample, values)).cells]
-    if not shown:
+    """Samples that any run tried, in the benchmark's order; where the page limits their number, some of each category."""
+    tried = [s for s in study.benchmark.samples if any(s.id in run.records for run in study.runs)]
+    if not tried:
         raise Missing(f"no run of {study.name} has samples")
+    listed = {s.id for s in chosen(tried)[: page.samples]}
+    values = {run.run_id: _values(study, run) for run in study.runs}
+    shown = [_shown(study, page, sample, values) for sample in tried if sample.id in listed]
     categories = list(dict.fromkeys(s.sample.category for s in shown if s.sample.category))
     edits = list(dict.fromkeys(s.sample.edit for s in shown if s.sample.edit))
     html = page.render("samples.html", study=study, shown=shown, categories=categories, edits=edits)
-    return Section(f"samples-{study.key}", "All samples", html)
+    title = "All samples" if len(shown) == len(tried) else f"Samples: {len(shown)} of {len(tried)}"
+    return Section(f"samples-{study.key}", title, html)
 
 
 def _shown(study: Study, page: Page, sample: Sample, values: Mapping[str, Mapping[str, tuple[Value, ...]]]) -> Shown:

@@ -1,6 +1,8 @@
 """The report over runs that the real runner left: its numbers, its links, what it escapes, and what it refuses."""
 
+import base64
 import csv
+import io
 import json
 import re
 import sys
@@ -210,6 +212,8 @@ def check_links(page: Path) -> int:
     found = Links(page)
     assert len(found.ids) == len(set(found.ids))
     for address in found.addresses:
+        if address.startswith("data:image/webp;base64,"):
+            continue
         assert not re.match(r"[a-z]+:|//", address) or address == "data:,", address
         if address.startswith("#"):
             assert unquote(address[1:]) in found.ids, address
@@ -428,13 +432,30 @@ def test_an_embedded_report_stands_alone_and_leaves_nothing_stale(results: Path,
 
 
 def test_copies_may_be_webp(results: Path, tmp_path: Path) -> None:
-    made = report(request(results, tmp_path / "small", pictures_as="webp"))
+    made = report(request(results, tmp_path / "small", pictures="webp"))
     assert check_links(made.path) > 100
     copies = list((tmp_path / "small" / "pictures").iterdir())
     assert {p.suffix for p in copies} == {".webp"}
     edited = next(a for a in Links(made.path).addresses if a.startswith("pictures/"))
     with Image.open(made.path.parent / edited) as image:
         assert image.size == (16, 16)
+
+
+def test_pictures_may_be_inside_the_page_and_samples_may_be_chosen(results: Path, tmp_path: Path) -> None:
+    made = report(request(results, tmp_path / "light", pictures="inline", samples=3))
+    assert check_links(made.path) > 100
+    assert not (tmp_path / "light" / "pictures").exists()
+    assert not [a for a in Links(made.path).addresses if a.endswith(".webp")]
+    inline = [a for a in Links(made.path).addresses if a.startswith("data:image")]
+    with Image.open(io.BytesIO(base64.b64decode(inline[0].partition(",")[2]))) as image:
+        assert (image.format, image.size) == ("WEBP", (16, 16))
+    (listed,) = [s for s in made.sections if s.key == "samples-tiny"]
+    assert listed.title == "Samples: 3 of 6"
+    assert listed.html.count("<article") == 3
+    # The first sample of each category comes before the second of any.
+    assert set(re.findall(r'data-category="(\w+)"', listed.html)) == {
+        s.category for s in made.studies[0].benchmark.samples
+    }
 
 
 def test_what_is_missing_is_said_with_the_command_that_makes_it(results: Path, tmp_path: Path) -> None:
@@ -592,8 +613,8 @@ def test_the_command_writes_the_page_and_says_where(
     ("argument", "line"),
     [
         ("results=nowhere", "no runs in nowhere/runs; python -m scripts.run"),
-        ("embed=maybe", "embed=maybe: accepted are true, false, or null"),
-        ("pictures=gif", "pictures=gif: accepted are original, webp"),
+        ("samples=0", "samples=0: accepted are whole numbers from 1 on"),
+        ("pictures=gif", "pictures=gif: accepted are linked, copied, webp, inline, or null"),
         ("interval=wald", "interval=wald: accepted are bca, studentised"),
         ("figure_samples=0", "figure_samples=0: accepted are whole numbers from 1 on"),
         ("colour=red", "colour"),
