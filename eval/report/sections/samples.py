@@ -59,7 +59,7 @@ class Shown:
 
 
 def samples(study: Study, page: Page) -> Section:
-    """Samples that any run tried, in the benchmark's order; where the page limits their number, some of each category."""
+    """Samples that any run tried, in the benchmark's order; some of each category where the page shows fewer."""
     tried = [s for s in study.benchmark.samples if any(s.id in run.records for run in study.runs)]
     if not tried:
         raise Missing(f"no run of {study.name} has samples")
