@@ -102,7 +102,7 @@ def panel(images: Sequence[Image.Image], labels: Sequence[str], side: int = PANE
     """Set pictures side by side, each with its caption below.
 
     Args:
-        images: RGB, of any sizes; each is scaled to the same height.
+        images: RGB, of any sizes; each is scaled to the same height, or to three times that as its width.
         labels: One a picture; wrapped to its width. Empty for none.
         side: The pictures' height in pixels.
 
@@ -176,11 +176,13 @@ def _by_profile(image: Image.Image) -> Image.Image:
     return image.convert("RGB") if converted is None else converted
 
 
-def _scaled(image: Image.Image, height: int) -> Image.Image:
-    width = max(1, round(image.width * height / image.height))
-    # Small pictures keep their pixels as squares where the factor is whole; between pixels nothing is invented.
-    whole = height >= 2 * image.height and height % image.height == 0
-    return image.resize((width, height), Image.Resampling.NEAREST if whole else Image.Resampling.LANCZOS)
+def _scaled(image: Image.Image, side: int) -> Image.Image:
+    """A picture of height ``side``, or of width ``3 * side`` where it would be wider."""
+    scale = min(side / image.height, 3 * side / image.width)
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    # Small pictures keep their pixels as squares where the factor is whole.
+    whole = scale >= 2 and scale == round(scale)
+    return image.resize(size, Image.Resampling.NEAREST if whole else Image.Resampling.LANCZOS)
 
 
 def _wrapped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> list[str]:

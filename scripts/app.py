@@ -9,7 +9,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import hydra
@@ -18,41 +18,56 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from instructedit.types import ConfigError, StageError
+from scripts.arguments import overrides
 
 log = logging.getLogger(__name__)
 CONF = Path(__file__).resolve().parent.parent / "conf"
 OK, SOME_FAILED, WRONG_REQUEST, INTERRUPTED = 0, 1, 2, 130
+INTERRUPTION = "interrupted; finished samples are kept, and the same command continues from there"
 
 
-def launch(task: Callable[[DictConfig], int], config_name: str) -> int:
-    """Run ``task`` under Hydra, once or (with ``-m``) for each cell of a sweep; returns the worst exit code.
+def launch(
+    task: Callable[[DictConfig], int], config_name: str, verbatim: Sequence[str] = (), positional: Sequence[str] = ()
+) -> int:
+    """Run ``task`` under Hydra, once or (with ``-m``) for each job of a sweep.
 
-    A cell that fails does not end the sweep.
+    A job that fails does not end the sweep.
+
+    Args:
+        task: The work; returns its exit code.
+        config_name: The primary configuration in ``conf/``.
+        verbatim: Keys of free text, see :func:`scripts.arguments.overrides`.
+        positional: Keys of the arguments without a key.
+
+    Returns:
+        The worst exit code.
     """
     # Without it Hydra prints errors itself, in several lines, and exits with 1 whatever was wrong.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     codes: list[int] = []
 
     def guarded(config: DictConfig) -> int:
-        code = _guard(lambda: task(config))
-        codes.append(code)
-        if code == INTERRUPTED:
-            raise KeyboardInterrupt
-        return code
+        codes.append(_guard(lambda: task(config)))
+        return codes[-1]
 
     # Hydra names jobs and reads doc strings by the function that it wraps.
     guarded.__name__, guarded.__module__ = task.__name__, task.__module__
     entry = hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(guarded)
-    code = _guard(lambda: entry() or OK)
-    return max([code, *codes])
+
+    def run() -> int:
+        sys.argv[1:] = overrides(sys.argv[1:], verbatim, positional)
+        return entry() or OK
+
+    try:
+        return max([_guard(run), *codes])
+    except KeyboardInterrupt:
+        print(INTERRUPTION, file=sys.stderr)
+        return INTERRUPTED
 
 
 def _guard(body: Callable[[], int]) -> int:
     try:
         return body()
-    except KeyboardInterrupt:
-        print("interrupted; what is finished is kept, the same command goes on from there", file=sys.stderr)
-        return INTERRUPTED
     except Exception as error:
         line = _request_error(error)
         if line is None:

@@ -1,59 +1,64 @@
 """Edit one picture, or each in a folder, and show how.
 
-python -m scripts.edit image=cat.png instruction="Change the cat to a lion"
+python -m scripts.edit cat.png "Change the cat to a lion"
 python -m scripts.edit image=photos instruction="Change the cat to a lion" paste_back=true
 """
 
-import json
-import re
 import sys
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
+from tqdm import tqdm
 
-from eval.runs.runner import guarded
+from eval.runs import edits
+from eval.runs.edits import Order
+from eval.runs.identity import fingerprinted
 from instructedit.checkpoints import require_checkpoints
-from instructedit.files import write_aside
-from instructedit.images import FORMATS, load_image, overlay, panel, save_png
-from instructedit.models import Context
-from instructedit.types import Captions, ConfigError, EditRequest, EditResult, Failure, Method, StageError
+from instructedit.images import FORMATS, load_image
+from instructedit.types import Captions, ConfigError, Failure, Method, StageError
 from scripts.app import OK, SOME_FAILED, launch
+
+if TYPE_CHECKING:
+    pass
+
+VERBATIM = ("image", "instruction", "captions.input", "captions.edited")
+POSITIONAL = ("image", "instruction")
 
 
 def task(config: DictConfig) -> int:
-    """Edit what ``image`` names; a picture that fails leaves the others alone."""
-    for key in ("image", "instruction"):
-        if OmegaConf.is_missing(config, key):
-            raise ConfigError(f"{key}=... is needed, as in image=cat.png instruction='\"Change the cat to a lion\"'")
+    """Edit what ``image`` names; failures are isolated per picture, and an edit that is there is not repeated."""
+    for key in POSITIONAL:
+        if OmegaConf.is_missing(config, key) or not str(config[key] or "").strip():
+            raise ConfigError(f"{key}=... is needed, as in: python -m scripts.edit cat.png 'Change the cat to a lion'")
     require_checkpoints(config.models, config.wrapper)
-    path, instruction = Path(str(config.image)), str(config.instruction)
-    paths = pictures(path) if path.is_dir() else [path]
-    context = Context.create(Path(config.results) / "cache", str(config.device))
-    method = instantiate(config.wrapper, _convert_="all")(context=context)
-    given = [config.captions.input, config.captions.edited]
-    if not all(given) and (any(given) or method.needs_captions):
-        raise ConfigError(f"method={config.name} takes captions.input=... and captions.edited=..., both")
-    captions = Captions(*map(str, given)) if all(given) else None
-    slug = re.sub(r"[^a-z0-9]+", "_", f"{config.name} {path.stem} {instruction}".lower()).strip("_")[:80]
-    into = Path(config.out or Path(config.results) / "edits" / slug)
-    if not path.is_dir():
-        image = load_image(path)
-        request = EditRequest(path.stem, image, instruction, captions, int(config.seed))
-        return edit(method, request, path, str(config.label), into)
+    source = Path(str(config.image))
+    paths = pictures(source) if source.is_dir() else [_picture(source)]
+    orders = [_order(config, path) for path in paths]
+    root = Path(config.results) / "edits"
+    if source.is_dir():
+        into = Path(config.out) if config.out else root / edits.folder_name(orders[0], source, of_folder=True)
+        folders = [into / (order.picture.name if config.out else edits.picture_name(order)) for order in orders]
+    else:
+        into = Path(config.out) if config.out else root / edits.folder_name(orders[0], source)
+        folders = [into]
+    traces = [edits.stored(folder, order) for folder, order in zip(folders, orders, strict=True)]
+    method = _once(lambda: _method(config))
+    if not source.is_dir():
+        trace = traces[0] or _edit(method(), orders[0], into)
+        return _tell(trace, into, is_new=traces[0] is None)
     codes = []
-    for picture in paths:
-        print(f"{picture}:")
-        try:
-            request = EditRequest(picture.stem, load_image(picture), instruction, captions, int(config.seed))
-        except StageError as error:
-            print(f"error: {error.stage}: {error}", file=sys.stderr)
-            codes.append(SOME_FAILED)
-        else:
-            codes.append(edit(method, request, picture, str(config.label), into / picture.name))
-    print(f"{codes.count(OK)} of {len(codes)} pictures edited, in {into}")
+    bar = tqdm(list(zip(orders, folders, traces, strict=True)), desc=str(config.label), unit="edit")
+    for order, folder, known in bar:
+        trace = known or _edit(method(), order, folder)
+        codes.append(SOME_FAILED if "stage" in trace else OK)
+        if "stage" in trace:
+            bar.write(f"error: {_named(trace, order)}", file=sys.stderr)
+    before = sum(trace is not None for trace in traces)
+    print(f"{codes.count(OK)} of {len(codes)} pictures edited{f', {before} of them before' * bool(before)}, in {into}")
     return max(codes)
 
 
@@ -64,52 +69,109 @@ def pictures(folder: Path) -> list[Path]:
         ConfigError: there are none.
     """
     endings = {ending for ending, name in Image.registered_extensions().items() if name in FORMATS}
-    files = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
-    found = [p for p in files if p.suffix.lower() in endings]
+    entries = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
+    found = [p for p in entries if p.is_file() and p.suffix.lower() in endings]
     if not found:
         raise ConfigError(f"image={folder}: no pictures in it; accepted are {', '.join(FORMATS)}")
-    if len(found) < len(files):
-        print(f"{folder}: left out, no pictures by their endings: {', '.join(p.name for p in files if p not in found)}")
+    others = [p for p in entries if p.is_file() and p not in found]
+    unreadable = [p for p in entries if not p.is_file() and not p.is_dir()]
+    for names, reason in ((others, "no pictures by their endings"), (unreadable, "dead links, pipes or devices")):
+        if names:
+            print(f"{folder}: left out, {reason}: {', '.join(p.name for p in names)}")
     return found
 
 
-def edit(method: Method, request: EditRequest, path: Path, label: str, folder: Path) -> int:
-    """Write the edited image, the mask over the input, a panel and a trace of every decision; returns the exit code."""
-    (outcome,) = guarded(method, [request])
-    trace = {"image": str(path), "instruction": request.instruction, "method": label} | _trace(outcome)
-    with write_aside(folder / "trace.json") as file:
-        file.write(json.dumps(trace, indent=2).encode() + b"\n")
-    if not isinstance(outcome, EditResult):
-        print(f"error: {outcome.stage}: {outcome.message}", file=sys.stderr)
+def _picture(path: Path) -> Path:
+    """The path, if a picture can be read there."""
+    load_image(path)
+    return path
+
+
+def _order(config: DictConfig, picture: Path) -> Order:
+    given = [config.captions.input, config.captions.edited]
+    if any(given) and not all(given):
+        raise ConfigError(_CAPTIONS.format(config.name))
+    described: Any = OmegaConf.to_container(config.wrapper, resolve=True)
+    captions = Captions(*map(str, given)) if all(given) else None
+    words, label, seed = str(config.instruction), str(config.label), int(config.seed)
+    return Order(picture, words, captions, seed, label, fingerprinted(described))
+
+
+_CAPTIONS = "method={} takes captions.input=... and captions.edited=..., both"
+
+
+def _method(config: DictConfig) -> Method:
+    # Only now: torch takes seconds to import.
+    from instructedit.models import Context
+
+    context: Context = Context.create(Path(config.results) / "cache", str(config.device))
+    method: Method = instantiate(config.wrapper, _convert_="all")(context=context)
+    if method.needs_captions and not config.captions.input:
+        raise ConfigError(_CAPTIONS.format(config.name))
+    return method
+
+
+def _once(load: Callable[[], Method]) -> Callable[[], Method]:
+    loaded: list[Method] = []
+
+    def method() -> Method:
+        if not loaded:
+            loaded.append(load())
+        return loaded[0]
+
+    return method
+
+
+def _edit(method: Method, order: Order, folder: Path) -> dict[str, Any]:
+    from eval.runs.runner import guarded
+
+    try:
+        image = load_image(order.picture)
+    except StageError as error:
+        failure = Failure(order.picture.stem, error.stage, type(error).__name__, str(error))
+        return edits.store(folder, order, None, failure)
+    (outcome,) = guarded(method, [order.request(image)])
+    return edits.store(folder, order, image, outcome)
+
+
+def _named(trace: Mapping[str, Any], order: Order) -> str:
+    message = str(trace["message"])
+    return f"{'' if str(order.picture) in message else f'{order.picture}: '}{trace['stage']}: {message}"
+
+
+def _tell(trace: Mapping[str, Any], folder: Path, is_new: bool) -> int:
+    """Print every decision, and where the pictures are; returns the exit code."""
+    if "stage" in trace:
+        print(f"error: {trace['stage']}: {trace['message']}", file=sys.stderr)
         return SOME_FAILED
-    shown = [(request.image, "input")]
-    if outcome.mask is not None:
-        masked = overlay(request.image, outcome.mask)
-        save_png(masked, folder / "mask.png")
-        shown.append((masked, str(outcome.decisions.segmentation_prompt or "mask")))
-    save_png(outcome.image, folder / "edited.png")
-    shown.append((outcome.image, request.instruction))
-    save_png(panel([i for i, _ in shown], [t for _, t in shown]), folder / "panel.png")
-    decisions = outcome.decisions
-    if decisions.description:
-        print(f"description:         {decisions.description}")
-    if decisions.captions:
-        if decisions.segmentation_prompt:
-            print(f"segmentation prompt: {decisions.segmentation_prompt}")
-        print(f"input caption:       {decisions.captions.input}")
-        print(f"edited caption:      {decisions.captions.edited}")
-    if decisions.ratio is not None:
-        print(f"ratio chosen:        {decisions.ratio}")
-    for box in decisions.boxes:
-        print(f"box: {box.phrase} {box.score:.2f} at {box.x1:.0f},{box.y1:.0f} to {box.x2:.0f},{box.y2:.0f}")
-    mask = "" if outcome.mask is None else "mask.png, "
-    print(f"edited.png, {mask}panel.png and trace.json are in {folder}")
+    decisions = trace["decisions"]
+    for line in _lines(decisions):
+        print(line)
+    names: Sequence[str] = [n for n in (edits.EDITED, edits.MASK, edits.PANEL) if (folder / n).is_file()]
+    print(f"{', '.join(names)} and {edits.TRACE} are in {folder}" + ("" if is_new else " (edited before)"))
     return OK
 
 
-def _trace(outcome: EditResult | Failure) -> dict[str, object]:
-    return {k: v for k, v in asdict(outcome).items() if k not in ("id", "image", "mask")}
+def _lines(decisions: Mapping[str, Any]) -> list[str]:
+    captions = decisions["captions"] or {}
+    named = {
+        "description": decisions["description"],
+        "segmentation prompt": decisions["segmentation_prompt"],
+        "input caption": captions.get("input"),
+        "edited caption": captions.get("edited"),
+        "ratio chosen": decisions["ratio"],
+    }
+    boxes = [
+        f"box: {b['phrase']} {b['score']:.2f} at {b['x1']:.0f},{b['y1']:.0f} to {b['x2']:.0f},{b['y2']:.0f}"
+        for b in decisions["boxes"]
+    ]
+    return [f"{name + ':':<21}{value}" for name, value in named.items() if value is not None] + boxes
+
+
+def main() -> int:
+    """Edit, with image and instruction taken as they are typed."""
+    return launch(task, "edit", VERBATIM, POSITIONAL)
 
 
 if __name__ == "__main__":
-    sys.exit(launch(task, "edit"))
+    sys.exit(main())

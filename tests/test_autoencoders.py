@@ -175,7 +175,7 @@ def test_one_picture(family: Family, monkeypatch: pytest.MonkeyPatch, tmp_path: 
         sys, "argv", ["edit", *overrides, "segmenter.box_threshold=0.05", f"results={tmp_path}", *models(family)]
     )
     try:
-        assert edit_script.launch(edit_script.task, "edit") == 0
+        assert edit_script.main() == 0
     finally:
         POOL.clear()
     assert Image.open(tmp_path / "out" / "edited.png").size == Image.open(image).size

@@ -24,8 +24,9 @@ from omegaconf import DictConfig, OmegaConf
 from eval.benchmarks.manifest import read
 from eval.runs.plan import plan
 from instructedit.types import ConfigError
-from scripts import models, report
+from scripts import edit, models, report
 from scripts.app import CONF
+from scripts.arguments import overrides as overridden
 
 ROOT = Path(__file__).resolve().parents[1]
 EXTENDING = ROOT / "docs" / "extending.md"
@@ -60,8 +61,9 @@ EXECUTED = {
 }  # fmt: skip
 """Commands that take seconds, and the overrides that keep them small and out of the checkout."""
 EXECUTED_SLOWLY = {
-    "scripts.edit image=data/picturebook/benchmark/images/same_02_oranges_to_apples.png "
-    "'instruction=Replace the oranges with apples'": ("results={tmp}",),
+    "scripts.edit data/picturebook/benchmark/images/same_02_oranges_to_apples.png 'Replace the oranges with apples'": (
+        "results={tmp}",
+    ),
     "scripts.run method=instructedit ratio=0.5,0.7,0.9 -m": ("results={tmp}", "limit=1"),
     "scripts.run --config-dir my_conf method=instructedit,blur -m": ("results={tmp}", *FEW),
     "scripts.run --config-dir my_conf metric=changed": ("results={tmp}", "limit=1"),
@@ -76,7 +78,7 @@ NOT_EXECUTED = {
     r"scripts\.run .*segmenter=grounded_sam_original .*": "needs converted checkpoints",
     r"scripts\.convert .*": "needs the released .pth files",
     r"scripts\.run benchmark=folder benchmark\.folder=/my/pictures.*": "needs pictures of one's own",
-    r"scripts\.edit image=(cat\.png|photos/) .*": "needs pictures of one's own",
+    r"scripts\.edit (cat\.png|image=photos/) .*": "needs pictures of one's own",
     r"scripts\.run experiment=.*": "minutes to hours; tests/test_scripts.py runs small sweeps",
     r"scripts\.run metric=full logger=wandb": "writes a W&B folder; tests/eval/test_loggers.py runs it on a small run",
     r"scripts\.report.*": "needs finished runs; tests/eval/test_report.py makes the page of small ones",
@@ -233,6 +235,8 @@ def check(command: Command, workspace: Path) -> None:
         assert not wrong, f"{module} takes no overrides: {wrong}"
         return
     action = words.pop(0) if words and words[0] in ACTIONS.get(module, ()) else None
+    if module == "scripts.edit":
+        words = overridden(words, edit.VERBATIM, edit.POSITIONAL)
     given = get_args_parser().parse_args(words)
     name, extra = CONFIGS[module], [f"action={action}"] if module == "scripts.models" else []
     if given.config_dir:

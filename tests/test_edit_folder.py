@@ -1,6 +1,7 @@
 """scripts.edit on a folder of photos: each on its own, whatever the others are."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -21,7 +22,7 @@ def edit(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     monkeypatch.chdir(ROOT)
     GlobalHydra.instance().clear()
     monkeypatch.setattr(sys, "argv", ["edit", *arguments])
-    return script.launch(script.task, "edit")
+    return script.main()
 
 
 def test_a_folder_is_edited_whatever_one_picture_is(
@@ -44,7 +45,8 @@ def test_a_folder_is_edited_whatever_one_picture_is(
     assert "broken.jpg: not a picture" in said.err
     assert "left out, no pictures by their endings: notes.txt" in said.out
     assert "2 of 3 pictures edited" in said.out
-    assert {p.name for p in out.iterdir()} == {"turned.jpg", "with alpha.png"}
+    assert {p.name for p in out.iterdir()} == {"turned.jpg", "with alpha.png", "broken.jpg"}
+    assert [p.name for p in (out / "broken.jpg").iterdir()] == ["trace.json"]
     edited, mask = (Image.open(out / "with alpha.png" / name) for name in ("edited.png", "mask.png"))
     assert edited.size == mask.size == (600, 600)
     changed = (np.asarray(edited) != np.asarray(upright)).any(axis=2)
@@ -57,6 +59,81 @@ def test_a_folder_is_edited_whatever_one_picture_is(
     boxes = [t["decisions"]["boxes"][0] for t in traces]
     assert boxes[0]["x1"] == pytest.approx(boxes[1]["x1"], abs=12)
     assert boxes[0]["y2"] == pytest.approx(boxes[1]["y2"], abs=12)
+
+
+def test_edits_are_kept_apart_and_none_is_made_twice(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    results = f"results={tmp_path / 'results'}"
+    for name, turn in (("a", 0), ("b", 180)):
+        (tmp_path / name).mkdir()
+        with Image.open(PICTURE) as image:
+            image.convert("RGB").rotate(turn).save(tmp_path / name / "cat.png")
+    words = "Change the bigger cat to a lion"
+    cases = [
+        (str(tmp_path / "a" / "cat.png"), words),
+        (str(tmp_path / "b" / "cat.png"), words),
+        (f"image={tmp_path / 'a' / 'cat.png'}", f"instruction={words}", "seed=1"),
+        (f"image={tmp_path / 'a' / 'cat.png'}", f"instruction={words}", "ratio=0.5"),
+    ]
+    for case in cases:
+        assert edit(monkeypatch, *case, results) == 0
+    folders = sorted((tmp_path / "results" / "edits").iterdir())
+    assert len(folders) == len(cases)
+    assert all(f.name.startswith("instructedit_cat_change_the_bigger_cat_to_a_lion-") for f in folders)
+    before = {p: p.stat().st_mtime_ns for f in folders for p in f.iterdir()}
+    first = capsys.readouterr().out
+    # The method is not loaded for what is there.
+    monkeypatch.setattr("scripts.edit._method", None)
+    assert edit(monkeypatch, *cases[0], results) == 0
+    again = capsys.readouterr().out
+    assert again.strip().endswith("(edited before)")
+    assert again.splitlines()[:-1] == first.splitlines()[: len(again.splitlines()) - 1]
+    assert {p: p.stat().st_mtime_ns for f in folders for p in f.iterdir()} == before
+
+
+def test_a_folder_given_again_edits_what_is_missing_or_damaged(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for name in ("one.png", "two.png"):
+        (photos / name).write_bytes(PICTURE.read_bytes())
+    (photos / "dead.png").symlink_to("nowhere.png")
+    os.mkfifo(photos / "pipe.png")
+    case = (str(photos), "Change the bigger cat to a lion", f"results={tmp_path / 'results'}")
+    assert edit(monkeypatch, *case) == 0
+    said = capsys.readouterr()
+    assert "left out, dead links, pipes or devices: dead.png, pipe.png" in said.out
+    (edited,) = (tmp_path / "results").glob("edits/*/one.png-*/edited.png")
+    whole = edited.read_bytes()
+    edited.write_bytes(whole[:100])
+    assert edit(monkeypatch, *case) == 0
+    assert "2 of 2 pictures edited, 1 of them before, in" in capsys.readouterr().out
+    assert edited.read_bytes() == whole
+
+
+def test_no_folder_of_another_edit_is_overwritten_and_no_old_picture_stays_beside_a_failure(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    case = (str(PICTURE), "Change the bigger cat to a lion", f"results={tmp_path / 'results'}", f"out={out}")
+    assert edit(monkeypatch, *case) == 0
+    capsys.readouterr()
+    assert edit(monkeypatch, *case, "seed=3") == 2
+    assert f"{out} holds another edit; out=<another folder> is accepted" in capsys.readouterr().err
+    other = (
+        str(PICTURE),
+        "Change the zebra to a pizza",
+        f"results={tmp_path / 'results'}",
+        "segmenter.box_threshold=0.99",
+    )
+    assert edit(monkeypatch, *other) == 1
+    (folder,) = (tmp_path / "results").glob("edits/*zebra*")
+    (folder / "edited.png").write_bytes(PICTURE.read_bytes())
+    assert edit(monkeypatch, *other) == 1
+    assert [p.name for p in folder.iterdir()] == ["trace.json"]
+    assert json.loads((folder / "trace.json").read_text())["stage"] == "segmenter"
 
 
 def test_a_folder_without_pictures_is_one_line(

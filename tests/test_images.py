@@ -181,5 +181,9 @@ def test_panel_shows_pictures_and_captions():
     assert foot[:, 408:-12].min() < 128
     assert foot[:, -6:].min() == 255  # nothing sticks out
     assert panel([small], [""]).height == 384 + 24
+    # A very wide picture is bounded in width, and stands at the top.
+    wide = panel([Image.new("RGB", (6000, 1), "red"), small], ["", ""])
+    assert wide.width < 4 * 384 + 100
+    assert wide.getpixel((20, 12)) == (255, 0, 0)
     with pytest.raises(ValueError, match="1 images and 2 labels"):
         panel([small], ["a", "b"])

@@ -38,7 +38,7 @@ def script(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Script:
 
 
 def edit_main() -> int:
-    return edit_script.launch(edit_script.task, "edit")
+    return edit_script.main()
 
 
 def train_main() -> int:

@@ -1,0 +1,80 @@
+"""Command-line arguments as people type them, turned into Hydra overrides."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
+from instructedit.types import ConfigError
+
+_OVERRIDE = re.compile(r"[~+]*[A-Za-z_][\w./@:-]*=")
+_WITH_VALUE = ("--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd", "--package", "-p")
+"""Hydra's own options that take the next argument."""
+
+
+PATHS = ("results", "out", "labels", "benchmark.folder")
+"""Keys of paths, which are taken as they are too; with ``-m`` only where Hydra's grammar cannot read them."""
+
+
+def overrides(arguments: Sequence[str], verbatim: Sequence[str] = (), positional: Sequence[str] = ()) -> list[str]:
+    """Quote values that are free text or paths, and name the arguments that are given without a key.
+
+    Args:
+        arguments: ``sys.argv[1:]``.
+        verbatim: Keys whose value is taken as it is, with commas, quotes, brackets and ``$``. Hydra's grammar would
+            refuse them, or read a sweep or an interpolation.
+        positional: Keys of the arguments that are given without a key, in this order.
+
+    Returns:
+        Arguments for Hydra.
+
+    Raises:
+        ConfigError: more arguments without a key than ``positional``.
+    """
+    found: list[str] = []
+    given = {argument.partition("=")[0] for argument in arguments}
+    unnamed = [key for key in positional if key not in given]
+    accepted = " and ".join(unnamed) or "none"
+    is_value = False
+    is_sweep = bool({"-m", "--multirun"} & set(arguments))
+    for argument in arguments:
+        key, _, value = argument.partition("=")
+        if is_value or argument.startswith("-"):
+            is_value = not is_value and argument in _WITH_VALUE
+            found.append(argument)
+        elif positional and (not _OVERRIDE.match(argument) or Path(argument).exists()):
+            if not unnamed:
+                raise ConfigError(f"{argument!r} has no key; accepted without one: {accepted}")
+            found.append(f"{unnamed.pop(0)}={quoted(argument)}")
+        elif value not in ("", "null") and (
+            key in verbatim or (key in PATHS and not (is_sweep and _is_readable(argument)))
+        ):
+            found.append(f"{key}={quoted(_bare(value))}")
+        else:
+            found.append(argument)
+    return found
+
+
+def quoted(text: str) -> str:
+    """A text as one quoted value of Hydra's grammar, in which nothing is interpolated."""
+    # A backslash is an escape only before a quote or at the end, and OmegaConf reads one before an interpolation.
+    text = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
+    text = re.sub(r"(\\*)'", r"\1\1\\'", text)
+    text = re.sub(r"(\\+)$", r"\1\1", text)
+    return f"'{text}'"
+
+
+def _is_readable(argument: str) -> bool:
+    try:
+        OverridesParser.create().parse_override(argument)
+    except HydraException:
+        return False
+    return True
+
+
+def _bare(value: str) -> str:
+    """The value without the quotes that Hydra's grammar asks for, where a user has typed them."""
+    is_quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
+    return value[1:-1] if is_quoted and value[0] not in value[1:-1] else value
