@@ -1,13 +1,28 @@
 """What travels between the parts: samples, requests, results and failures. Imports nothing of ours."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from jaxtyping import Bool
 from PIL import Image
+
+T = TypeVar("T", bound=Callable[..., Any])
+NON_IDENTITY_KEYS = "NON_IDENTITY_KEYS"
+"""The attribute of a component (a class, or a function that makes one) that names its parameters outside the identity
+of a run: those that change no result, such as a server's address. They are in no run id."""
+
+
+def non_identity_keys(*keys: str) -> Callable[[T], T]:
+    """Declare parameters of the decorated component that change no result."""
+
+    def declare(component: T) -> T:
+        setattr(component, NON_IDENTITY_KEYS, frozenset(keys))
+        return component
+
+    return declare
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ import pandas as pd
 
 from eval.runs.records import tokens_of
 from eval.runs.run import Run
-from instructedit.language.openai import TARGET as OPENAI
 from instructedit.language.prices import Prices, prices_of
 from instructedit.types import Tokens
 
@@ -59,8 +58,7 @@ def _model(method: Any) -> tuple[str, Prices | None]:
     node: Mapping[str, Any] = next(_languages(method), {})
     model = node.get("model")
     name = model.get("id") if isinstance(model, Mapping) else model
-    prices = prices_of(node.get("prices")) if node.get("_target_") == OPENAI else None
-    return str(name or "unknown"), prices
+    return str(name or "unknown"), prices_of(node.get("prices"))
 
 
 def _languages(node: Any) -> Iterator[Mapping[str, Any]]:

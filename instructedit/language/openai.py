@@ -15,10 +15,6 @@ from instructedit.types import ConfigError, StageError
 ALWAYS, NEVER = "always", "never"
 STRUCTURED = ("auto", ALWAYS, NEVER)
 """Whether replies are asked for in JSON: where the server takes a schema, of any server, or of none."""
-TARGET = "instructedit.language.build.openai"
-"""How configurations name this processor."""
-DECIDES_NOTHING = ("base_url", "timeout", "max_retries", "concurrency", "api_key_env", "prices")
-"""Its settings that are in no cache key and no run id: where a server stands, how it is asked, what it costs."""
 _FORMAT = json_schema("edit", SCHEMA)
 
 
