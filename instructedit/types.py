@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -23,6 +24,38 @@ def non_identity_keys(*keys: str) -> Callable[[T], T]:
         return component
 
     return declare
+
+
+class Stage(StrEnum):
+    """A stage of an edit, as seconds, function evaluations, failures and the cache name it.
+
+    A method of another package may name stages of its own: wherever a stage is expected, a text will do.
+    """
+
+    INPUT = "input"
+    """Reading the picture."""
+    CAPTIONER = "captioner"
+    LANGUAGE = "language"
+    SEGMENTER = "segmenter"
+    BOXES = "boxes"
+    """Part of the segmenter."""
+    MASKS = "masks"
+    """Part of the segmenter."""
+    MASK = "mask"
+    """DiffEdit's mask."""
+    NOISE_DIFFERENCE = "noise_difference"
+    """Part of the mask."""
+    EDITOR = "editor"
+    INVERSION = "inversion"
+    """Part of the editor."""
+    RECONSTRUCTION = "reconstruction"
+    """Part of the editor."""
+    EDIT = "edit"
+    """Part of the editor."""
+    METHOD = "method"
+    """Unknown, because the method raised."""
+    JUDGE = "judge"
+    """A vision-language model judges the edit."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +185,7 @@ class Failure:
 
     id: str
     stage: str
-    """Where it failed: input, captioner, language, segmenter, editor, ..."""
+    """Where it failed: a :class:`Stage`, or what the method calls it."""
     error: str
     """The type of the error."""
     message: str

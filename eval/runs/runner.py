@@ -17,7 +17,7 @@ from eval.runs.run import Run, read_run
 from eval.runs.store import RunStore
 from instructedit.images import load_image
 from instructedit.models import Context
-from instructedit.types import ConfigError, EditRequest, EditResult, Failure, Method, Record, Sample, StageError
+from instructedit.types import ConfigError, EditRequest, EditResult, Failure, Method, Record, Sample, Stage, StageError
 
 log = logging.getLogger(__name__)
 
@@ -143,7 +143,7 @@ def guarded(method: Method, requests: list[EditRequest]) -> list[EditResult | Fa
         if not isinstance(error, StageError):
             log.exception("sample %s", requests[0].id)
         message = str(error).strip().splitlines()[0] if str(error).strip() else "no message"
-        stage = error.stage if isinstance(error, StageError) else "method"
+        stage = error.stage if isinstance(error, StageError) else Stage.METHOD
         return [Failure(requests[0].id, stage, type(error).__name__, message)]
     return outcomes
 

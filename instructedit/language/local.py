@@ -8,10 +8,10 @@ from typing import Any
 import jinja2
 import torch
 
-from instructedit.language.base import STAGE, Reply, converse, quote
+from instructedit.language.base import Reply, converse, quote
 from instructedit.language.parse import Parsed
 from instructedit.language.prompt import PROMPT_HASH, Message, messages
-from instructedit.types import ConfigError, StageError, Tokens
+from instructedit.types import ConfigError, Stage, StageError, Tokens
 
 
 class LocalLanguage:
@@ -53,7 +53,7 @@ class LocalLanguage:
         for i, (instruction, description) in enumerate(zip(instructions, descriptions, strict=True)):
             problem = self._problem(f"{instruction} {description or ''}")
             if problem:
-                answers[i] = StageError(STAGE, problem)
+                answers[i] = StageError(Stage.LANGUAGE, problem)
             else:
                 chats[i] = messages(instruction, description)
         answers.update(zip(chats, converse(self.answer, list(chats.values())), strict=True))

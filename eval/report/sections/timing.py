@@ -12,12 +12,12 @@ from eval.report.page import Page
 from eval.report.section import Missing, Section
 from eval.report.study import Study
 from eval.runs.records import EDITED, tokens_of
-from instructedit.types import Record, Tokens
+from instructedit.types import Record, Stage, Tokens
 
-PAPER = {"captioner": 0.3, "language": 2.0, "segmenter": 8.0, "editor": 10.0}
+PAPER: dict[str, float] = {Stage.CAPTIONER: 0.3, Stage.LANGUAGE: 2.0, Stage.SEGMENTER: 8.0, Stage.EDITOR: 10.0}
 """Seconds of an edit on one A100 (paper §4.1); BLIP-2 is optional there, and the total of 20 leaves it out."""
 PAPER_TOTAL = 20.0
-STAGES = ("captioner", "language", "segmenter", "mask", "editor")
+STAGES = (Stage.CAPTIONER, Stage.LANGUAGE, Stage.SEGMENTER, Stage.MASK, Stage.EDITOR)
 """In the order that an edit takes them."""
 
 
@@ -86,12 +86,12 @@ def was_cached(line: Record, stage: str) -> bool:
     Evaluations are named by what was evaluated: ``mask`` is a stage of its own, all others (inversion,
     reconstruction, edit) are the editor's. The language processor notes its tokens; other stages note nothing.
     """
-    if stage == "language":
+    if stage == Stage.LANGUAGE:
         return tokens_of(line) == Tokens()
     evaluations = line["evaluations"]
     if stage in evaluations:
         return not evaluations[stage]
-    if stage != "editor":
+    if stage != Stage.EDITOR:
         return False
     return any(not count for name, count in evaluations.items() if name not in line["seconds"])
 
