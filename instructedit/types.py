@@ -225,7 +225,3 @@ class Method(Protocol):
     def edit(self, requests: Sequence[EditRequest]) -> list[EditResult | Failure]:
         """Edit a batch; one answer a request, in order. Never raises for the sake of one sample."""
         ...
-
-
-Record = dict[str, Any]
-"""A line of ``samples.jsonl``."""

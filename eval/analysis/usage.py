@@ -6,7 +6,6 @@ from typing import Any
 
 import pandas as pd
 
-from eval.runs.records import tokens_of
 from eval.runs.run import Run
 from instructedit.language.prices import Prices, prices_of
 from instructedit.types import Tokens
@@ -36,7 +35,7 @@ def usages(runs: Sequence[Run]) -> list[Usage]:
     """A row a method, language model and prices, over the records that count tokens; none where no record does."""
     groups: dict[tuple[str, str, Prices | None], list[Tokens]] = {}
     for run in runs:
-        if counted := [t for line in run.records.values() if (t := tokens_of(line)) is not None]:
+        if counted := [t for record in run.records.values() if (t := record.tokens) is not None]:
             groups.setdefault((run.name, *_model(run.config.get("wrapper"))), []).extend(counted)
     rows = []
     for (method, model, prices), counted in groups.items():

@@ -12,16 +12,18 @@ from omegaconf import OmegaConf
 from eval.benchmarks.base import Benchmark
 from eval.report.study import studies
 from eval.runs.identity import ID_VERSION, address, fingerprinted
+from eval.runs.provenance import Manifest, Session
+from eval.runs.records import record_of
 from eval.runs.run import VALUES, Run
 from instructedit.checkpoints import CHECKPOINT, checkpoints
-from instructedit.types import Sample, non_identity_keys
+from instructedit.types import Failure, Sample, non_identity_keys
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 BENCHMARK = Benchmark("b", "0", (Sample("a", Path("a.png"), "Change the cat", ("Turn the cat",)),))
 
 
 def stored(run_id: str, config: dict[str, Any], versions: dict[str, str]) -> Run:
-    manifest = {"sessions": [{"checkpoints": versions}]}
+    manifest = Manifest(run_id, (Session(checkpoints=versions),))
     values = pd.DataFrame(columns=list(VALUES))
     return Run(run_id, "m", "m", {}, values, config=config, manifest=manifest)
 
@@ -110,7 +112,8 @@ def test_a_component_that_cannot_be_imported_keeps_all_of_its_parameters(
 
 
 def test_runs_of_an_earlier_version_are_left_out_by_name() -> None:
-    records = {"a": {"status": "edited", "instruction": "Change the cat", "category": "", "edit": "", "decisions": {}}}
+    (sample,) = BENCHMARK.samples
+    records = {"a": record_of(Failure("a", "editor", "E", "no"), sample)}
     run = replace(stored("v1-0123456789abcdef", {"benchmark": {"name": "b"}}, {}), records=records)
     (study,) = studies([run], {}, "m")
     assert study.runs == ()
