@@ -2,7 +2,6 @@
 
 import contextlib
 import datetime
-import fcntl
 import json
 import logging
 import os
@@ -10,10 +9,11 @@ import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from filelock import FileLock, Timeout
 from PIL import Image
 
 from eval.runs.provenance import Manifest, Session, environment
@@ -66,14 +66,15 @@ class RunStore:
                 is free.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / ".lock").open("a+b") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise ConfigError(f"run {self.run_id}: {_holder(file)} is writing {self.folder}; wait for it") from None
-            file.truncate(0)
-            file.write(f"process {os.getpid()} on {socket.gethostname()}".encode())
-            file.flush()
+        # Beside the lock's file, whose content is filelock's own.
+        holder = self.folder / ".holder"
+        try:
+            held = FileLock(self.folder / ".lock", timeout=0).acquire()
+        except Timeout:
+            name = holder.read_text() if holder.is_file() else "another process"
+            raise ConfigError(f"run {self.run_id}: {name} is writing {self.folder}; wait for it") from None
+        with held:
+            holder.write_text(f"process {os.getpid()} on {socket.gethostname()}")
             self._is_locked = True
             try:
                 self._cut_torn_line()
@@ -251,11 +252,6 @@ class RunStore:
     def _check_locked(self) -> None:
         if not self._is_locked:
             raise RuntimeError(f"run {self.run_id} is written without its lock; use `with store.lock():`")
-
-
-def _holder(file: BinaryIO) -> str:
-    file.seek(0)
-    return file.read().decode(errors="replace") or "another process"
 
 
 def _now() -> str:
