@@ -86,6 +86,24 @@ def test_a_wrong_price_is_named(prices: str, line: str, tmp_path: Path) -> None:
     assert line in str(caught.value)
 
 
+@pytest.mark.parametrize("method", ["instructedit", "mdp", "instruct_pix2pix", "diffedit", "sd_inpainting"])
+def test_the_first_try_of_tuning_is_the_methods_default(method: str) -> None:
+    first = resolved("config", "experiment=table1_tuned", f"method={method}")
+    assert first["tries"][method]
+    assert first["wrapper"] == resolved("config", f"method={method}")["wrapper"]
+
+
+def test_every_script_has_hydras_settings_from_one_file() -> None:
+    primary = [p for p in CONF.glob("*.yaml") if p.stem != "base"]
+    assert len(primary) == 6
+    for path in primary:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            hydra = compose(path.stem, return_hydra_config=True).hydra
+        assert hydra.job_logging.handlers.keys() == {"console"}, path  # none to a file
+        assert (hydra.output_subdir, hydra.run.dir, hydra.job_logging.root.level) == (None, ".", "WARNING")
+        assert "job_logging" not in path.read_text()
+
+
 def test_every_file_says_what_it_is_for() -> None:
     for path in CONF.rglob("*.yaml"):
         lines = [line for line in path.read_text().splitlines() if not line.startswith("# @package")]
