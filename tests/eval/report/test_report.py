@@ -33,6 +33,7 @@ from eval.metrics.mask_iou import MaskIoU
 from eval.report import latex
 from eval.report.build import Report, Request, report
 from eval.report.page import anchor
+from eval.report.section import load_sections
 from eval.report.sections.claims import CLAIMS
 from eval.report.sections.timing import was_cached
 from eval.runs.records import EditRecord, record_of
@@ -51,9 +52,11 @@ from instructedit.types import (
     Tokens,
 )
 from scripts import report as script
+from scripts.app import CONF
 
 ATTACK = "Change the <script>alert('1 & 2')</script> to a \"lion\""
 DEFAULTS = {"ratio": 0.7, "theta": 0.5}
+SECTIONS = load_sections(yaml.safe_load((CONF / "report.yaml").read_text())["sections"])
 
 
 @dataclass
@@ -187,7 +190,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def request(results: Path, out: Path | None = None, **options: Any) -> Request:
-    return Request(results, out or results / "report", DEFAULTS, **options)
+    return Request(results, out or results / "report", DEFAULTS, SECTIONS, **options)
 
 
 @pytest.fixture(scope="module")
