@@ -15,9 +15,17 @@ from instructedit.editor import MaskGuidedEditor, latent_mask
 from instructedit.latent_diffusion import generator, noise
 from instructedit.models import Checkpoint, Context
 from instructedit.stages import Progress, run_stages
-from instructedit.types import Captions, ConfigError, Decisions, EditRequest, EditResult, Failure, Method, StageError
-
-STAGE = "mask"
+from instructedit.types import (
+    Captions,
+    ConfigError,
+    Decisions,
+    EditRequest,
+    EditResult,
+    Failure,
+    Method,
+    Stage,
+    StageError,
+)
 
 
 @dataclass(frozen=True)
@@ -96,19 +104,19 @@ class DiffEdit(Method):
 
     def edit(self, requests: Sequence[EditRequest]) -> list[EditResult | Failure]:
         """Edit a batch; a request without captions, or without a pixel above theta, is a failure of its own."""
-        return run_stages(requests, (STAGE, self._mask), ("editor", self._edit))
+        return run_stages(requests, (Stage.MASK, self._mask), (Stage.EDITOR, self._edit))
 
     def _mask(self, alive: list[Progress]) -> None:
         for p in alive:
             if p.request.captions is None:
-                p.error = StageError(STAGE, "DiffEdit needs captions, and this sample has none")
+                p.error = StageError(Stage.MASK, "DiffEdit needs captions, and this sample has none")
                 continue
             p.decisions = Decisions(captions=p.request.captions)
             difference, cost = self.difference(p.request, p.request.captions)
-            p.evaluations = {STAGE: cost}
+            p.evaluations = {Stage.MASK: cost}
             inside = binarise(difference, self.theta, self.clamp, self.variant.is_rescaled)
             if not inside.any():
-                p.error = StageError(STAGE, f"no pixel's noise difference is above theta={self.theta}")
+                p.error = StageError(Stage.MASK, f"no pixel's noise difference is above theta={self.theta}")
             p.mask = np.array(Image.fromarray(inside).resize(p.request.image.size, Image.Resampling.NEAREST))
 
     @torch.no_grad()
@@ -120,16 +128,16 @@ class DiffEdit(Method):
         """
         backbone = self.editor.backbone
         key = StageCache.key(
-            "noise_difference", 1, image=hash_image(request.image), input=captions.input, edited=captions.edited,
+            Stage.NOISE_DIFFERENCE, 1, image=hash_image(request.image), input=captions.input, edited=captions.edited,
             noises=self.noises, strength=float(self.strength), steps=self.editor.steps, sample=request.id,
             seed=request.seed, model=backbone.checkpoint.fingerprint,
         )  # fmt: skip
-        if kept := backbone.context.cache.get("noise_difference", key):
+        if kept := backbone.context.cache.get(Stage.NOISE_DIFFERENCE, key):
             return kept["difference"], 0
         schedule = diffusion.make_schedule(backbone.scheduler, self.editor.steps)
         level = int(self.editor.steps * self.strength)
         latents = backbone.encode([request.image]).expand(self.noises, -1, -1, -1)
-        drawn = noise(latents.shape, [generator(request, STAGE)], latents)[0]
+        drawn = noise(latents.shape, [generator(request, Stage.MASK)], latents)[0]
         alpha, timestep = schedule.alphas[level], schedule.timesteps[level - 1]
         noisy = alpha**0.5 * latents + (1 - alpha) ** 0.5 * drawn
         found = difference_map(
@@ -138,7 +146,7 @@ class DiffEdit(Method):
             noisy,
             timestep,
         )
-        backbone.context.cache.put("noise_difference", key, {"difference": found})
+        backbone.context.cache.put(Stage.NOISE_DIFFERENCE, key, {"difference": found})
         return found.cpu(), 2 * self.noises
 
     def _edit(self, alive: list[Progress]) -> None:

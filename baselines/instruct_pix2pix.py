@@ -14,9 +14,8 @@ from instructedit.diffusion import Condition
 from instructedit.latent_diffusion import SAMPLERS, LatentDiffusion, generator, noise, to_images
 from instructedit.models import Checkpoint, Context
 from instructedit.stages import Progress, run_stages
-from instructedit.types import ConfigError, EditRequest, EditResult, Failure, Method
+from instructedit.types import ConfigError, EditRequest, EditResult, Failure, Method, Stage
 
-STAGE = "editor"
 SIZINGS = ("aspect", "official")
 MULTIPLE = 64
 """Pixels that each side is a multiple of, as in the official code."""
@@ -63,7 +62,7 @@ class InstructPix2Pix(Method):
 
     def edit(self, requests: Sequence[EditRequest]) -> list[EditResult | Failure]:
         """Edit a batch; images of one working size go through the network together."""
-        return run_stages(requests, (STAGE, self._edit))
+        return run_stages(requests, (Stage.EDITOR, self._edit))
 
     def _edit(self, alive: list[Progress]) -> None:
         windows = [self._window(p.request.image) for p in alive]
@@ -81,7 +80,7 @@ class InstructPix2Pix(Method):
         backbone = self.backbone
         images = [window.crop(p.request.image) for p, window in zip(group, windows, strict=True)]
         seen = backbone.encode_unscaled(images)  # as the released model expects the input image
-        generators = [generator(p.request, STAGE) for p in group]
+        generators = [generator(p.request, Stage.EDITOR) for p in group]
         instruction = backbone.embed([p.request.instruction for p in group])
         empty = backbone.embed([""] * len(group))
         sampler = backbone.sampler(self.sampler, self.steps)
@@ -90,7 +89,7 @@ class InstructPix2Pix(Method):
         latents = sample(backbone.unet, sampler, start, seen, instruction, empty, scales, generators)
         edited = to_images(backbone.decode(latents), [w.size for w in windows])
         for p, image, window in zip(group, edited, windows, strict=True):
-            p.image, p.evaluations = window.paste(image, p.request.image), {"edit": 3 * self.steps}
+            p.image, p.evaluations = window.paste(image, p.request.image), {Stage.EDIT: 3 * self.steps}
 
 
 @dataclass(frozen=True)

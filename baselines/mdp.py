@@ -14,9 +14,8 @@ from instructedit import diffusion
 from instructedit.latent_diffusion import LatentDiffusion, to_images
 from instructedit.models import Checkpoint, Context
 from instructedit.stages import Progress, run_stages
-from instructedit.types import ConfigError, Decisions, EditRequest, EditResult, Failure, Method, StageError
+from instructedit.types import ConfigError, Decisions, EditRequest, EditResult, Failure, Method, Stage, StageError
 
-STAGE = "editor"
 # From 1 at the window's start; as the official code's.
 SCHEDULES: dict[str, Callable[[int], np.ndarray]] = {
     "constant": np.ones,
@@ -88,12 +87,12 @@ class MDP(Method):
 
     def edit(self, requests: Sequence[EditRequest]) -> list[EditResult | Failure]:
         """Edit a batch; a request without captions is a failure of its own."""
-        return run_stages(requests, (STAGE, self._edit))
+        return run_stages(requests, (Stage.EDITOR, self._edit))
 
     def _edit(self, alive: list[Progress]) -> None:
         for p in alive:
             if p.request.captions is None:
-                p.error = StageError(STAGE, "MDP needs captions, and this sample has none")
+                p.error = StageError(Stage.EDITOR, "MDP needs captions, and this sample has none")
             p.decisions = Decisions(captions=p.request.captions)
         alive = [p for p in alive if p.error is None]
         # Null-text optimisation stops when its error is small: alone, so that no neighbour decides when.
@@ -121,7 +120,7 @@ class MDP(Method):
             group, to_images(backbone.decode(latents), [i.size for i in images]), inversions, strict=True
         ):
             p.image = image
-            p.evaluations = {"inversion": inversion, "reconstruction": cost, "edit": evaluated}
+            p.evaluations = {Stage.INVERSION: inversion, Stage.RECONSTRUCTION: cost, Stage.EDIT: evaluated}
 
     def _reconstruct(
         self, trajectory: Float[Tensor, "levels b c h w"], captions: list[str], schedule: diffusion.Schedule

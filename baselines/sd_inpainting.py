@@ -19,9 +19,8 @@ from instructedit.diffusion import Condition
 from instructedit.editor import Edited, edit_by_size, grow
 from instructedit.latent_diffusion import SAMPLERS, LatentDiffusion, generator, noise, to_images
 from instructedit.models import Checkpoint, Context
-from instructedit.types import Captions, ConfigError, EditRequest, StageError
+from instructedit.types import Captions, ConfigError, EditRequest, Stage, StageError
 
-STAGE = "editor"
 PROMPTS = ("caption", "object")
 _MEDIUM = re.compile(r"^(?:an? |the )?(?:photo|photograph|picture|image|painting|drawing)s? of ", re.IGNORECASE)
 
@@ -76,7 +75,7 @@ class InpaintingEditor:
     ) -> list[Edited | StageError]:
         """Inpaint each mask; images of one working size go through the network together."""
         grown = [grow(m, self.dilate) for m in masks]
-        empty = StageError(STAGE, f"the mask is empty (dilate={self.dilate})")
+        empty = StageError(Stage.EDITOR, f"the mask is empty (dilate={self.dilate})")
         return edit_by_size(self.backbone, self._edit, requests, captions, grown, empty)
 
     @torch.no_grad()
@@ -93,7 +92,7 @@ class InpaintingEditor:
         left = backbone.encode_pixels(pixels * (1 - hole))
         sampler = backbone.sampler(self.sampler, self.steps)
         timesteps = sampler.timesteps[self.steps - int(self.steps * self.strength) :]
-        generators = [generator(r, STAGE) for r in requests]
+        generators = [generator(r, Stage.EDITOR) for r in requests]
         start = noise(left.shape[1:], generators, left)
         if self.strength == 1:
             start = start * sampler.init_noise_sigma

@@ -9,9 +9,8 @@ from transformers import Blip2ForConditionalGeneration, Blip2Processor
 
 from instructedit.cache import StageCache, hash_image
 from instructedit.models import Checkpoint, Context
-from instructedit.types import ConfigError, StageError
+from instructedit.types import ConfigError, Stage, StageError
 
-STAGE = "captioner"
 QUESTION = "Is this a photo, a painting, or another kind of art?"
 """The paper's first question (§3.2); the released code words it "a photo, a painting, a drawing, or other kind of
 arts"."""
@@ -32,12 +31,12 @@ def two_questions(ask: Callable[[str], str], question: str = QUESTION) -> tuple[
     """
     kind = _line(ask(question)).rstrip(".")
     if not kind:
-        raise StageError(STAGE, f"no answer to {question!r}")
+        raise StageError(Stage.CAPTIONER, f"no answer to {question!r}")
     start = f"{kind} of"
     # Models that read the question apart from their answer may say its words again.
     rest = _line(ask(start)).removeprefix(start).strip()
     if not rest:
-        raise StageError(STAGE, f"nothing follows {start!r}")
+        raise StageError(Stage.CAPTIONER, f"nothing follows {start!r}")
     return kind, f"{start} {rest}"
 
 
@@ -102,8 +101,8 @@ class Blip2Captioner:
 
     def _describe(self, image: Image.Image) -> str | StageError:
         made_by: Mapping[str, Any] = {"question": self.question, "max_new_tokens": self.max_new_tokens}
-        key = StageCache.key(STAGE, 1, image=hash_image(image), model=self.checkpoint.fingerprint, **made_by)
-        kept = self.context.cache.get_json(STAGE, key)
+        key = StageCache.key(Stage.CAPTIONER, 1, image=hash_image(image), model=self.checkpoint.fingerprint, **made_by)
+        kept = self.context.cache.get_json(Stage.CAPTIONER, key)
         if kept is None:
             model, processor = self._loaded()
             try:
@@ -113,7 +112,7 @@ class Blip2Captioner:
             except StageError as error:
                 return error
             kept = {"kind": kind, "description": description}
-            self.context.cache.put_json(STAGE, key, kept)
+            self.context.cache.put_json(Stage.CAPTIONER, key, kept)
         return str(kept["description"])
 
     def _loaded(self) -> tuple[Any, Any]:

@@ -17,9 +17,8 @@ from torch.nn import functional
 from instructedit import diffusion
 from instructedit.latent_diffusion import LatentDiffusion, to_images
 from instructedit.models import Checkpoint, Context
-from instructedit.types import Captions, ConfigError, EditRequest, StageError
+from instructedit.types import Captions, ConfigError, EditRequest, Stage, StageError
 
-STAGE = "editor"
 BLENDS = ("paper", "official")
 INVERSION_PROMPTS = ("input", "empty")
 Mask = TypeVar("Mask", np.ndarray, Tensor)
@@ -118,7 +117,9 @@ class MaskGuidedEditor:
     ) -> list[Edited | StageError]:
         """Edit each image inside its mask; images of one working size go through the network together."""
         inside = [self._latent_mask(r.image, m) for r, m in zip(requests, masks, strict=True)]
-        empty = StageError(STAGE, f"the mask is empty on the latent grid (dilate={self.dilate}, blend={self.blend})")
+        empty = StageError(
+            Stage.EDITOR, f"the mask is empty on the latent grid (dilate={self.dilate}, blend={self.blend})"
+        )
         answers: list[Edited | StageError] = [empty] * len(requests)
         for ratio in dict.fromkeys(r.ratio for r in requests):
             group = [i for i, r in enumerate(requests) if r.ratio == ratio]
@@ -159,7 +160,7 @@ class MaskGuidedEditor:
             pixels = weight * pixels + (1 - weight) * kept
         cost = start if self.guidance_scale == 1 else 2 * start
         edited = to_images(pixels, [i.size for i in images])
-        return [Edited(e, {"inversion": n, "edit": cost}) for e, n in zip(edited, inversions, strict=True)]
+        return [Edited(e, {Stage.INVERSION: n, Stage.EDIT: cost}) for e, n in zip(edited, inversions, strict=True)]
 
 
 def check_ratio(ratio: object, key: str = "ratio") -> None:

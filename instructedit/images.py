@@ -11,7 +11,7 @@ from jaxtyping import Bool
 from PIL import Image, ImageCms, ImageDraw, ImageFont, ImageOps
 
 from instructedit.files import write_aside
-from instructedit.types import StageError
+from instructedit.types import Stage, StageError
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 """What is tried on a file, whatever its name. Formats that run an interpreter, such as EPS, are left out."""
@@ -133,7 +133,7 @@ def panel(images: Sequence[Image.Image], labels: Sequence[str], side: int = PANE
 
 
 def _refusal(path: Path, reason: str) -> StageError:
-    return StageError("input", f"{path}: {reason}")
+    return StageError(Stage.INPUT, f"{path}: {reason}")
 
 
 def _check_size(image: Image.Image, path: Path) -> None:

@@ -24,7 +24,7 @@ from instructedit.cache import StageCache, hash_image
 from instructedit.diffusion import Autoencoder, Condition
 from instructedit.files import digest
 from instructedit.models import Checkpoint, Context
-from instructedit.types import EditRequest
+from instructedit.types import EditRequest, Stage
 
 SAMPLERS: dict[str, Any] = {"ddim": DDIMScheduler, "euler_ancestral": EulerAncestralDiscreteScheduler}
 
@@ -179,12 +179,12 @@ class LatentDiffusion:
         """
         keys = [
             StageCache.key(
-                "inversion", 1, image=hash_image(i), caption=c, steps=steps, guidance_scale=float(guidance_scale),
+                Stage.INVERSION, 1, image=hash_image(i), caption=c, steps=steps, guidance_scale=float(guidance_scale),
                 model=self.checkpoint.fingerprint,
             )
             for i, c in zip(images, captions, strict=True)
         ]  # fmt: skip
-        kept = [self.context.cache.get("inversion", key) for key in keys]
+        kept = [self.context.cache.get(Stage.INVERSION, key) for key in keys]
         missing = [k for k, found in enumerate(kept) if found is None]
         if missing:
             predict = self.guided([captions[k] for k in missing], guidance_scale)
@@ -192,7 +192,7 @@ class LatentDiffusion:
             computed = diffusion.invert(predict, self.encode([images[k] for k in missing]), schedule)
             for column, k in enumerate(missing):
                 kept[k] = {"trajectory": computed[:, column]}
-                self.context.cache.put("inversion", keys[k], {"trajectory": computed[:, column]})
+                self.context.cache.put(Stage.INVERSION, keys[k], {"trajectory": computed[:, column]})
         trajectories = [found["trajectory"].to(self.context.device) for found in kept if found is not None]
         cost = steps if guidance_scale == 1 else 2 * steps
         return torch.stack(trajectories, dim=1), [cost if k in missing else 0 for k in range(len(images))]

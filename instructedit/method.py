@@ -11,7 +11,7 @@ from instructedit.language import LanguageProcessor
 from instructedit.models import Context
 from instructedit.segmenter import Segmenter
 from instructedit.stages import Progress, run_stages
-from instructedit.types import EditRequest, EditResult, Failure, Method, StageError
+from instructedit.types import EditRequest, EditResult, Failure, Method, Stage, StageError
 
 
 class InstructEdit(Method):
@@ -41,9 +41,9 @@ class InstructEdit(Method):
 
     def edit(self, requests: Sequence[EditRequest]) -> list[EditResult | Failure]:
         """Edit a batch; a request that fails at one stage leaves the others alone."""
-        stages = [("language", self._parse), ("segmenter", self._segment), ("editor", self._edit)]
+        stages = [(Stage.LANGUAGE, self._parse), (Stage.SEGMENTER, self._segment), (Stage.EDITOR, self._edit)]
         if self.captioner is not None:
-            stages.insert(0, ("captioner", partial(self._describe, self.captioner)))
+            stages.insert(0, (Stage.CAPTIONER, partial(self._describe, self.captioner)))
         return run_stages(requests, *stages)
 
     @staticmethod

@@ -1,13 +1,61 @@
 """What travels between the parts: samples, requests, results and failures. Imports nothing of ours."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from jaxtyping import Bool
 from PIL import Image
+
+T = TypeVar("T", bound=Callable[..., Any])
+NON_IDENTITY_KEYS = "NON_IDENTITY_KEYS"
+"""The attribute of a component (a class, or a function that makes one) that names its parameters outside the identity
+of a run: those that change no result, such as a server's address. They are in no run id."""
+
+
+def non_identity_keys(*keys: str) -> Callable[[T], T]:
+    """Declare parameters of the decorated component that change no result."""
+
+    def declare(component: T) -> T:
+        setattr(component, NON_IDENTITY_KEYS, frozenset(keys))
+        return component
+
+    return declare
+
+
+class Stage(StrEnum):
+    """A stage of an edit, as seconds, function evaluations, failures and the cache name it.
+
+    A method of another package may name stages of its own: wherever a stage is expected, a text will do.
+    """
+
+    INPUT = "input"
+    """Reading the picture."""
+    CAPTIONER = "captioner"
+    LANGUAGE = "language"
+    SEGMENTER = "segmenter"
+    BOXES = "boxes"
+    """Part of the segmenter."""
+    MASKS = "masks"
+    """Part of the segmenter."""
+    MASK = "mask"
+    """DiffEdit's mask."""
+    NOISE_DIFFERENCE = "noise_difference"
+    """Part of the mask."""
+    EDITOR = "editor"
+    INVERSION = "inversion"
+    """Part of the editor."""
+    RECONSTRUCTION = "reconstruction"
+    """Part of the editor."""
+    EDIT = "edit"
+    """Part of the editor."""
+    METHOD = "method"
+    """Unknown, because the method raised."""
+    JUDGE = "judge"
+    """A vision-language model judges the edit."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +185,7 @@ class Failure:
 
     id: str
     stage: str
-    """Where it failed: input, captioner, language, segmenter, editor, ..."""
+    """Where it failed: a :class:`Stage`, or what the method calls it."""
     error: str
     """The type of the error."""
     message: str
@@ -177,7 +225,3 @@ class Method(Protocol):
     def edit(self, requests: Sequence[EditRequest]) -> list[EditResult | Failure]:
         """Edit a batch; one answer a request, in order. Never raises for the sake of one sample."""
         ...
-
-
-Record = dict[str, Any]
-"""A line of ``samples.jsonl``."""

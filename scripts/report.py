@@ -11,6 +11,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from eval.analysis.stats import INTERVALS
 from eval.report.build import Request, report
 from eval.report.page import PICTURES
+from eval.report.section import load_sections
 from instructedit.types import ConfigError
 from scripts.app import CONF, OK, launch
 
@@ -44,6 +45,7 @@ def request(config: DictConfig) -> Request:
         results=results,
         out=Path(str(config.out)) if config.out is not None else results / "report",
         defaults=hyperparameters(),
+        sections=load_sections(config.sections),
         runs=config.runs if isinstance(config.runs, str) else [str(run) for run in config.runs],
         benchmark=None if benchmark is None else str(benchmark.name),
         reference=str(config.reference),

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from instructedit.cache import StageCache, hash_image
+from instructedit.types import Stage
 
 KEY = StageCache.key("inversion", 1, image="abc", steps=50)
 
@@ -79,6 +80,7 @@ def test_without_a_root_nothing_is_stored():
 def test_key_depends_on_every_part_and_on_nothing_else():
     assert len(KEY) == 64
     assert StageCache.key("inversion", 1, steps=50, image="abc") == KEY
+    assert StageCache.key(Stage.INVERSION, 1, steps=50, image="abc") == KEY
     assert StageCache.key("a", 1, x=(1, 2)) == StageCache.key("a", 1, x=[1, 2])
     others = [
         StageCache.key("inversion", 2, image="abc", steps=50),

@@ -8,9 +8,8 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import get_object
 from omegaconf import OmegaConf
 
+from eval.runs.identity import non_identity_keys_of
 from eval.runs.plan import plan
-from instructedit.language.openai import DECIDES_NOTHING
-from instructedit.language.openai import TARGET as OPENAI
 from instructedit.types import ConfigError
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
@@ -57,13 +56,13 @@ def test_where_a_server_stands_and_what_it_costs_changes_no_run(wrapper: list[st
             return plan(compose("config", ["language=openai", f"results={tmp_path}", *wrapper, *overrides]))[0].run_id
 
     settings = resolved("config", "language=openai")["language"]
-    assert get_object(OPENAI) is get_object(settings["_target_"])
-    assert set(DECIDES_NOTHING) < settings.keys()
+    outside = non_identity_keys_of(settings["_target_"])
+    assert outside < settings.keys()
     others = {
         "base_url": "http://localhost:8000/v1", "timeout": "5", "max_retries": "9", "concurrency": "1",
         "api_key_env": "MY_KEY", "prices": "{prompt: 0.15, completion: 0.6}",
     }  # fmt: skip
-    assert others.keys() == set(DECIDES_NOTHING)
+    assert others.keys() == outside
     assert run_id(*(f"language.{key}={value}" for key, value in others.items())) == run_id()
     deciding = {"model": "n", "revision": "q4", "structured": "never", "temperature": "1", "max_tokens": "9"}
     assert deciding.keys() | others.keys() | {"_target_", "_partial_"} == settings.keys()
@@ -85,6 +84,24 @@ def test_a_wrong_price_is_named(prices: str, line: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         plan(config)
     assert line in str(caught.value)
+
+
+@pytest.mark.parametrize("method", ["instructedit", "mdp", "instruct_pix2pix", "diffedit", "sd_inpainting"])
+def test_the_first_try_of_tuning_is_the_methods_default(method: str) -> None:
+    first = resolved("config", "experiment=table1_tuned", f"method={method}")
+    assert first["tries"][method]
+    assert first["wrapper"] == resolved("config", f"method={method}")["wrapper"]
+
+
+def test_every_script_has_hydras_settings_from_one_file() -> None:
+    primary = [p for p in CONF.glob("*.yaml") if p.stem != "base"]
+    assert len(primary) == 6
+    for path in primary:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            hydra = compose(path.stem, return_hydra_config=True).hydra
+        assert hydra.job_logging.handlers.keys() == {"console"}, path  # none to a file
+        assert (hydra.output_subdir, hydra.run.dir, hydra.job_logging.root.level) == (None, ".", "WARNING")
+        assert "job_logging" not in path.read_text()
 
 
 def test_every_file_says_what_it_is_for() -> None:

@@ -86,6 +86,19 @@ def test_replies_do_not_depend_on_the_batch(kind, taught, tokenizer):
     assert together[::-1] == language.answer(chats[::-1])
 
 
+def test_prompts_are_the_rendered_chats_padded_on_the_left(taught, tokenizer):
+    chats = [
+        messages(instruction, description) for instruction in LESSONS for description in (None, "A photo of a cat.")
+    ]
+    texts = [tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True) for chat in chats]
+    rows = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
+    width = max(map(len, rows))
+    assert len({len(row) for row in rows}) > 2
+    prompts = LocalLanguage(taught, tokenizer, {})._prompts(chats)
+    assert prompts["input_ids"].tolist() == [[tokenizer.pad_token_id] * (width - len(row)) + row for row in rows]
+    assert prompts["attention_mask"].tolist() == [[0] * (width - len(row)) + [1] * len(row) for row in rows]
+
+
 def test_a_tokenizer_without_a_pad_token_will_do(taught):
     tokenizer = language_tokenizer(CHAT_TEMPLATE, ["<|user|>", "<|assistant|>", "<|end|>"])
     tokenizer.pad_token = None

@@ -14,12 +14,13 @@ import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
 
+from eval.runs.records import EditRecord, SampleRecord
 from eval.runs.store import RunStore
 from instructedit.cache import StageCache
 from instructedit.language import Parsed, cached
 from instructedit.language.build import CheckpointLanguage
 from instructedit.models import Checkpoint, Context, ModelPool
-from instructedit.types import Record, StageError, Tokens
+from instructedit.types import StageError, Tokens
 from scripts import run as run_script
 from tests.language_server import openai_language
 
@@ -136,7 +137,7 @@ def test_a_model_that_it_does_not_serve_is_named(served: Served) -> None:
 def test_a_run_on_a_server_and_again_without_it(
     served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def records(results: Path, *language: str) -> dict[str, Record]:
+    def records(results: Path, *language: str) -> dict[str, SampleRecord]:
         GlobalHydra.instance().clear()
         wanted = ["limit=2", "metric=none", "method.editor.steps=10", f"results={results}", *language]
         monkeypatch.setattr(sys, "argv", ["run", *wanted])
@@ -146,13 +147,14 @@ def test_a_run_on_a_server_and_again_without_it(
 
     openai = ("language=openai", f"language.base_url={served.url}", f"language.model={MODEL}")
     first = records(tmp_path / "first", *openai)
-    assert all(line["tokens"]["prompt"] > 0 and line["tokens"]["completion"] > 0 for line in first.values())
+    assert all((r.tokens or Tokens()).prompt > 0 and (r.tokens or Tokens()).completion > 0 for r in first.values())
     served.stop()
     monkeypatch.delenv("OPENAI_API_KEY")
     shutil.copytree(tmp_path / "first" / "cache", tmp_path / "second" / "cache")
     second = records(tmp_path / "second", *openai)
-    assert [line["tokens"] for line in second.values()] == [{"prompt": 0, "completion": 0}] * 2
+    assert [r.tokens for r in second.values()] == [Tokens()] * 2
     here = records(tmp_path / "third")
     for other in (second, here):
-        assert {k: line["decisions"] for k, line in other.items()} == {k: v["decisions"] for k, v in first.items()}
-        assert [line["image_sha256"] for line in other.values()] == [v["image_sha256"] for v in first.values()]
+        assert {k: r.decisions for k, r in other.items()} == {k: r.decisions for k, r in first.items()}
+        digests = [[r.image_sha256 for r in own.values() if isinstance(r, EditRecord)] for own in (other, first)]
+        assert digests[0] == digests[1] != []

@@ -11,6 +11,7 @@ from hydra.core.global_hydra import GlobalHydra
 from PIL import Image
 
 from eval.runs.plan import plan
+from eval.runs.records import EditRecord
 from eval.runs.store import RunStore
 from instructedit.models import POOL
 from scripts import edit as edit_script
@@ -126,7 +127,9 @@ def test_diffedits_theta_sweep_beside_instructedit(
         assert label in out
     records = [RunStore(tmp_path, folder.name).finished() for folder in (tmp_path / "runs").iterdir()]
     assert len(records) == 3
-    costs = [r["evaluations"] for run in records for r in run.values() if "mask" in r["evaluations"]]
+    costs = [
+        r.evaluations for run in records for r in run.values() if isinstance(r, EditRecord) and "mask" in r.evaluations
+    ]
     assert sorted(c["mask"] for c in costs) == [0, 20]
     assert len(list((tmp_path / "sheets").glob("*.png"))) == 1
 
@@ -201,7 +204,9 @@ def test_a_sweep_inverts_once_loads_once_and_does_nothing_twice(
     assert "ratio=0.5" in table
     assert "ratio=0.9" in table
     stores = [RunStore(tmp_path, p.name) for p in (tmp_path / "runs").iterdir()]
-    inversions = [[r["evaluations"]["inversion"] for r in s.finished().values()] for s in stores]
+    inversions = [
+        [r.evaluations["inversion"] for r in s.finished().values() if isinstance(r, EditRecord)] for s in stores
+    ]
     assert sorted(sum(costs) for costs in inversions) == [0, 150]
     lines = {s.run_id: (s.folder / "samples.jsonl").read_bytes() for s in stores}
     assert script(run_script.main, *arguments) == 0

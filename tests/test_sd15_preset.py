@@ -9,6 +9,7 @@ import pytest
 from huggingface_hub import constants
 from hydra.core.global_hydra import GlobalHydra
 
+from eval.runs.records import EditRecord
 from eval.runs.store import RunStore
 from instructedit.models import POOL
 from scripts import run as run_script
@@ -62,7 +63,7 @@ def sd15(machine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 def values(store: RunStore, metric: str) -> list[float]:
     """A metric's values; each of the two samples must have been edited."""
-    assert [record["status"] for record in store.finished().values()] == ["edited", "edited"]
+    assert [type(record) for record in store.finished().values()] == [EditRecord, EditRecord]
     frame = store.read_metrics()
     assert frame is not None
     return [float(v) for v in frame.loc[frame["metric"] == metric, "value"].dropna()]

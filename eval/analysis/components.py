@@ -17,10 +17,10 @@ from eval.benchmarks.base import Benchmark
 from eval.metrics.base import MetricUndefined
 from eval.metrics.components.truth import EditorRight, LanguageRight, SegmenterRight, language_is_right
 from eval.runs.run import Run
-from instructedit.types import ConfigError, Failure, Sample
+from instructedit.types import ConfigError, Failure, Sample, Stage
 
 METRICS = (LanguageRight.name, SegmenterRight.name, EditorRight.name)
-COMPONENTS = ("language", "segmenter", "editor")
+COMPONENTS: tuple[str, ...] = (Stage.LANGUAGE, Stage.SEGMENTER, Stage.EDITOR)
 VERDICTS = ("run_id", "label", "sample_id", "image_id", "edit", *COMPONENTS, "judge")
 TRUTH = "the truth"
 """A judge: what the benchmark knows."""
@@ -114,10 +114,10 @@ def _by_truth(sample: Sample, failure: Failure) -> bool | None:
 
 def _failed(failure: Failure, language: bool | None) -> list[bool | None]:
     """Verdicts on a failure, given one on its language processor."""
-    if failure.stage not in ("segmenter", "editor"):
+    if failure.stage not in (Stage.SEGMENTER, Stage.EDITOR):
         return [False, False, False]
     # Where the editor gave up there was a mask, which the failure does not keep.
-    return [language, False if failure.stage == "segmenter" else None, False]
+    return [language, False if failure.stage == Stage.SEGMENTER else None, False]
 
 
 @dataclass(frozen=True)
@@ -172,9 +172,9 @@ def sensitivity(verdicts: pd.DataFrame, group: Sequence[str]) -> Interval | None
     Returns:
         None where nothing was edited right under any of at least two settings.
     """
-    judged = verdicts.dropna(subset=["editor"])
+    judged = verdicts.dropna(subset=[Stage.EDITOR])
     groups = judged.assign(editor=judged["editor"].astype(bool)).groupby(list(group), sort=False)
-    found = groups["editor"].agg(["size", "any", "all"]).assign(image_id=groups["image_id"].first())
+    found = groups[Stage.EDITOR].agg(["size", "any", "all"]).assign(image_id=groups["image_id"].first())
     found = found[(found["size"] > 1) & found["any"]]
     if found.empty:
         return None

@@ -1,5 +1,7 @@
 """Numbers that the paper prints, to stand beside ours; its images are unreleased and its settings tuned by hand."""
 
+from instructedit.types import Stage
+
 TABLE_1 = {
     "mdp": {"brisque": 22.658, "lpips": 0.260, "clip_score": 25.613, "clip_directional": 0.095},
     "instruct_pix2pix": {"brisque": 25.054, "lpips": 0.269, "clip_score": 25.681, "clip_directional": 0.125},
@@ -8,7 +10,7 @@ TABLE_1 = {
 }
 """Means over 30 edits by method and metric."""
 
-COMPONENTS = {"language": 97.3, "segmenter": 71.0, "editor": 69.4}
+COMPONENTS: dict[str, float] = {Stage.LANGUAGE: 97.3, Stage.SEGMENTER: 71.0, Stage.EDITOR: 69.4}
 """Percent of 85 images' edits in which each component is right (§5)."""
 EDITOR_RIGHT_WHEN_SEGMENTER_WRONG = 35.0
 """Percent (§5)."""

@@ -16,11 +16,11 @@ import pandas as pd
 
 from eval.metrics.base import MetricUndefined
 from eval.metrics.entries import Entry, load_metrics
-from eval.runs.records import EDITED
+from eval.runs.records import FailureRecord, SampleRecord
 from eval.runs.run import VALUES, Run, frame_of
 from instructedit.files import digest, write_aside
 from instructedit.models import Context
-from instructedit.types import ConfigError, EditRequest, EditResult, Record, Sample
+from instructedit.types import ConfigError, EditRequest, EditResult, Sample
 
 log = logging.getLogger(__name__)
 FOLDER = "tuning"
@@ -143,11 +143,11 @@ def _tuned(name: str, own: Sequence[Run], rule: Rule) -> Run:
     by_id = {r.run_id: r for r in own}
     tries = frame_of(own)
     chosen = rule.choose(tries).to_dict() if len(tries) else {}
-    records: dict[str, Record] = {k: by_id[run_id].records[k] for k, run_id in chosen.items()}
+    records: dict[str, SampleRecord] = {k: by_id[run_id].records[k] for k, run_id in chosen.items()}
     for run in own:
-        for k, line in run.records.items():
-            if line["status"] != EDITED:
-                records.setdefault(k, line)
+        for k, record in run.records.items():
+            if isinstance(record, FailureRecord):
+                records.setdefault(k, record)
     return Run(
         run_id=f"tuned-{name}",
         name=name,

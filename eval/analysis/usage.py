@@ -6,9 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from eval.runs.records import tokens_of
 from eval.runs.run import Run
-from instructedit.language.openai import TARGET as OPENAI
 from instructedit.language.prices import Prices, prices_of
 from instructedit.types import Tokens
 
@@ -37,7 +35,7 @@ def usages(runs: Sequence[Run]) -> list[Usage]:
     """A row a method, language model and prices, over the records that count tokens; none where no record does."""
     groups: dict[tuple[str, str, Prices | None], list[Tokens]] = {}
     for run in runs:
-        if counted := [t for line in run.records.values() if (t := tokens_of(line)) is not None]:
+        if counted := [t for record in run.records.values() if (t := record.tokens) is not None]:
             groups.setdefault((run.name, *_model(run.config.get("wrapper"))), []).extend(counted)
     rows = []
     for (method, model, prices), counted in groups.items():
@@ -59,8 +57,7 @@ def _model(method: Any) -> tuple[str, Prices | None]:
     node: Mapping[str, Any] = next(_languages(method), {})
     model = node.get("model")
     name = model.get("id") if isinstance(model, Mapping) else model
-    prices = prices_of(node.get("prices")) if node.get("_target_") == OPENAI else None
-    return str(name or "unknown"), prices
+    return str(name or "unknown"), prices_of(node.get("prices"))
 
 
 def _languages(node: Any) -> Iterator[Mapping[str, Any]]:

@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from eval.benchmarks.base import Benchmark
 from eval.display.style import two_lines
-from eval.runs.records import EDITED
+from eval.runs.records import EditRecord, FailureRecord
 from eval.runs.run import Run
 from instructedit.images import load_image, overlay
 from instructedit.types import Sample, StageError
@@ -28,8 +28,8 @@ class _Column:
         record = self.run.store.finished().get(sample.id)
         if record is None:
             return "not run"
-        if record["status"] != EDITED:
-            return f"failed:\n{record['stage']}"
+        if isinstance(record, FailureRecord):
+            return f"failed:\n{record.stage}"
         result = self.run.store.read_result(sample.id)
         if not self.is_mask:
             return result.image
@@ -51,8 +51,8 @@ def _columns(runs: Sequence[Run]) -> list[_Column]:
     columns: list[_Column] = []
     seen: list[dict[str, str]] = []
     for run in runs:
-        done = {k: v for k, v in run.store.finished().items() if v["status"] == EDITED}
-        masks = {k: v["mask_sha256"] for k, v in done.items() if v["mask_sha256"]}
+        edits = {k: record for k, record in run.store.finished().items() if isinstance(record, EditRecord)}
+        masks = {k: record.mask_sha256 for k, record in edits.items() if record.mask_sha256 is not None}
         if masks and masks not in seen:
             columns.append(_Column(f"mask of {run.label}" if seen else "mask", run, is_mask=True))
             seen.append(masks)

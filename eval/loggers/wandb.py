@@ -19,10 +19,10 @@ from PIL import Image
 
 from eval.analysis.summary import on_images, summary
 from eval.benchmarks.base import Benchmark
-from eval.runs.records import EDITED
+from eval.runs.records import EditRecord, FailureRecord, SampleRecord
 from eval.runs.run import Run, counts_of
 from instructedit.images import load_image, overlay
-from instructedit.types import ConfigError, Record
+from instructedit.types import ConfigError
 
 MODES = ("online", "offline")
 SIDE = 512
@@ -100,7 +100,7 @@ class WandbLogger:
 
 def described(run: Run) -> dict[str, Any]:
     """A run's configuration, where it ran, and what its metrics are."""
-    return {**run.config, "provenance": dict(run.manifest), "cards": dict(run.cards)}
+    return {**run.config, "provenance": run.manifest.to_json(), "cards": dict(run.cards)}
 
 
 def results(run: Run, benchmark: Benchmark | None) -> dict[str, float | int | None]:
@@ -114,21 +114,21 @@ def results(run: Run, benchmark: Benchmark | None) -> dict[str, float | int | No
     return numbers
 
 
-def chosen(records: Mapping[str, Record], count: int) -> list[Record]:
+def chosen(records: Mapping[str, SampleRecord], count: int) -> list[EditRecord]:
     """Up to ``count`` edits, by a hash of their ids: the same samples of every run, whatever else there is."""
-    edited = [record for record in records.values() if record["status"] == EDITED]
-    drawn = sorted(edited, key=lambda record: hashlib.sha256(record["id"].encode()).hexdigest())[:count]
-    return sorted(drawn, key=lambda record: str(record["id"]))
+    edited = [record for record in records.values() if isinstance(record, EditRecord)]
+    drawn = sorted(edited, key=lambda record: hashlib.sha256(record.id.encode()).hexdigest())[:count]
+    return sorted(drawn, key=lambda record: record.id)
 
 
-def _row(run: Run, record: Record, benchmark: Benchmark | None) -> list[Any]:
+def _row(run: Run, record: EditRecord, benchmark: Benchmark | None) -> list[Any]:
     """The cells of ``PICTURES``; without the benchmark the mask lies on the edit."""
-    edit = run.store.read_result(record["id"])
+    edit = run.store.read_result(record.id)
     paths = {s.id: s.image for s in benchmark.samples} if benchmark else {}
     source = load_image(paths[edit.id]) if edit.id in paths else None
     mask = None if edit.mask is None else overlay(source or edit.image, edit.mask)
     pictures = [None if image is None else _small(image) for image in (source, mask, edit.image)]
-    return [edit.id, record["instruction"], *pictures]
+    return [edit.id, record.instruction, *pictures]
 
 
 def _pictures(run: Run, rows: Sequence[list[Any]]) -> tuple[list[str], list[list[Any]]]:
@@ -142,7 +142,7 @@ def _pictures(run: Run, rows: Sequence[list[Any]]) -> tuple[list[str], list[list
 
 
 def _failures(run: Run) -> list[list[str]]:
-    return [[str(r[key]) for key in FAILURES] for r in run.records.values() if r["status"] != EDITED]
+    return [[getattr(r, key) for key in FAILURES] for r in run.records.values() if isinstance(r, FailureRecord)]
 
 
 def _small(image: Image.Image) -> Image.Image:

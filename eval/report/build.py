@@ -1,7 +1,7 @@
 """From the results folder to the page: which runs go in, which sections they make, what is missing."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,43 +11,12 @@ import pandas as pd
 from eval.analysis.components import Labels, read_labels
 from eval.analysis.stats import DEFAULT
 from eval.report.page import COPIED, LINKED, Page, now
-from eval.report.section import Missing, Section
-from eval.report.sections import (
-    accuracy,
-    claims,
-    curves,
-    grids,
-    instructions,
-    records,
-    samples,
-    table_one,
-    timing,
-    tuned,
-)
+from eval.report.section import MakeSection, Missing, Section
 from eval.report.study import Study, benchmark_name, studies
 from eval.runs.run import Run, read_runs
 from instructedit.types import ConfigError
 
 log = logging.getLogger(__name__)
-SECTIONS: tuple[Callable[[Study, Page], Section], ...] = (
-    table_one.table_one,
-    table_one.table_differences,
-    tuned.tuning,
-    claims.claims,
-    accuracy.accuracy,
-    timing.timing,
-    grids.masks,
-    instructions.descriptions,
-    grids.methods,
-    instructions.paraphrases,
-    grids.ratio,
-    instructions.failures,
-    curves.curves,
-    samples.samples,
-    records.cards,
-    records.runs,
-)
-"""What the page has of each benchmark, in this order. A new section is a function here."""
 SHOWN_IDS = 5
 MAKE_RESULTS = "python -m scripts.run method=instructedit ratio=0.5,0.7,0.9 -m"
 
@@ -60,6 +29,8 @@ class Request:
     out: Path
     defaults: Mapping[str, Any]
     """Hyperparameters as ``conf/config.yaml`` sets them."""
+    sections: Sequence[MakeSection]
+    """What the page has of each benchmark, in this order."""
     runs: str | Sequence[str] = "all"
     """``all``, ``latest`` (the last finished of each label), or run ids or beginnings of them."""
     benchmark: str | None = None
@@ -112,7 +83,7 @@ def report(request: Request) -> Report:
     is_inside = request.out.resolve().is_relative_to(request.results.resolve())
     pictures = request.pictures or (LINKED if is_inside else COPIED)
     page = Page(request.out, pictures, request.figure_samples, request.more_samples, request.samples)
-    parts = [_part(study, page) for study in found if study.runs]
+    parts = [_part(study, page, request.sections) for study in found if study.runs]
     parts[0] = replace(parts[0], missing=(*unused, *parts[0].missing))
     sections = tuple(section for part in parts for section in part.sections)
     missing = tuple(line for part in parts for line in part.missing)
@@ -121,9 +92,9 @@ def report(request: Request) -> Report:
     return Report(path, tuple(found), sections, missing)
 
 
-def _part(study: Study, page: Page) -> Part:
+def _part(study: Study, page: Page, sections: Sequence[MakeSection]) -> Part:
     made, missing = [], [*study.notes, *study.mixed_cards]
-    for section in SECTIONS:
+    for section in sections:
         try:
             made.append(section(study, page))
         except Missing as reason:

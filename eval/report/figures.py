@@ -10,7 +10,7 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from eval.runs.records import EDITED
+from eval.runs.records import EditRecord, FailureRecord
 from eval.runs.run import Run
 from instructedit.images import load_image, overlay
 from instructedit.types import Sample, StageError
@@ -97,20 +97,20 @@ def truth(sample: Sample) -> Cell:
 
 def edit(run: Run, sample: Sample) -> Cell:
     """A run's edit, or where it failed."""
-    line = run.records.get(sample.id)
-    if line is None:
+    record = run.records.get(sample.id)
+    if record is None:
         return "not run"
-    if line["status"] != EDITED:
-        return f"failed: {line['stage']}"
+    if isinstance(record, FailureRecord):
+        return f"failed: {record.stage}"
     return _read(run.store.image_path(sample.id), "no picture")
 
 
 def mask(run: Run, sample: Sample) -> Cell:
     """A run's mask in red over the input (as the paper's Fig. 3), with its IoU where there is one."""
-    line, image = run.records.get(sample.id), source(sample)
-    if line is None or line["status"] != EDITED:
+    record, image = run.records.get(sample.id), source(sample)
+    if not isinstance(record, EditRecord):
         return edit(run, sample)
-    if isinstance(image, str) or line["mask_sha256"] is None:
+    if isinstance(image, str) or record.mask_sha256 is None:
         return image if isinstance(image, str) else "no mask"
     with Image.open(run.store.mask_path(sample.id)) as found:
         inside = np.asarray(found.convert("L")) > 0

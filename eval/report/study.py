@@ -232,17 +232,10 @@ def _benchmark(name: str, runs: list[Run]) -> tuple[Benchmark, list[str]]:
                 return configured(named, run.store.root), []
             except ConfigError as error:
                 reason = str(error)
-    lines = {k: line for run in runs for k, line in run.records.items()}
+    records = {k: record for run in runs for k, record in run.records.items()}
     samples = tuple(
-        Sample(
-            k,
-            Path(),
-            line["instruction"],
-            category=line["category"],
-            edit=line["edit"],
-            image_id=line.get("image_id", ""),
-        )  # fmt: skip
-        for k, line in sorted(lines.items())
+        Sample(k, Path(), r.instruction, category=r.category, edit=r.edit, image_id=r.image_id)
+        for k, r in sorted(records.items())
     )
     note = f"the pictures of benchmark {name} are not shown: {reason}"
     return Benchmark(name, "", samples), [note]
@@ -260,7 +253,7 @@ def _other_benchmark(run: Run, benchmark: Benchmark) -> str | None:
         known = {s.id: s.instruction for s in benchmark.worded(run.variation).samples}
     except ConfigError as error:
         return str(error)
-    if any(known.get(k) != line["instruction"] for k, line in run.records.items()):
+    if any(known.get(k) != record.instruction for k, record in run.records.items()):
         return f"its samples are not those of {benchmark.name} as it is now"
     if run.was_made_on(benchmark) is False:
         return f"it was made on another revision of {benchmark.name}, or by another version of the code"

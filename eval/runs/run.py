@@ -13,9 +13,10 @@ import yaml
 
 from eval.benchmarks.base import Benchmark
 from eval.runs.identity import address, deciding, fingerprinted
-from eval.runs.records import COUNTS, EDITED, ROWS, failure
+from eval.runs.provenance import Manifest, Session
+from eval.runs.records import COUNTS, ROWS, EditRecord, FailureRecord, SampleRecord
 from eval.runs.store import RunStore
-from instructedit.types import Failure, Record
+from instructedit.types import Failure
 
 log = logging.getLogger(__name__)
 Scalar = str | int | float | bool | None
@@ -36,7 +37,7 @@ class Run:
     """Of the method."""
     plain_label: str
     """As the run's configuration calls it, and which paraphrase of the instructions it was given."""
-    records: Mapping[str, Record]
+    records: Mapping[str, SampleRecord]
     """The last record of each sample."""
     values: pd.DataFrame
     """Metric values, with the columns ``VALUES``; each scores a picture which is still the sample's."""
@@ -45,7 +46,7 @@ class Run:
     config: Mapping[str, Any] = field(default_factory=dict)
     config_text: str = ""
     """``config.yaml`` as it stands."""
-    manifest: Mapping[str, Any] = field(default_factory=dict)
+    manifest: Manifest = Manifest()
     tag: str = ""
     """Sets runs apart that share a label; empty where none does."""
     stored_in: RunStore | None = None
@@ -80,27 +81,27 @@ class Run:
     @property
     def finished(self) -> str | None:
         """When its last session ended, in ISO 8601; None while it runs, or where it was interrupted."""
-        return self.manifest.get("finished")
+        return self.manifest.finished
 
     @property
-    def sessions(self) -> list[dict[str, Any]]:
+    def sessions(self) -> tuple[Session, ...]:
         """Each time that the run was begun or taken up again."""
-        return list(self.manifest.get("sessions", []))
+        return self.manifest.sessions
 
     @property
     def device(self) -> str:
         """What it ran on; several, where it was taken up elsewhere."""
-        return ", ".join(dict.fromkeys(str(s.get("device")) for s in self.sessions)) or "unknown"
+        return ", ".join(dict.fromkeys(s.device for s in self.sessions)) or "unknown"
 
     @property
     def checkpoints(self) -> dict[str, str]:
         """Revision of each checkpoint, by id."""
-        return {str(k): str(v) for s in self.sessions for k, v in s.get("checkpoints", {}).items()}
+        return {k: v for s in self.sessions for k, v in s.checkpoints.items()}
 
     @property
     def edited(self) -> int:
         """Samples with an edit."""
-        return sum(line["status"] == EDITED for line in self.records.values())
+        return sum(isinstance(record, EditRecord) for record in self.records.values())
 
     @property
     def failed(self) -> int:
@@ -110,7 +111,7 @@ class Run:
     @property
     def failures(self) -> list[Failure]:
         """Samples without an edit, and why."""
-        return [failure(line) for line in self.records.values() if line["status"] != EDITED]
+        return [record.failure for record in self.records.values() if isinstance(record, FailureRecord)]
 
     @cached_property
     def hyperparameters(self) -> dict[str, Scalar]:
@@ -142,7 +143,7 @@ class Run:
         Images are those of the benchmark, because runs of earlier versions noted none.
         """
         images = benchmark.images
-        records = {k: line | {"image_id": images[k]} for k, line in self.records.items() if k in images}
+        records = {k: replace(record, image_id=images[k]) for k, record in self.records.items() if k in images}
         places = {key: i for i, key in enumerate((k, m) for k in records for m in metrics)}
         own = [places.get(key, -1) for key in zip(self.values["sample_id"], self.values["metric"], strict=True)]
         values = self.values.assign(place=own).sort_values("place", kind="stable")
@@ -219,14 +220,14 @@ def _label(config: Mapping[str, Any], run_id: str) -> str:
     return f"{own} variation={variation}" if variation else own
 
 
-def _values(stored: pd.DataFrame | None, records: Mapping[str, Record]) -> pd.DataFrame:
+def _values(stored: pd.DataFrame | None, records: Mapping[str, SampleRecord]) -> pd.DataFrame:
     """Of ``metrics.parquet``, the values that score a picture which is still the sample's."""
     if stored is None:
         return _no_values(VALUES)
-    digests = {k: line["image_sha256"] for k, line in records.items() if line["status"] == EDITED}
+    digests = {k: record.image_sha256 for k, record in records.items() if isinstance(record, EditRecord)}
     kept = stored[stored["image_sha256"] == stored["sample_id"].map(digests)]
     # Runs of earlier versions noted no image_id.
-    images = kept["sample_id"].map({k: line.get("image_id") or k for k, line in records.items()})
+    images = kept["sample_id"].map({k: record.image_id or k for k, record in records.items()})
     return kept.assign(image_id=images)[list(VALUES)]
 
 

@@ -12,12 +12,12 @@ from tqdm import tqdm
 from eval.benchmarks.base import Benchmark
 from eval.metrics.base import Metric, MetricUndefined
 from eval.runs.identity import address
-from eval.runs.records import EDITED
+from eval.runs.records import EditRecord, SampleRecord
 from eval.runs.run import Run, read_run
 from eval.runs.store import RunStore
 from instructedit.images import load_image
 from instructedit.models import Context
-from instructedit.types import ConfigError, EditRequest, EditResult, Failure, Method, Record, Sample, StageError
+from instructedit.types import ConfigError, EditRequest, EditResult, Failure, Method, Sample, Stage, StageError
 
 log = logging.getLogger(__name__)
 
@@ -143,13 +143,13 @@ def guarded(method: Method, requests: list[EditRequest]) -> list[EditResult | Fa
         if not isinstance(error, StageError):
             log.exception("sample %s", requests[0].id)
         message = str(error).strip().splitlines()[0] if str(error).strip() else "no message"
-        stage = error.stage if isinstance(error, StageError) else "method"
+        stage = error.stage if isinstance(error, StageError) else Stage.METHOD
         return [Failure(requests[0].id, stage, type(error).__name__, message)]
     return outcomes
 
 
 def _score_all(
-    metrics: Sequence[Metric], store: RunStore, records: Mapping[str, Record], samples: Mapping[str, Sample]
+    metrics: Sequence[Metric], store: RunStore, records: Mapping[str, SampleRecord], samples: Mapping[str, Sample]
 ) -> None:
     """Compute the metric values that are missing on disk, or no longer valid, and store them."""
     kept = store.read_metrics()
@@ -157,10 +157,9 @@ def _score_all(
     if kept is not None:
         for row in kept.to_dict("records"):
             rows[row["sample_id"], row["metric"]] = {str(k): v for k, v in row.items()}
-    edited = [k for k, v in records.items() if v["status"] == EDITED]
+    digests = {k: record.image_sha256 for k, record in records.items() if isinstance(record, EditRecord)}
     new = False
-    for sample_id in tqdm(edited, desc="metrics", unit="edit", leave=False, disable=not metrics):
-        digest = records[sample_id]["image_sha256"]
+    for sample_id, digest in tqdm(digests.items(), desc="metrics", unit="edit", leave=False, disable=not metrics):
         missing = [m for m in metrics if not _is_valid(rows.get((sample_id, m.name)), m, digest)]
         if missing:
             new = True

@@ -2,24 +2,33 @@
 
 import contextlib
 import datetime
-import fcntl
 import json
 import logging
 import os
 import socket
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from filelock import FileLock, Timeout
 from PIL import Image
 
-from eval.runs.provenance import environment
-from eval.runs.records import EDITED, FAILED, failure, record, records_equal_ignoring_timing, result
+from eval.runs.provenance import Manifest, Session, environment
+from eval.runs.records import (
+    EditRecord,
+    FailureRecord,
+    SampleRecord,
+    from_line,
+    record_of,
+    records_equal_ignoring_timing,
+    to_line,
+)
 from instructedit.files import write_aside
 from instructedit.images import mask_image, save_png
-from instructedit.types import ConfigError, EditResult, Failure, Record, Sample
+from instructedit.types import ConfigError, EditResult, Failure, Sample
 
 __all__ = ["RunStore", "records_equal_ignoring_timing"]
 
@@ -45,7 +54,7 @@ class RunStore:
         self._manifest = self.folder / "manifest.json"
         self._metrics = self.folder / "metrics.parquet"
         self._is_locked = False
-        self._records: dict[str, Record] = {}
+        self._records: dict[str, SampleRecord] = {}
         self._read_stamp: tuple[int, int] | None = None
 
     @contextlib.contextmanager
@@ -57,14 +66,15 @@ class RunStore:
                 is free.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / ".lock").open("a+b") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise ConfigError(f"run {self.run_id}: {_holder(file)} is writing {self.folder}; wait for it") from None
-            file.truncate(0)
-            file.write(f"process {os.getpid()} on {socket.gethostname()}".encode())
-            file.flush()
+        # Beside the lock's file, whose content is filelock's own.
+        holder = self.folder / ".holder"
+        try:
+            held = FileLock(self.folder / ".lock", timeout=0).acquire()
+        except Timeout:
+            name = holder.read_text() if holder.is_file() else "another process"
+            raise ConfigError(f"run {self.run_id}: {name} is writing {self.folder}; wait for it") from None
+        with held:
+            holder.write_text(f"process {os.getpid()} on {socket.gethostname()}")
             self._is_locked = True
             try:
                 self._cut_torn_line()
@@ -83,24 +93,23 @@ class RunStore:
         self._check_locked()
         with write_aside(self.folder / "config.yaml") as file:
             file.write(config.encode())
-        session = {"started": _now(), "finished": None, "device": device, "checkpoints": dict(checkpoints)}
-        # A run that was stopped and taken up again may have changed machines: each session keeps its own account.
-        self._write_manifest([*self.read_manifest().get("sessions", []), session | environment()])
+        session = Session(started=_now(), device=device, checkpoints=dict(checkpoints), **vars(environment()))
+        self._write_manifest(*self.read_manifest().sessions, session)
 
     def finish(self) -> None:
         """Note in ``manifest.json`` that the session that :meth:`begin` opened has come to its end."""
         self._check_locked()
-        *earlier, last = self.read_manifest()["sessions"]
-        self._write_manifest([*earlier, last | {"finished": _now()}])
+        *earlier, last = self.read_manifest().sessions
+        self._write_manifest(*earlier, replace(last, finished=_now()))
 
-    def read_manifest(self) -> dict[str, Any]:
-        """``manifest.json``: ``run_id``, ``started``, ``finished`` and ``sessions``; empty before :meth:`begin`."""
+    def read_manifest(self) -> Manifest:
+        """``manifest.json``; without sessions before :meth:`begin`."""
         try:
-            return json.loads(self._manifest.read_bytes())
+            return Manifest.from_json(self._manifest.read_bytes())
         except FileNotFoundError:
-            return {}
+            return Manifest(self.run_id)
 
-    def finished(self, retry_failed: bool = False) -> dict[str, Record]:
+    def finished(self, retry_failed: bool = False) -> dict[str, SampleRecord]:
         """Samples that need no work, by id.
 
         Args:
@@ -110,9 +119,9 @@ class RunStore:
             The last record of each sample. An edit whose picture or mask has gone is left out.
         """
         return {
-            id_: line
-            for id_, line in self._all().items()
-            if (self._has_pictures(line) if line["status"] == EDITED else not retry_failed)
+            id_: record
+            for id_, record in self._all().items()
+            if (self._has_pictures(record) if isinstance(record, EditRecord) else not retry_failed)
         }
 
     def write(self, outcome: EditResult | Failure, sample: Sample) -> None:
@@ -135,10 +144,10 @@ class RunStore:
             save_png(outcome.image, self.image_path(sample.id))
             if outcome.mask is not None:
                 save_png(mask_image(outcome.mask), self.mask_path(sample.id))
-        text = json.dumps(record(outcome, sample), default=_number)
+        line = to_line(record_of(outcome, sample))
         known = self._all()
-        self._append(text.encode() + b"\n")
-        known[sample.id] = json.loads(text)
+        self._append(line.encode() + b"\n")
+        known[sample.id] = from_line(line)
         self._read_stamp = self._stamp()
 
     def read_result(self, sample_id: str) -> EditResult:
@@ -147,15 +156,15 @@ class RunStore:
         Raises:
             KeyError: If the sample is not there or has failed.
         """
-        line = self._all().get(sample_id)
-        if line is None or line["status"] != EDITED:
+        record = self._all().get(sample_id)
+        if not isinstance(record, EditRecord):
             raise KeyError(f"run {self.run_id} has no edit of sample {sample_id}")
         with Image.open(self.image_path(sample_id)) as image:
             pixels = image.convert("RGB")
-        if line["mask_sha256"] is None:
-            return result(line, pixels, None)
+        if record.mask_sha256 is None:
+            return record.result(pixels, None)
         with Image.open(self.mask_path(sample_id)) as mask:
-            return result(line, pixels, np.asarray(mask) > 0)
+            return record.result(pixels, np.asarray(mask) > 0)
 
     def read_failure(self, sample_id: str) -> Failure:
         """Load a failure back.
@@ -163,10 +172,10 @@ class RunStore:
         Raises:
             KeyError: If the sample is not there or was edited.
         """
-        line = self._all().get(sample_id)
-        if line is None or line["status"] != FAILED:
+        record = self._all().get(sample_id)
+        if not isinstance(record, FailureRecord):
             raise KeyError(f"run {self.run_id} has no failure of sample {sample_id}")
-        return failure(line)
+        return record.failure
 
     def write_metrics(self, frame: pd.DataFrame) -> None:
         """Replace ``metrics.parquet``, whole."""
@@ -192,7 +201,7 @@ class RunStore:
         """Where a sample's mask stands, if its method has one."""
         return self.folder / "masks" / f"{sample_id}.png"
 
-    def _all(self) -> dict[str, Record]:
+    def _all(self) -> dict[str, SampleRecord]:
         stamp = self._stamp()
         if stamp == self._read_stamp:
             return self._records
@@ -201,9 +210,9 @@ class RunStore:
         # What follows the last newline is torn, or just being written by another process.
         for number, text in enumerate(data.split(b"\n")[:-1], start=1):
             try:
-                line = json.loads(text)
-                self._records[line["id"]] = line
-            except (ValueError, KeyError, TypeError):
+                record = from_line(text)
+                self._records[record.id] = record
+            except ValueError:
                 log.warning("%s: line %d is damaged and left out; its sample is done again", self._samples, number)
         return self._records
 
@@ -215,9 +224,9 @@ class RunStore:
             return None
         return status.st_size, status.st_mtime_ns
 
-    def _has_pictures(self, line: Record) -> bool:
-        has_mask = line["mask_sha256"] is None or self.mask_path(line["id"]).is_file()
-        return has_mask and self.image_path(line["id"]).is_file()
+    def _has_pictures(self, record: EditRecord) -> bool:
+        has_mask = record.mask_sha256 is None or self.mask_path(record.id).is_file()
+        return has_mask and self.image_path(record.id).is_file()
 
     def _append(self, line: bytes) -> None:
         with self._samples.open("ab", buffering=0) as file:
@@ -236,27 +245,13 @@ class RunStore:
         if data and not data.endswith(b"\n"):
             os.truncate(self._samples, data.rfind(b"\n") + 1)
 
-    def _write_manifest(self, sessions: list[dict[str, Any]]) -> None:
-        started, finished = sessions[0]["started"], sessions[-1]["finished"]
-        manifest = {"run_id": self.run_id, "started": started, "finished": finished, "sessions": sessions}
+    def _write_manifest(self, *sessions: Session) -> None:
         with write_aside(self._manifest) as file:
-            file.write(json.dumps(manifest, indent=2).encode())
+            file.write(json.dumps(Manifest(self.run_id, sessions).to_json(), indent=2).encode())
 
     def _check_locked(self) -> None:
         if not self._is_locked:
             raise RuntimeError(f"run {self.run_id} is written without its lock; use `with store.lock():`")
-
-
-def _number(value: Any) -> Any:
-    """Scores often come as numpy's scalars, which JSON does not know."""
-    if isinstance(value, np.generic):
-        return value.item()
-    raise TypeError(f"{type(value).__name__} cannot be stored as JSON")
-
-
-def _holder(file: BinaryIO) -> str:
-    file.seek(0)
-    return file.read().decode(errors="replace") or "another process"
 
 
 def _now() -> str:

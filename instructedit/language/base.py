@@ -6,9 +6,8 @@ from typing import Any, Protocol
 
 from instructedit.language.parse import Parsed, ReplyError, parse_reply
 from instructedit.language.prompt import Message, correction
-from instructedit.types import StageError, Tokens
+from instructedit.types import Stage, StageError, Tokens
 
-STAGE = "language"
 _QUOTED_CHARACTERS = 120
 
 
@@ -82,7 +81,9 @@ def _settled(
     if isinstance(answer, Parsed):
         return replace(answer, tokens=tokens)
     if isinstance(answer, ReplyError):
-        return StageError(STAGE, f"asked twice, and still {answer}; the reply was {quote(_text(reply))}", tokens)
+        return StageError(
+            Stage.LANGUAGE, f"asked twice, and still {answer}; the reply was {quote(_text(reply))}", tokens
+        )
     answer.tokens = tokens
     return answer
 

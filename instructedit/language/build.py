@@ -13,7 +13,7 @@ from instructedit.language.prices import prices_of
 from instructedit.language.replies import cached
 from instructedit.language.rules import RulesLanguage
 from instructedit.models import Checkpoint, Context
-from instructedit.types import StageError
+from instructedit.types import StageError, non_identity_keys
 
 
 class CheckpointLanguage:
@@ -43,6 +43,8 @@ def local(context: Context, model: Checkpoint, max_new_tokens: int = 200) -> Lan
     return cached(CheckpointLanguage(context, model, max_new_tokens), context.cache)
 
 
+# Where the server is, how it is asked, and what it costs.
+@non_identity_keys("base_url", "timeout", "max_retries", "concurrency", "api_key_env", "prices")
 def openai(context: Context, prices: Mapping[str, float | None] | None, **options: Any) -> LanguageProcessor:
     """A model behind any OpenAI-compatible server; see :class:`OpenAILanguage`.
 

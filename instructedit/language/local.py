@@ -7,11 +7,12 @@ from typing import Any
 
 import jinja2
 import torch
+from torch import Tensor
 
-from instructedit.language.base import STAGE, Reply, converse, quote
+from instructedit.language.base import Reply, converse, quote
 from instructedit.language.parse import Parsed
 from instructedit.language.prompt import PROMPT_HASH, Message, messages
-from instructedit.types import ConfigError, StageError, Tokens
+from instructedit.types import ConfigError, Stage, StageError, Tokens
 
 
 class LocalLanguage:
@@ -53,7 +54,7 @@ class LocalLanguage:
         for i, (instruction, description) in enumerate(zip(instructions, descriptions, strict=True)):
             problem = self._problem(f"{instruction} {description or ''}")
             if problem:
-                answers[i] = StageError(STAGE, problem)
+                answers[i] = StageError(Stage.LANGUAGE, problem)
             else:
                 chats[i] = messages(instruction, description)
         answers.update(zip(chats, converse(self.answer, list(chats.values())), strict=True))
@@ -62,41 +63,43 @@ class LocalLanguage:
     @torch.inference_mode()
     def answer(self, chats: Sequence[Sequence[Message]]) -> list[Reply]:
         """Continue chats by their likeliest words."""
-        tokenizer, device = self._tokenizer, self._model.device
-        # The template has written all special tokens already.
-        prompts = [tokenizer(self._render(chat), add_special_tokens=False)["input_ids"] for chat in chats]
-        width = max(len(prompt) for prompt in prompts)
-        pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-        # Filled on the left, so that every reply begins at the same place, and masked, so that nothing looks there.
-        ids = torch.tensor([[pad] * (width - len(p)) + p for p in prompts], device=device)
-        mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=device)
+        prompts = self._prompts(chats)
+        ids, mask = (prompts[key].to(self._model.device) for key in ("input_ids", "attention_mask"))
         out = self._model.generate(
             input_ids=ids,
             attention_mask=mask,
             do_sample=False,
             num_beams=1,
             max_new_tokens=self._max_new_tokens,
-            pad_token_id=pad,
+            pad_token_id=self._tokenizer.pad_token_id,
         )
         ends = self._ends()
         replies = []
-        for prompt, new in zip(prompts, out[:, width:].tolist(), strict=True):
+        for length, new in zip(mask.sum(dim=1).tolist(), out[:, ids.shape[1] :].tolist(), strict=True):
             end = next((k for k, token in enumerate(new) if token in ends), len(new))
-            text = tokenizer.decode(new[:end], skip_special_tokens=True)
+            text = self._tokenizer.decode(new[:end], skip_special_tokens=True)
             # As servers count: with the token that ends the reply.
-            tokens = Tokens(len(prompt), min(end + 1, len(new)))
+            tokens = Tokens(length, min(end + 1, len(new)))
             replies.append(Reply(text, is_cut=end == self._max_new_tokens, tokens=tokens))
         return replies
 
     def _require_chat_template(self) -> None:
         try:
-            self._render(messages("Change the dog to a cat"))
+            self._prompts([messages("Change the dog to a cat")])
         except (ValueError, jinja2.TemplateError) as error:
             hint = "take a model that was tuned to follow instructions and takes a system message"
             raise ConfigError(f"language=local: the tokenizer's chat template fails ({error}); {hint}") from error
 
-    def _render(self, chat: Sequence[Message]) -> str:
-        return str(self._tokenizer.apply_chat_template(list(chat), tokenize=False, add_generation_prompt=True))
+    def _prompts(self, chats: Sequence[Sequence[Message]]) -> Mapping[str, Tensor]:
+        """Token ids and the mask of a batch, padded on the left, so that all replies begin at the same place."""
+        tokenizer = self._tokenizer
+        if tokenizer.pad_token is None:
+            tokenizer.pad_token = tokenizer.eos_token  # masked, so any token will do
+        batch: Mapping[str, Tensor] = tokenizer.apply_chat_template(
+            [list(chat) for chat in chats], add_generation_prompt=True, padding=True, return_dict=True,
+            return_tensors="pt", tokenizer_kwargs={"padding_side": "left"},
+        )  # fmt: skip
+        return batch
 
     def _ends(self) -> set[int]:
         ends = self._model.generation_config.eos_token_id

@@ -6,19 +6,15 @@ from typing import Any
 
 import openai
 
-from instructedit.language.base import STAGE, Reply, converse
+from instructedit.language.base import Reply, converse
 from instructedit.language.parse import Parsed, parse_json, parse_reply
 from instructedit.language.prompt import JSON_PROMPT_HASH, PROMPT_HASH, SCHEMA, Message, in_json, messages
 from instructedit.language.server import ChatServer, ServerError, check_whole, json_schema
-from instructedit.types import ConfigError, StageError
+from instructedit.types import ConfigError, Stage, StageError
 
 ALWAYS, NEVER = "always", "never"
 STRUCTURED = ("auto", ALWAYS, NEVER)
 """Whether replies are asked for in JSON: where the server takes a schema, of any server, or of none."""
-TARGET = "instructedit.language.build.openai"
-"""How configurations name this processor."""
-DECIDES_NOTHING = ("base_url", "timeout", "max_retries", "concurrency", "api_key_env", "prices")
-"""Its settings that are in no cache key and no run id: where a server stands, how it is asked, what it costs."""
 _FORMAT = json_schema("edit", SCHEMA)
 
 
@@ -99,4 +95,4 @@ class OpenAILanguage:
                 return server.ask(client, in_json(chat), response_format=_FORMAT, **sampling)
             return server.ask_in_json(client, in_json(chat), _FORMAT, otherwise=chat, **sampling)
         except ServerError as error:
-            return StageError(STAGE, str(error))
+            return StageError(Stage.LANGUAGE, str(error))

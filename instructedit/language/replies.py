@@ -5,9 +5,9 @@ from dataclasses import replace
 from typing import Any
 
 from instructedit.cache import StageCache
-from instructedit.language.base import STAGE, LanguageProcessor
+from instructedit.language.base import LanguageProcessor
 from instructedit.language.parse import Parsed, ReplyError, parse_reply
-from instructedit.types import StageError, Tokens
+from instructedit.types import Stage, StageError, Tokens
 
 _VERSION = 1
 
@@ -45,12 +45,12 @@ class _Cached:
             for question, answer in zip(missing, new, strict=True):
                 answers[question] = answer
                 if isinstance(answer, Parsed):
-                    self._cache.put_json(STAGE, self._key(question), {"reply": answer.reply})
+                    self._cache.put_json(Stage.LANGUAGE, self._key(question), {"reply": answer.reply})
         paid = {questions.index(question) for question in missing}
         return [answers[q] if i in paid else _free(answers[q]) for i, q in enumerate(questions)]
 
     def _read(self, question: tuple[str, str | None]) -> Parsed | None:
-        entry = self._cache.get_json(STAGE, self._key(question))
+        entry = self._cache.get_json(Stage.LANGUAGE, self._key(question))
         try:
             return None if entry is None else parse_reply(entry["reply"])
         except ReplyError:  # kept by a parser that read it; this one must ask anew
@@ -59,7 +59,9 @@ class _Cached:
     def _key(self, question: tuple[str, str | None]) -> str:
         instruction, description = question
         identity = dict(self._processor.identity)
-        return StageCache.key(STAGE, _VERSION, identity=identity, instruction=instruction, description=description)
+        return StageCache.key(
+            Stage.LANGUAGE, _VERSION, identity=identity, instruction=instruction, description=description
+        )
 
 
 def _free(answer: Parsed | StageError) -> Parsed | StageError:

@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from instructedit.language.base import STAGE, quote
+from instructedit.language.base import quote
 from instructedit.language.parse import Parsed
 from instructedit.language.words import COLOUR, article, bare, like, without_colour, without_determiner
-from instructedit.types import Captions, StageError
+from instructedit.types import Captions, Stage, StageError
 
 _VERSION = 1
 """Of the grammar; raise it when the same instruction comes to be answered differently."""
@@ -108,11 +108,13 @@ class RulesLanguage:
 def _parse(instruction: str) -> Parsed | StageError:
     wish = _understand(instruction)
     if wish is None:
-        return StageError(STAGE, f"the rules cannot parse {quote(instruction)}; they accept {ACCEPTED}")
+        return StageError(Stage.LANGUAGE, f"the rules cannot parse {quote(instruction)}; they accept {ACCEPTED}")
     if wish.old in _PRONOUNS:
-        return StageError(STAGE, f'the rules cannot know what "{wish.old}" is in {quote(instruction)}; name the thing')
+        return StageError(
+            Stage.LANGUAGE, f'the rules cannot know what "{wish.old}" is in {quote(instruction)}; name the thing'
+        )
     if wish.old in _NO_THINGS:
-        return StageError(STAGE, f'the rules edit things, and "{wish.old}" in {quote(instruction)} is none')
+        return StageError(Stage.LANGUAGE, f'the rules edit things, and "{wish.old}" in {quote(instruction)} is none')
     before, after = _ANSWERS[wish.kind](wish)
     captions = Captions(input=f"photo of {before}", edited=f"photo of {after}")
     reply = (

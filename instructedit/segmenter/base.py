@@ -10,9 +10,8 @@ from PIL import Image
 from torch import Tensor
 
 from instructedit.models import Checkpoint, Context
-from instructedit.types import Box, ConfigError, StageError
+from instructedit.types import Box, ConfigError, Stage, StageError
 
-STAGE = "segmenter"
 SELECT = ("union", "best", "first")
 
 
@@ -88,12 +87,12 @@ class Segmenter:
     def _segment(self, image: Image.Image, prompt: str) -> Segmentation | StageError:
         in_query_order = self.detector.detect(image, prompt, self.box_threshold, self.text_threshold)
         if not in_query_order:
-            return StageError(STAGE, f"no box found for {prompt!r} above box_threshold={self.box_threshold}")
+            return StageError(Stage.SEGMENTER, f"no box found for {prompt!r} above box_threshold={self.box_threshold}")
         ranked = tuple(sorted(in_query_order, key=lambda box: -box.score))
         chosen = {"union": ranked, "best": ranked[:1], "first": tuple(in_query_order[:1])}[self.select]
         mask = np.any(self.masker.masks(image, chosen), axis=0)
         if not mask.any():
-            return StageError(STAGE, f"the mask for {prompt!r} is empty")
+            return StageError(Stage.SEGMENTER, f"the mask for {prompt!r} is empty")
         return Segmentation(mask, ranked)
 
 

@@ -24,7 +24,7 @@ from transformers import (
 from instructedit.cache import StageCache, hash_image
 from instructedit.models import Checkpoint, Context
 from instructedit.segmenter.base import Segmenter, boxes_inside, required
-from instructedit.types import Box
+from instructedit.types import Box, Stage
 
 
 class GroundedSam(Segmenter):
@@ -78,13 +78,13 @@ class GroundingDino:
         window = self.context.pool.processor(self.CONFIG, self.checkpoint).max_text_len
         # A list of labels would refuse dots within; these are the tokens that it makes of a prompt without.
         inputs = processor(images=image, text=[f"{text}."], truncation=True, max_length=window, return_tensors="pt")
-        key = StageCache.key("boxes", 1, image=hash_image(image), text=text, model=self.checkpoint.fingerprint)
-        raw = self.context.cache.get("boxes", key)
+        key = StageCache.key(Stage.BOXES, 1, image=hash_image(image), text=text, model=self.checkpoint.fingerprint)
+        raw = self.context.cache.get(Stage.BOXES, key)
         if raw is None:
             model = self.context.pool.model(self.MODEL, self.checkpoint, self.context.device)
             out = model(**inputs.to(self.context.device, model.dtype))
             raw = {"logits": out.logits[0].float().cpu(), "pred_boxes": out.pred_boxes[0].float().cpu()}
-            self.context.cache.put("boxes", key, raw)
+            self.context.cache.put(Stage.BOXES, key, raw)
         if not bool((raw["logits"].sigmoid() > box_threshold).any()):
             return []  # which the processor cannot decode
         (found,) = processor.post_process_grounded_object_detection(
@@ -138,8 +138,8 @@ class Sam:
     def masks(self, image: Image.Image, boxes: Sequence[Box]) -> Bool[np.ndarray, "n h w"]:
         """One mask for each box."""
         corners = [[box.x1, box.y1, box.x2, box.y2] for box in boxes]
-        key = StageCache.key("masks", 1, image=hash_image(image), boxes=corners, model=self.checkpoint.fingerprint)
-        kept = self.context.cache.get("masks", key)
+        key = StageCache.key(Stage.MASKS, 1, image=hash_image(image), boxes=corners, model=self.checkpoint.fingerprint)
+        kept = self.context.cache.get(Stage.MASKS, key)
         if kept is None:
             model = self.context.pool.model(self.MODEL, self.checkpoint, self.context.device)
             processor = self.context.pool.processor(self.PROCESSOR, self.checkpoint)
@@ -153,7 +153,7 @@ class Sam:
             sizes = [inputs[name] for name in ("original_sizes", "reshaped_input_sizes") if name in inputs]
             (masks,) = processor.post_process_masks(out.pred_masks.float().cpu(), *sizes)
             kept = {"masks": masks[:, 0].bool()}
-            self.context.cache.put("masks", key, kept)
+            self.context.cache.put(Stage.MASKS, key, kept)
         found: np.ndarray = kept["masks"].numpy()
         return found
 

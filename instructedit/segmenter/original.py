@@ -28,7 +28,7 @@ from transformers import AutoTokenizer, BertConfig, BertModel
 from instructedit.cache import StageCache, hash_image
 from instructedit.models import Checkpoint, Context
 from instructedit.segmenter.base import boxes_inside, required
-from instructedit.types import Box, ConfigError
+from instructedit.types import Box, ConfigError, Stage
 
 try:
     with warnings.catch_warnings():
@@ -114,7 +114,7 @@ class OriginalGroundingDino:
         """Boxes above the thresholds in the order of queries; the raw scores are cached, so thresholds cost nothing."""
         caption = preprocess_caption(prompt.strip().strip("."))
         key = StageCache.key(
-            "boxes",
+            Stage.BOXES,
             1,
             package="groundingdino-py",
             image=hash_image(image),
@@ -122,13 +122,13 @@ class OriginalGroundingDino:
             model=self.checkpoint.fingerprint,
             sides=[self.short_side, self.long_side],
         )
-        raw = self.context.cache.get("boxes", key)
+        raw = self.context.cache.get(Stage.BOXES, key)
         if raw is None:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of meshgrid and autocast, each in another spelling today
                 out = self._model()(self.pixels(image)[None].to(self.context.device), captions=[caption])
             raw = {"logits": out["pred_logits"][0].cpu(), "pred_boxes": out["pred_boxes"][0].cpu()}
-            self.context.cache.put("boxes", key, raw)
+            self.context.cache.put(Stage.BOXES, key, raw)
         scores = raw["logits"].sigmoid()
         found = scores.max(dim=1).values > box_threshold
         scale = torch.tensor([image.width, image.height, image.width, image.height])
@@ -175,14 +175,14 @@ class OriginalSam:
         """One mask for each box."""
         corners = [[box.x1, box.y1, box.x2, box.y2] for box in boxes]
         key = StageCache.key(
-            "masks",
+            Stage.MASKS,
             1,
             package="segment-anything",
             image=hash_image(image),
             boxes=corners,
             model=self.checkpoint.fingerprint,
         )
-        kept = self.context.cache.get("masks", key)
+        kept = self.context.cache.get(Stage.MASKS, key)
         if kept is None:
             predictor = SamPredictor(self._model())
             predictor.set_image(np.asarray(image.convert("RGB")))
@@ -191,7 +191,7 @@ class OriginalSam:
                 None, None, boxes=prompts.to(self.context.device), multimask_output=False
             )
             kept = {"masks": masks[:, 0].cpu()}
-            self.context.cache.put("masks", key, kept)
+            self.context.cache.put(Stage.MASKS, key, kept)
         found: np.ndarray = kept["masks"].numpy()
         return found
 

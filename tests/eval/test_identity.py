@@ -12,16 +12,18 @@ from omegaconf import OmegaConf
 from eval.benchmarks.base import Benchmark
 from eval.report.study import studies
 from eval.runs.identity import ID_VERSION, address, fingerprinted
+from eval.runs.provenance import Manifest, Session
+from eval.runs.records import record_of
 from eval.runs.run import VALUES, Run
 from instructedit.checkpoints import CHECKPOINT, checkpoints
-from instructedit.types import Sample
+from instructedit.types import Failure, Sample, non_identity_keys
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 BENCHMARK = Benchmark("b", "0", (Sample("a", Path("a.png"), "Change the cat", ("Turn the cat",)),))
 
 
 def stored(run_id: str, config: dict[str, Any], versions: dict[str, str]) -> Run:
-    manifest = {"sessions": [{"checkpoints": versions}]}
+    manifest = Manifest(run_id, (Session(checkpoints=versions),))
     values = pd.DataFrame(columns=list(VALUES))
     return Run(run_id, "m", "m", {}, values, config=config, manifest=manifest)
 
@@ -59,8 +61,59 @@ def test_a_checkpoints_folder_may_change_or_vanish_after_the_run(tmp_path: Path)
         assert stored(run_id, {"wrapper": gone, "seed": 0}, {}).was_made_on(BENCHMARK) is (False if revision else None)
 
 
+def run_id(*overrides: str) -> str:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = OmegaConf.to_container(compose("config", list(overrides)), resolve=True)
+    assert isinstance(config, dict)
+    return address(fingerprinted(config["wrapper"]), BENCHMARK, config["seed"])
+
+
+def test_the_addresses_of_todays_configurations_stay() -> None:
+    """A change here makes every stored result unreachable: raise ID_VERSION if it is meant."""
+    assert run_id("models=sd15", "language=openai") == "v2-56bef6c434ceea04"
+    assert run_id("models=sd15", "method=mdp") == "v2-bcdd4169a4c40da3"
+
+
+class Remote:
+    NON_IDENTITY_KEYS = frozenset({"url"})
+
+    @classmethod
+    def from_name(cls, name: str, url: str) -> "Remote":
+        return cls()
+
+
+class Mirror(Remote):
+    pass
+
+
+@non_identity_keys("url")
+def remote(name: str, url: str) -> Remote:
+    return Remote()
+
+
+@pytest.mark.parametrize("target", ["Remote", "Mirror", "Mirror.from_name", "remote"])
+def test_a_component_declares_which_of_its_parameters_change_no_result(target: str) -> None:
+    first, moved, other = (
+        {"part": [{"_target_": f"{__name__}.{target}", "name": name, "url": url}]}
+        for name, url in [("a", "here"), ("a", "there"), ("b", "here")]
+    )
+    assert address(fingerprinted(first), BENCHMARK, 0) == address(fingerprinted(moved), BENCHMARK, 0)
+    assert address(fingerprinted(first), BENCHMARK, 0) != address(fingerprinted(other), BENCHMARK, 0)
+
+
+def test_a_component_that_cannot_be_imported_keeps_all_of_its_parameters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken_component.py").write_text("raise RuntimeError('no driver')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for target in ("not_installed.Part", "broken_component.Part", f"{__name__}.gone"):
+        node = {"_target_": target, "url": "here"}
+        assert fingerprinted(node) == node
+
+
 def test_runs_of_an_earlier_version_are_left_out_by_name() -> None:
-    records = {"a": {"status": "edited", "instruction": "Change the cat", "category": "", "edit": "", "decisions": {}}}
+    (sample,) = BENCHMARK.samples
+    records = {"a": record_of(Failure("a", "editor", "E", "no"), sample)}
     run = replace(stored("v1-0123456789abcdef", {"benchmark": {"name": "b"}}, {}), records=records)
     (study,) = studies([run], {}, "m")
     assert study.runs == ()

@@ -11,11 +11,11 @@ from diffusers.pipelines.deprecated.stable_diffusion_diffedit.pipeline_stable_di
     StableDiffusionDiffEditPipeline,
 )
 
-from baselines.diffedit import STAGE, DiffEdit, binarise
+from baselines.diffedit import DiffEdit, binarise
 from instructedit.cache import StageCache
 from instructedit.latent_diffusion import generator
 from instructedit.models import Checkpoint, Context, ModelPool
-from instructedit.types import Captions, EditRequest, EditResult
+from instructedit.types import Captions, EditRequest, EditResult, Stage
 from tests import tiny
 from tests.parity.steps import pipeline_of
 
@@ -57,7 +57,7 @@ def their_mask(pipeline: Any, method: DiffEdit, request: EditRequest) -> np.ndar
     mask: np.ndarray = pipeline.generate_mask(
         latents, CAPTIONS.edited, source_prompt=CAPTIONS.input, num_maps_per_mask=method.noises,
         mask_encode_strength=method.strength, mask_thresholding_ratio=method.clamp, num_inference_steps=STEPS,
-        guidance_scale=SCALE, generator=generator(request, STAGE),
+        guidance_scale=SCALE, generator=generator(request, Stage.MASK),
     )  # fmt: skip
     return mask[0]
 

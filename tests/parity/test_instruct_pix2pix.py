@@ -8,11 +8,11 @@ import pytest
 import torch
 from diffusers import StableDiffusionInstructPix2PixPipeline
 
-from baselines.instruct_pix2pix import STAGE, InstructPix2Pix
+from baselines.instruct_pix2pix import InstructPix2Pix
 from instructedit.cache import StageCache
 from instructedit.latent_diffusion import generator
 from instructedit.models import Checkpoint, Context, ModelPool
-from instructedit.types import EditRequest, EditResult
+from instructedit.types import EditRequest, EditResult, Stage
 from tests import tiny
 from tests.parity.steps import pipeline_of, recorded_steps
 
@@ -41,8 +41,8 @@ def test_every_step_is_that_of_diffusers(folder: Path, sampler: str, monkeypatch
         return {}
 
     made = pipeline(
-        request.instruction, request.image, STEPS, 6.0, 1.7, generator=generator(request, STAGE), output_type="np",
-        callback_on_step_end=keep,
+        request.instruction, request.image, STEPS, 6.0, 1.7, generator=generator(request, Stage.EDITOR),
+        output_type="np", callback_on_step_end=keep,
     ).images[0]  # fmt: skip
     assert len(ours) == STEPS
     torch.testing.assert_close(torch.stack(ours), torch.stack(theirs), rtol=1e-4, atol=1e-4)

@@ -9,11 +9,11 @@ import torch
 from diffusers import StableDiffusionInpaintPipeline
 from PIL import Image
 
-from baselines.sd_inpainting import STAGE, InpaintingEditor
+from baselines.sd_inpainting import InpaintingEditor
 from instructedit.cache import StageCache
 from instructedit.latent_diffusion import generator
 from instructedit.models import Checkpoint, Context, ModelPool
-from instructedit.types import Captions, EditRequest
+from instructedit.types import Captions, EditRequest, Stage
 from tests import tiny
 from tests.parity.steps import pipeline_of, recorded_steps
 
@@ -48,7 +48,7 @@ def test_every_step_is_that_of_diffusers(
     mask, caption = tiny.square_mask(), "photo of a lion"
     made = pipeline(
         caption, request.image, Image.fromarray(mask), height=64, width=64, strength=strength,
-        num_inference_steps=STEPS, guidance_scale=7.5, generator=generator(request, STAGE), output_type="np",
+        num_inference_steps=STEPS, guidance_scale=7.5, generator=generator(request, Stage.EDITOR), output_type="np",
         callback_on_step_end=keep,
     ).images[0]  # fmt: skip
     ours = recorded_steps(backbone, monkeypatch)

@@ -24,10 +24,9 @@ from instructedit.language.base import Reply, quote
 from instructedit.language.parse import ReplyError
 from instructedit.language.server import ChatServer, ServerError, json_schema
 from instructedit.models import Context
-from instructedit.types import Captions, EditResult, Sample
+from instructedit.types import Captions, EditResult, Sample, Stage
 
 log = logging.getLogger(__name__)
-STAGE = "judge"
 _VERSION = 1
 SIDE = 1024
 """Longest side of a picture that is sent, in pixels: larger ones are scaled down, by servers if not here."""
@@ -126,7 +125,7 @@ class Case:
         """Where a judge's replies are kept: by all that it is shown, and all that it is."""
         pictures = {name: hash_image(picture) for name, picture in self.pictures.items()}
         parts = {"pictures": pictures, "texts": self.texts, "asked": self.asked}
-        return StageCache.key(STAGE, _VERSION, identity=identity, **parts)
+        return StageCache.key(Stage.JUDGE, _VERSION, identity=identity, **parts)
 
 
 class VlmSession:
@@ -169,7 +168,7 @@ class VlmSession:
         return said
 
     def _recall(self, case: Case, key: str) -> list[Reply] | ServerError:
-        if kept := self._cache.get_json(STAGE, key):
+        if kept := self._cache.get_json(Stage.JUDGE, key):
             return [Reply(**reply) for reply in kept["replies"]]
         try:
             replies = list(self._ask(case))
@@ -179,7 +178,7 @@ class VlmSession:
                 self._told.add(str(error))
             return error
         kept = [{"text": reply.text, "is_cut": reply.is_cut} for reply in replies]
-        self._cache.put_json(STAGE, key, {"replies": kept})
+        self._cache.put_json(Stage.JUDGE, key, {"replies": kept})
         return replies
 
     def _ask(self, case: Case) -> Iterator[Reply]:
@@ -204,7 +203,7 @@ class ByVlm(Component):
     """A verdict of a vision-language model."""
 
     asks_again = True
-    component: ClassVar[str]
+    component: ClassVar[Stage]
 
     def __init__(self, context: Context, judge: VlmJudge) -> None:
         """Share the requests with the other two verdicts of the same judge and run.
@@ -225,7 +224,7 @@ class ByVlm(Component):
         """Ask about the edit, or recall what was said; the method's own captions are judged, whatever ``captions``."""
         case = case_of(sample, source, result)
         if self.component not in case.asked:
-            lacking = {"language": "language processor", "segmenter": "mask"}
+            lacking = {Stage.LANGUAGE: "language processor", Stage.SEGMENTER: "mask"}
             raise MetricUndefined(f"the method has no {lacking[self.component]}")
         return self.session.verdict(self.component, case)
 
@@ -234,21 +233,21 @@ class VlmLanguageRight(ByVlm):
     """Did the language processor ask for the right edit?"""
 
     name = LanguageRight.name
-    component = "language"
+    component = Stage.LANGUAGE
 
 
 class VlmSegmenterRight(ByVlm):
     """Is the mask where the edit belongs?"""
 
     name = SegmenterRight.name
-    component = "segmenter"
+    component = Stage.SEGMENTER
 
 
 class VlmEditorRight(ByVlm):
     """Does the edited picture show what was asked for?"""
 
     name = EditorRight.name
-    component = "editor"
+    component = Stage.EDITOR
 
 
 def case_of(sample: Sample, source: Image.Image, result: EditResult) -> Case:
@@ -261,18 +260,18 @@ def case_of(sample: Sample, source: Image.Image, result: EditResult) -> Case:
     pictures, texts, asked = {"The picture": source}, {"Instruction": sample.instruction}, []
     prompt, captions = result.decisions.segmentation_prompt, result.decisions.captions
     if prompt is not None and captions is not None:
-        asked.append("language")
+        asked.append(Stage.LANGUAGE)
         texts |= {
             "Segmentation prompt": prompt, "Input caption": captions.input, "Edited caption": captions.edited,
         }  # fmt: skip
     if result.mask is not None:
-        asked.append("segmenter")
+        asked.append(Stage.SEGMENTER)
         try:
             pictures["The picture with what was marked in red"] = overlay(source, result.mask)
         except ValueError as error:
             raise MetricUndefined(str(error)) from None
     pictures["The edited picture"] = result.image
-    return Case({k: _small(v) for k, v in pictures.items()}, texts, (*asked, "editor"))
+    return Case({k: _small(v) for k, v in pictures.items()}, texts, (*asked, Stage.EDITOR))
 
 
 @dataclass(frozen=True)

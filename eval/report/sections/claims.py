@@ -12,6 +12,7 @@ from eval.display import style as words
 from eval.report.page import Page
 from eval.report.section import Missing, Section
 from eval.report.study import Study
+from instructedit.types import Stage
 
 TABLE1, THETA, RATIO, ABLATION = (
     f"python -m scripts.run experiment={name}" for name in ("table1", "theta", "ratio", "ablation")
@@ -157,7 +158,7 @@ def _rates(study: Study) -> Answer | None:
     if set(found) != set(COMPONENTS):
         return None
     text = ", ".join(f"{c} {100 * found[c].mean:.1f} %" for c in COMPONENTS)
-    return Answer(text, found["language"].mean > max(found["segmenter"].mean, found["editor"].mean))
+    return Answer(text, found[Stage.LANGUAGE].mean > max(found[Stage.SEGMENTER].mean, found[Stage.EDITOR].mean))
 
 
 def _paraphrases(study: Study) -> Answer | None:
@@ -191,7 +192,7 @@ def _accumulates(study: Study) -> Answer | None:
     table = _verdicts(study)
     if table.empty:
         return None
-    pair = ("segmenter", "editor")
+    pair = (Stage.SEGMENTER, Stage.EDITOR)
     right, wrong = (conditional(table, given=g).set_index(["condition", "component"]).loc[pair] for g in (True, False))
     if not (right["n"] and wrong["n"]):
         return None
@@ -249,12 +250,12 @@ CLAIMS = (
     Claim("§5", "paraphrases change almost nothing", "no number", _paraphrases, ABLATION),
     Claim(
         "§5", "where the language processor fails, all fail", "0 %",
-        _when_wrong("language", ("segmenter", "editor"), 0.0, 0.0), ABLATION,
+        _when_wrong(Stage.LANGUAGE, (Stage.SEGMENTER, Stage.EDITOR), 0.0, 0.0), ABLATION,
     ),
     Claim("§5", "a component's failure reaches the next one", "Fig. 10", _accumulates, ABLATION),
     Claim(
         "§5", "where the segmenter fails, the editor is often right", "35 %",
-        _when_wrong("segmenter", ("editor",), 0.2, 0.5), ABLATION,
+        _when_wrong(Stage.SEGMENTER, (Stage.EDITOR,), 0.2, 0.5), ABLATION,
     ),
     Claim("§5", "most right edits need the right ratio", "74.6 %", _sensitive, ABLATION),
     Claim("§5", "BLIP-2 helps when objects are added", "62.5 %", _helped(["add"]), ABLATION),

@@ -11,6 +11,7 @@ from eval.report.page import Page
 from eval.report.section import Missing, Section
 from eval.report.sections.grids import grid_section
 from eval.report.study import Study, is_number
+from eval.runs.records import SampleRecord
 from eval.runs.run import Run
 from instructedit.types import Sample
 
@@ -31,8 +32,8 @@ def descriptions(study: Study, page: Page) -> Section:
 
     def rows(sample: Sample) -> list[Row]:
         first, second = alone[0].records[sample.id], described[0].records[sample.id]
-        told = f"{first['instruction']}\nwithout a description: {_prompts(first)}"
-        seen = f'"{second["decisions"].get("description") or "no description"}": {_prompts(second)}'
+        told = f"{first.instruction}\nwithout a description: {_prompts(first)}"
+        seen = f'"{second.decisions.description or "no description"}": {_prompts(second)}'
         return [
             Row(told, (pictures.source(sample), *(pictures.edit(r, sample) for r in alone))),
             Row(seen, (pictures.truth(sample), *(pictures.edit(r, sample) for r in described))),
@@ -62,7 +63,7 @@ def paraphrases(study: Study, page: Page) -> Section:
         )
 
     def rows(sample: Sample) -> list[Row]:
-        told = [f'"{r.records[sample.id]["instruction"]}"' for r in runs]
+        told = [f'"{r.records[sample.id].instruction}"' for r in runs]
         cells = (pictures.source(sample), *(pictures.edit(r, sample) for r in runs), pictures.truth(sample))
         return [Row("", cells, ("", *told, ""))]
 
@@ -91,11 +92,11 @@ def failures(study: Study, page: Page) -> Section:
     def rows(sample: Sample) -> list[Row]:
         made = []
         for component, run in shown[sample.id]:
-            line = run.records[sample.id]
+            record = run.records[sample.id]
             cells = (*(f(run, sample) for f in (pictures.mask, pictures.edit)), pictures.truth(sample))
-            description = line["decisions"].get("description")
+            description = record.decisions.description
             about = f' (described as "{description}")' if description else ""
-            head = f"{component} wrong: {line['instruction']}{about}\n{_prompts(line)}"
+            head = f"{component} wrong: {record.instruction}{about}\n{_prompts(record)}"
             made.append(Row(head, (pictures.source(sample), *cells)))
         return made
 
@@ -132,13 +133,11 @@ def _blamed(found: pd.DataFrame) -> Mapping[str, pd.DataFrame]:
     return blamed
 
 
-def _prompts(line: Mapping[str, object]) -> str:
-    decisions = line["decisions"]
-    assert isinstance(decisions, Mapping)
-    captions = decisions.get("captions")
-    if not captions:
+def _prompts(record: SampleRecord) -> str:
+    captions = record.decisions.captions
+    if captions is None:
         return "no prompts"
-    return f"{decisions.get('segmentation_prompt')} | {captions['input']} | {captions['edited']}"
+    return f"{record.decisions.segmentation_prompt} | {captions.input} | {captions.edited}"
 
 
 def _nearness(study: Study, run: Run) -> tuple[bool, int]:

@@ -11,9 +11,9 @@ from eval.report.figures import chosen
 from eval.report.page import Page
 from eval.report.section import Missing, Section
 from eval.report.study import Study
-from eval.runs.records import EDITED
+from eval.runs.records import EditRecord, SampleRecord
 from eval.runs.run import Run
-from instructedit.types import Decisions, Record, Sample
+from instructedit.types import Sample
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Cell:
     """What one run made of one sample."""
 
     run: Run
-    record: Record
+    record: SampleRecord
     image: str | None
     """Address of the edit; None where it failed, or the picture has gone."""
     mask: str | None
@@ -40,12 +40,12 @@ class Cell:
     @property
     def is_edited(self) -> bool:
         """Whether there is an edit."""
-        return bool(self.record["status"] == EDITED)
+        return isinstance(self.record, EditRecord)
 
     @property
     def decisions(self) -> Mapping[str, Any]:
         """What each component decided, as the record has it."""
-        return asdict(Decisions()) | self.record["decisions"]
+        return asdict(self.record.decisions)
 
 
 @dataclass(frozen=True)
@@ -84,10 +84,9 @@ def _shown(study: Study, page: Page, sample: Sample, values: Mapping[str, Mappin
 
 def _cell(page: Page, run: Run, sample: Sample, values: tuple[Value, ...]) -> Cell:
     record = run.records[sample.id]
-    if record["status"] != EDITED:
+    if not isinstance(record, EditRecord):
         return Cell(run, record, None, None, ())
-    has_mask = record["mask_sha256"] is not None
-    mask = page.picture(run.store.mask_path(sample.id)) if has_mask else None
+    mask = None if record.mask_sha256 is None else page.picture(run.store.mask_path(sample.id))
     return Cell(run, record, page.picture(run.store.image_path(sample.id)), mask, values)
 
 

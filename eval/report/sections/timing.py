@@ -11,13 +11,13 @@ from eval.report.latex import latex_table
 from eval.report.page import Page
 from eval.report.section import Missing, Section
 from eval.report.study import Study
-from eval.runs.records import EDITED, tokens_of
-from instructedit.types import Record, Tokens
+from eval.runs.records import EditRecord
+from instructedit.types import Stage, Tokens
 
-PAPER = {"captioner": 0.3, "language": 2.0, "segmenter": 8.0, "editor": 10.0}
+PAPER: dict[str, float] = {Stage.CAPTIONER: 0.3, Stage.LANGUAGE: 2.0, Stage.SEGMENTER: 8.0, Stage.EDITOR: 10.0}
 """Seconds of an edit on one A100 (paper §4.1); BLIP-2 is optional there, and the total of 20 leaves it out."""
 PAPER_TOTAL = 20.0
-STAGES = ("captioner", "language", "segmenter", "mask", "editor")
+STAGES = (Stage.CAPTIONER, Stage.LANGUAGE, Stage.SEGMENTER, Stage.MASK, Stage.EDITOR)
 """In the order that an edit takes them."""
 
 
@@ -74,26 +74,25 @@ def timing(study: Study, page: Page) -> Section:
 
 def _rows(study: Study) -> Iterator[tuple[str, str, str, float, bool]]:
     for run in study.runs:
-        for line in run.records.values():
-            if line["status"] == EDITED:
-                for stage, spent in line["seconds"].items():
-                    yield run.name, run.device, stage, float(spent), was_cached(line, stage)
+        for record in run.records.values():
+            if isinstance(record, EditRecord):
+                for stage, spent in record.seconds.items():
+                    yield run.name, run.device, stage, float(spent), was_cached(record, stage)
 
 
-def was_cached(line: Record, stage: str) -> bool:
+def was_cached(record: EditRecord, stage: str) -> bool:
     """Whether a stage of an edit read from the cache what it would have evaluated or asked for.
 
     Evaluations are named by what was evaluated: ``mask`` is a stage of its own, all others (inversion,
     reconstruction, edit) are the editor's. The language processor notes its tokens; other stages note nothing.
     """
-    if stage == "language":
-        return tokens_of(line) == Tokens()
-    evaluations = line["evaluations"]
-    if stage in evaluations:
-        return not evaluations[stage]
-    if stage != "editor":
+    if stage == Stage.LANGUAGE:
+        return record.tokens == Tokens()
+    if stage in record.evaluations:
+        return not record.evaluations[stage]
+    if stage != Stage.EDITOR:
         return False
-    return any(not count for name, count in evaluations.items() if name not in line["seconds"])
+    return any(not count for name, count in record.evaluations.items() if name not in record.seconds)
 
 
 def _timing(own: pd.DataFrame) -> Timing | None:

@@ -21,7 +21,7 @@ from eval.analysis.components import (
 from eval.benchmarks.base import Benchmark
 from eval.display.component_tables import render_components
 from eval.metrics.components.truth import language_is_right
-from eval.runs.records import record
+from eval.runs.records import record_of
 from eval.runs.run import VALUES, Run
 from instructedit.types import Captions, ConfigError, Decisions, Failure, Sample, Truth
 
@@ -172,7 +172,7 @@ def test_a_failure_is_wrong_from_its_stage_on() -> None:
     rows = [("d", "d", m, value, "card", "") for m, value in zip(METRICS, (1.0, 1.0, 0.0), strict=True)]
     frame, cards = pd.DataFrame(rows, columns=list(VALUES)), {"card": {"judge": "truth"}}
     samples = tuple(replace(sample(), id=name) for name in "abcd")
-    records = {f.id: record(f, s) for f, s in zip(failures, samples, strict=False)}
+    records = {f.id: record_of(f, s) for f, s in zip(failures, samples, strict=False)}
     report = Run("r", "instructedit", "run", records, frame, cards)
     table = verdicts([report], [Benchmark("b", "0", samples)])
     assert set(table["judge"]) == {TRUTH}

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from eval.analysis.selection import Rule, regrets, tuned
-from eval.runs.records import record
+from eval.runs.records import record_of
 from eval.runs.run import VALUES, Run
 from instructedit.types import ConfigError, EditResult, Failure, Sample
 
@@ -28,7 +28,7 @@ def report(run_id: str, values: Values, name: str = "instructedit", failed: tupl
         *(EditResult(k, Image.new("RGB", (1, 1))) for k in values),
         *(Failure(k, "segmenter", "StageError", "no box") for k in failed),
     ]
-    records = {o.id: record(o, Sample(o.id, Path(), "Change it")) for o in outcomes}
+    records = {o.id: record_of(o, Sample(o.id, Path(), "Change it")) for o in outcomes}
     return Run(run_id, name, run_id, records, frame)
 
 

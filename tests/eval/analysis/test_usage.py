@@ -19,7 +19,6 @@ from eval.runs.identity import fingerprinted
 from eval.runs.run import read_runs
 from eval.runs.runner import RunPlan, run
 from instructedit.cache import StageCache
-from instructedit.language.openai import TARGET as OPENAI
 from instructedit.language.prices import Prices
 from instructedit.models import Context, ModelPool
 from instructedit.types import EditRequest, EditResult, Failure, Tokens
@@ -64,7 +63,12 @@ def make_run(
 
 
 def openai(**settings: Any) -> dict[str, Any]:
-    return {"_target_": OPENAI, "model": "gpt & more", "base_url": "http://localhost/v1", **settings}
+    return {
+        "_target_": "instructedit.language.build.openai",
+        "model": "gpt & more",
+        "base_url": "http://localhost/v1",
+        **settings,
+    }
 
 
 def test_tokens_are_summed_by_method_model_and_prices(tmp_path: Path) -> None:

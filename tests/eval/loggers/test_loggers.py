@@ -21,17 +21,19 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from PIL import Image
 
 from eval.analysis.stats import mean_interval
 from eval.benchmarks.base import Benchmark
 from eval.loggers.base import Reporter, described, group_of
 from eval.loggers.wandb import WandbLogger, chosen
+from eval.runs.records import SampleRecord, record_of
 from eval.runs.run import Run
 from eval.runs.runner import RunPlan, run
 from eval.runs.store import RunStore
 from instructedit.cache import StageCache
 from instructedit.models import Context, ModelPool
-from instructedit.types import ConfigError, EditRequest, EditResult, Failure
+from instructedit.types import ConfigError, EditRequest, EditResult, Failure, Sample
 from scripts import publish as publish_script
 from scripts.app import OK, SOME_FAILED, WRONG_REQUEST
 from scripts.sweep import Sweep
@@ -189,16 +191,20 @@ def test_the_environment_is_as_before(plan: RunPlan, context: Context) -> None:
     assert wandb.run is None
 
 
+def edit_record(name: str) -> SampleRecord:
+    return record_of(EditResult(name, Image.new("RGB", (1, 1))), Sample(name, Path(), "Change it"))
+
+
 def test_the_shown_samples_are_the_same_for_every_run() -> None:
-    lines = {f"s{i}": {"id": f"s{i}", "status": "edited"} for i in range(50)}
-    few = [line["id"] for line in chosen(lines, 8)]
+    lines = {f"s{i}": edit_record(f"s{i}") for i in range(50)}
+    few = [line.id for line in chosen(lines, 8)]
     assert few == sorted(few)
-    assert [line["id"] for line in chosen(dict(reversed(lines.items())), 8)] == few
+    assert [line.id for line in chosen(dict(reversed(lines.items())), 8)] == few
     gone = next(iter(few))
-    others = [line["id"] for line in chosen({k: v for k, v in lines.items() if k != gone}, 8)]
+    others = [line.id for line in chosen({k: v for k, v in lines.items() if k != gone}, 8)]
     assert len(set(few) - set(others)) == 1
     assert len(chosen(lines, 100)) == 50
-    assert chosen({"s": {"id": "s", "status": "failed"}}, 8) == []
+    assert chosen({"s": record_of(Failure("s", "editor", "E", "no"), Sample("s", Path(), "Change it"))}, 8) == []
 
 
 @dataclass

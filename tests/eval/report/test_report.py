@@ -33,16 +33,30 @@ from eval.metrics.mask_iou import MaskIoU
 from eval.report import latex
 from eval.report.build import Report, Request, report
 from eval.report.page import anchor
+from eval.report.section import load_sections
 from eval.report.sections.claims import CLAIMS
 from eval.report.sections.timing import was_cached
+from eval.runs.records import EditRecord, record_of
 from eval.runs.runner import RunPlan, run
 from instructedit.cache import StageCache
 from instructedit.models import Context, ModelPool
-from instructedit.types import Captions, ConfigError, Decisions, EditRequest, EditResult, Failure, Method, Sample
+from instructedit.types import (
+    Captions,
+    ConfigError,
+    Decisions,
+    EditRequest,
+    EditResult,
+    Failure,
+    Method,
+    Sample,
+    Tokens,
+)
 from scripts import report as script
+from scripts.app import CONF
 
 ATTACK = "Change the <script>alert('1 & 2')</script> to a \"lion\""
 DEFAULTS = {"ratio": 0.7, "theta": 0.5}
+SECTIONS = load_sections(yaml.safe_load((CONF / "report.yaml").read_text())["sections"])
 
 
 @dataclass
@@ -176,7 +190,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def request(results: Path, out: Path | None = None, **options: Any) -> Request:
-    return Request(results, out or results / "report", DEFAULTS, **options)
+    return Request(results, out or results / "report", DEFAULTS, SECTIONS, **options)
 
 
 @pytest.fixture(scope="module")
@@ -360,6 +374,12 @@ def test_cached_stages_are_counted_apart(made: Report) -> None:
     assert rows["instructedit", "language"]["paper_seconds"] == "2.0"
 
 
+def edit_record(**noted: Any) -> EditRecord:
+    made = record_of(EditResult("a", Image.new("RGB", (1, 1)), **noted), Sample("a", Path(), "Change it"))
+    assert isinstance(made, EditRecord)
+    return made
+
+
 @pytest.mark.parametrize(
     ("stage", "evaluations", "cached"),
     [
@@ -373,15 +393,13 @@ def test_cached_stages_are_counted_apart(made: Report) -> None:
 def test_a_stage_is_cached_where_its_own_evaluations_are_zero(
     stage: str, evaluations: dict[str, int], cached: bool
 ) -> None:
-    line = {"seconds": {"language": 1, "mask": 1, "editor": 1}, "evaluations": evaluations}
-    assert was_cached(line, stage) is cached
+    seconds = {"language": 1.0, "mask": 1.0, "editor": 1.0}
+    assert was_cached(edit_record(seconds=seconds, evaluations=evaluations), stage) is cached
 
 
-@pytest.mark.parametrize(
-    ("tokens", "cached"), [({"prompt": 0, "completion": 0}, True), ({"prompt": 9, "completion": 2}, False)]
-)
-def test_a_kept_reply_is_counted_apart(tokens: dict[str, int], cached: bool) -> None:
-    assert was_cached({"seconds": {"language": 1}, "evaluations": {}, "tokens": tokens}, "language") is cached
+@pytest.mark.parametrize(("tokens", "cached"), [(Tokens(), True), (Tokens(9, 2), False)])
+def test_a_kept_reply_is_counted_apart(tokens: Tokens, cached: bool) -> None:
+    assert was_cached(edit_record(seconds={"language": 1.0}, tokens=tokens), "language") is cached
 
 
 def test_figures_are_pictures_and_pdfs(made: Report) -> None:
@@ -567,7 +585,9 @@ def test_a_run_that_is_not_finished_is_shown_only_when_asked_for(results: Path, 
     done = make_run(benchmark, tmp_path / "results", Fade(0.5), "instructedit", ratio=0.5)
     open_ = make_run(benchmark, tmp_path / "results", Fade(0.5), "instructedit", ratio=0.9)
     path = tmp_path / "results" / "runs" / open_ / "manifest.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"finished": None}))
+    manifest = json.loads(path.read_text())
+    manifest["finished"] = manifest["sessions"][-1]["finished"] = None
+    path.write_text(json.dumps(manifest))
     assert [r.run_id for r in report(request(tmp_path / "results")).studies[0].runs] == [done]
     asked = report(request(tmp_path / "results", runs=[open_]))
     assert [r.run_id for r in asked.studies[0].runs] == [open_]

@@ -98,7 +98,7 @@ def test_a_failure_is_a_row_and_the_rest_goes_on(context: Context, benchmark_: B
         ("s4", "method", "out of memory"),
     }
     record = RunStore(tmp_path, report.run_id).finished()["s1"]
-    assert record["decisions"]["segmentation_prompt"] == "cat"
+    assert record.decisions.segmentation_prompt == "cat"
 
 
 def test_failed_samples_are_done_again_only_when_asked(context: Context, benchmark_: Benchmark, tmp_path: Path) -> None:

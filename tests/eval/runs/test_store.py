@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from eval.runs.identity import run_id
-from eval.runs.provenance import CHECKOUT, environment
+from eval.runs.provenance import CHECKOUT, Git, environment
 from eval.runs.store import RunStore, records_equal_ignoring_timing
 from instructedit.types import Box, Captions, ConfigError, Decisions, EditResult, Failure, Sample, Tokens
 
@@ -68,7 +68,7 @@ def test_outcomes_come_back_without_loss(tmp_path):
     assert back.seconds == {"language": 0.1235, "editor": 12.0}
     assert back.evaluations == sent.evaluations
     assert store.read_failure("b") == failed("b")
-    assert store.finished()["a"]["category"] == "single"
+    assert store.finished()["a"].category == "single"
     for missing in ("b", "c"):
         with pytest.raises(KeyError, match=missing):
             store.read_result(missing)
@@ -224,7 +224,7 @@ def test_writing_needs_the_lock_which_is_one(tmp_path):
 def test_reading_makes_nothing(tmp_path):
     store = RunStore(tmp_path, "v1-0")
     assert store.finished() == {}
-    assert store.read_manifest() == {}
+    assert store.read_manifest().sessions == ()
     assert store.read_metrics() is None
     assert list(tmp_path.iterdir()) == []
 
@@ -243,22 +243,22 @@ def test_manifest_tells_each_session(tmp_path):
     store = RunStore(tmp_path, "v1-0")
     with store.lock():
         store.begin("method: diffedit\n", "cpu", {"picturebook/unet": "abc"})
-        assert store.read_manifest()["finished"] is None
+        assert store.read_manifest().finished is None
     with store.lock():
         store.begin("method: diffedit\n", "cuda:0", {"picturebook/unet": "abc"})
         store.finish()
     manifest = store.read_manifest()
-    first, second = manifest["sessions"]
-    assert (manifest["run_id"], manifest["started"]) == ("v1-0", first["started"])
-    assert manifest["finished"] == second["finished"] is not None
-    assert (first["device"], first["finished"], second["device"]) == ("cpu", None, "cuda:0")
-    assert first["checkpoints"] == {"picturebook/unet": "abc"}
-    assert first["packages"]["numpy"] == np.__version__
+    first, second = manifest.sessions
+    assert (manifest.run_id, manifest.started) == ("v1-0", first.started)
+    assert manifest.finished == second.finished is not None
+    assert (first.device, first.finished, second.device) == ("cpu", None, "cuda:0")
+    assert first.checkpoints == {"picturebook/unet": "abc"}
+    assert first.packages["numpy"] == np.__version__
     assert (store.folder / "config.yaml").read_text() == "method: diffedit\n"
 
 
 def test_environment_tells_commit_and_changes(tmp_path):
-    assert environment(tmp_path)["git"] == {"commit": None, "dirty": None}
+    assert environment(tmp_path).git == Git()
 
     def git(*arguments: str) -> str:
         who = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
@@ -266,11 +266,11 @@ def test_environment_tells_commit_and_changes(tmp_path):
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
     git("init", "-q")
-    assert environment(tmp_path)["git"] == {"commit": None, "dirty": None}
+    assert environment(tmp_path).git == Git()
     git("commit", "-q", "--allow-empty", "--no-verify", "-m", "first")
-    assert environment(tmp_path)["git"] == {"commit": git("rev-parse", "HEAD"), "dirty": False}
+    assert environment(tmp_path).git == Git(git("rev-parse", "HEAD"), dirty=False)
     (tmp_path / "new.py").touch()
-    assert environment(tmp_path)["git"]["dirty"] is True
+    assert environment(tmp_path).git.dirty is True
 
 
 def test_metrics_come_back(tmp_path):
@@ -306,8 +306,8 @@ def test_tokens_come_back_and_are_no_difference_between_runs(tmp_path):
         assert store.read_result("a").tokens == tokens
         assert store.read_failure("b").tokens == tokens
         assert records_equal_ignoring_timing(store.finished(), asked.finished())
-    assert asked.finished()["b"]["tokens"] == {"prompt": 300, "completion": 40}
-    assert "tokens" not in uncounted.finished()["a"]
+    assert asked.finished()["b"].tokens == Tokens(300, 40)
+    assert b"tokens" not in (uncounted.folder / "samples.jsonl").read_bytes()
 
 
 def test_run_id_is_of_the_parts():
