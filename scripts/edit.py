@@ -1,4 +1,4 @@
-"""Edit one picture, or each in a folder, and show how.
+"""Edit a picture or each picture of a folder, and write the edits with their intermediate results.
 
 python -m scripts.edit image=cat.png instruction="Change the cat to a lion"
 python -m scripts.edit image=photos instruction="Change the cat to a lion" paste_back=true
@@ -24,7 +24,7 @@ from scripts.app import OK, SOME_FAILED, launch
 
 
 def task(config: DictConfig) -> int:
-    """Edit what ``image`` names; a picture that fails leaves the others alone."""
+    """Edit the pictures that ``image`` names. Failures are isolated per picture."""
     for key in ("image", "instruction"):
         if OmegaConf.is_missing(config, key):
             raise ConfigError(f"{key}=... is needed, as in image=cat.png instruction='\"Change the cat to a lion\"'")
@@ -33,16 +33,16 @@ def task(config: DictConfig) -> int:
     paths = pictures(path) if path.is_dir() else [path]
     context = Context.create(Path(config.results) / "cache", str(config.device))
     method = instantiate(config.wrapper, _convert_="all")(context=context)
-    given = [config.captions.input, config.captions.edited]
-    if not all(given) and (any(given) or method.needs_captions):
+    pair = [config.captions.input, config.captions.edited]
+    if not all(pair) and (any(pair) or method.needs_captions):
         raise ConfigError(f"method={config.name} takes captions.input=... and captions.edited=..., both")
-    captions = Captions(*map(str, given)) if all(given) else None
+    captions = Captions(*map(str, pair)) if all(pair) else None
     slug = re.sub(r"[^a-z0-9]+", "_", f"{config.name} {path.stem} {instruction}".lower()).strip("_")[:80]
-    into = Path(config.out or Path(config.results) / "edits" / slug)
+    out = Path(config.out or Path(config.results) / "edits" / slug)
     if not path.is_dir():
         image = load_image(path)
         request = EditRequest(path.stem, image, instruction, captions, int(config.seed))
-        return edit(method, request, path, str(config.label), into)
+        return edit(method, request, path, str(config.label), out)
     codes = []
     for picture in paths:
         print(f"{picture}:")
@@ -52,29 +52,33 @@ def task(config: DictConfig) -> int:
             print(f"error: {error.stage}: {error}", file=sys.stderr)
             codes.append(SOME_FAILED)
         else:
-            codes.append(edit(method, request, picture, str(config.label), into / picture.name))
-    print(f"{codes.count(OK)} of {len(codes)} pictures edited, in {into}")
+            codes.append(edit(method, request, picture, str(config.label), out / picture.name))
+    print(f"{codes.count(OK)} of {len(codes)} pictures edited, in {out}")
     return max(codes)
 
 
 def pictures(folder: Path) -> list[Path]:
-    """The pictures in a folder by their endings, in order; what else is there is said.
+    """Return the pictures of a folder, recognised by their endings, in sorted order; print the other files.
 
     Raises:
-        ConfigError: there are none.
+        ConfigError: The folder has no pictures.
     """
     endings = {ending for ending, name in Image.registered_extensions().items() if name in FORMATS}
     files = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
-    found = [p for p in files if p.suffix.lower() in endings]
-    if not found:
+    images = [p for p in files if p.suffix.lower() in endings]
+    if not images:
         raise ConfigError(f"image={folder}: no pictures in it; accepted are {', '.join(FORMATS)}")
-    if len(found) < len(files):
-        print(f"{folder}: left out, no pictures by their endings: {', '.join(p.name for p in files if p not in found)}")
-    return found
+    if len(images) < len(files):
+        others = ", ".join(p.name for p in files if p not in images)
+        print(f"{folder}: left out, no pictures by their endings: {others}")
+    return images
 
 
 def edit(method: Method, request: EditRequest, path: Path, label: str, folder: Path) -> int:
-    """Write the edited image, the mask over the input, a panel and a trace of every decision; returns the exit code."""
+    """Edit one picture and return the exit code.
+
+    Writes the edited image, the input with the mask, a panel of these, and a trace of all intermediate results.
+    """
     (outcome,) = guarded(method, [request])
     trace = {"image": str(path), "instruction": request.instruction, "method": label} | _trace(outcome)
     with write_aside(folder / "trace.json") as file:
@@ -82,14 +86,14 @@ def edit(method: Method, request: EditRequest, path: Path, label: str, folder: P
     if not isinstance(outcome, EditResult):
         print(f"error: {outcome.stage}: {outcome.message}", file=sys.stderr)
         return SOME_FAILED
-    shown = [(request.image, "input")]
+    pictures = [(request.image, "input")]
     if outcome.mask is not None:
         masked = overlay(request.image, outcome.mask)
         save_png(masked, folder / "mask.png")
-        shown.append((masked, str(outcome.decisions.segmentation_prompt or "mask")))
+        pictures.append((masked, str(outcome.decisions.segmentation_prompt or "mask")))
     save_png(outcome.image, folder / "edited.png")
-    shown.append((outcome.image, request.instruction))
-    save_png(panel([i for i, _ in shown], [t for _, t in shown]), folder / "panel.png")
+    pictures.append((outcome.image, request.instruction))
+    save_png(panel([i for i, _ in pictures], [t for _, t in pictures]), folder / "panel.png")
     decisions = outcome.decisions
     if decisions.description:
         print(f"description:         {decisions.description}")

@@ -1,4 +1,4 @@
-"""Every table and figure from the results on disk, and one page that shows them; nothing is computed again.
+"""Write an HTML page with every table and figure from the results on disk. Nothing is edited or measured again.
 
 python -m scripts.report
 """
@@ -17,17 +17,21 @@ PICTURES = ("original", "webp")
 
 
 def task(config: DictConfig) -> int:
-    """Write the page, and say where it is and what is missing of it."""
-    made = report(request(config))
-    for line in made.missing:
+    """Write the page, and print its path and what it leaves out."""
+    page = report(request(config))
+    for line in page.missing:
         print(f"left out: {line}")
-    runs = sum(len(study.runs) for study in made.studies)
-    print(f"{runs} runs, {len(made.sections)} sections: {made.path}")
+    runs = sum(len(study.runs) for study in page.studies)
+    print(f"{runs} runs, {len(page.sections)} sections: {page.path}")
     return OK
 
 
 def request(config: DictConfig) -> Request:
-    """The configuration, checked."""
+    """Return the validated configuration.
+
+    Raises:
+        ConfigError: A key has a value that is not accepted.
+    """
     if config.embed is not None and not isinstance(config.embed, bool):
         raise ConfigError(f"embed={config.embed}: accepted are true, false, or null")
     if config.pictures not in PICTURES:
@@ -58,7 +62,7 @@ def request(config: DictConfig) -> Request:
 
 
 def hyperparameters() -> dict[str, float]:
-    """The hyperparameters' defaults, from where they stand."""
+    """Return the defaults of the hyperparameters from conf/config.yaml."""
     values = OmegaConf.load(CONF / "config.yaml")
     assert isinstance(values, DictConfig)
     plain = {str(k): v for k, v in OmegaConf.to_container(values).items()}  # type: ignore[union-attr]
