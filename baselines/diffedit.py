@@ -1,4 +1,4 @@
-"""DiffEdit (Couairon et al. 2022): a mask from how two captions disagree about the noise, then mask-guided DDIM."""
+"""DiffEdit (Couairon et al. 2022): a mask from the noise difference of two captions, then mask-guided DDIM."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,31 +30,32 @@ from instructedit.types import (
 
 @dataclass(frozen=True)
 class Variant:
-    """Where descriptions and codes of DiffEdit differ."""
+    """Settings in which the published versions of DiffEdit differ."""
 
     inversion_prompt: str
     """See :class:`MaskGuidedEditor`."""
     is_inversion_guided: bool
-    """Whether inversion uses the edit's guidance scale, or none."""
+    """Whether inversion uses the edit's guidance scale; otherwise it is not guided."""
     is_rescaled: bool
-    """Whether the clamped map's minimum becomes 0 as its maximum becomes 1, or the map is only divided by the clamp."""
+    """Whether the clamped map is scaled from its range to [0, 1]; otherwise it is divided by the clamp value."""
     blend: str
+    """See :class:`MaskGuidedEditor`."""
 
 
 VARIANTS = {
-    # Unconditional inversion, as the paper's §3.2 says.
+    # DiffEdit's paper, §3.2: unconditional inversion.
     "paper": Variant("empty", False, True, "paper"),
     # StableDiffusionDiffEditPipeline of diffusers.
     "diffusers": Variant("input", True, False, "official"),
-    # As InstructEdit's appendix B describes its baseline: the generation of InstructEdit itself, with another mask.
+    # InstructEdit's appendix B: InstructEdit's own editor with DiffEdit's mask.
     "instructedit": Variant("input", False, True, "paper"),
 }
 
 
 class DiffEdit(Method):
-    """Caption-driven: needs each request's input and edited captions.
+    """DiffEdit, a caption-conditioned method: it needs each request's input and edited captions.
 
-    Latents are the autoencoder's posterior mean in all variants (diffusers samples them).
+    In all variants, latents are the mode of the autoencoder's posterior; diffusers samples them.
 
     Args:
         context: Models, cache and device.
@@ -63,10 +64,13 @@ class DiffEdit(Method):
         theta: Threshold on the scaled noise difference, in (0, 1).
         variant: A key of :data:`VARIANTS`.
         steps: T.
-        guidance_scale: Of classifier-free guidance.
-        noises: n, the noises that the difference is a mean of.
-        strength: Share of the T steps to which the image is noised for the difference.
-        clamp: The difference is cut off at so many times its mean, against outliers.
+        guidance_scale: Scale of classifier-free guidance.
+        noises: Number n of noise samples over which the difference is averaged.
+        strength: Noise level of the difference map, as a share of the T steps.
+        clamp: The difference map is clamped at this multiple of its mean, to limit outliers.
+
+    Raises:
+        ConfigError: A parameter has a value that is not accepted.
     """
 
     needs_captions = True
@@ -103,7 +107,7 @@ class DiffEdit(Method):
         )  # fmt: skip
 
     def edit(self, requests: Sequence[EditRequest]) -> list[EditResult | Failure]:
-        """Edit a batch; a request without captions, or without a pixel above theta, is a failure of its own."""
+        """Edit a batch. A request fails if it has no captions or no pixel of its difference map is above theta."""
         return run_stages(requests, (Stage.MASK, self._mask), (Stage.EDITOR, self._edit))
 
     def _mask(self, alive: list[Progress]) -> None:
@@ -112,8 +116,8 @@ class DiffEdit(Method):
                 p.error = StageError(Stage.MASK, "DiffEdit needs captions, and this sample has none")
                 continue
             p.decisions = Decisions(captions=p.request.captions)
-            difference, cost = self.difference(p.request, p.request.captions)
-            p.evaluations = {Stage.MASK: cost}
+            difference, nfe = self.difference(p.request, p.request.captions)
+            p.evaluations = {Stage.MASK: nfe}
             inside = binarise(difference, self.theta, self.clamp, self.variant.is_rescaled)
             if not inside.any():
                 p.error = StageError(Stage.MASK, f"no pixel's noise difference is above theta={self.theta}")
@@ -121,10 +125,11 @@ class DiffEdit(Method):
 
     @torch.no_grad()
     def difference(self, request: EditRequest, captions: Captions) -> tuple[Float[Tensor, "h w"], int]:
-        """The mean absolute difference of the two captions' noises, and the evaluations it cost.
+        """Return the mean absolute difference of the two captions' predicted noises, and its NFE.
 
-        Without guidance: the unconditional halves cancel, and what is left differs by the guidance scale, which the
-        scaling in :func:`binarise` takes out again. Cached before theta and clamp.
+        Noise is predicted without guidance: with guidance, the unconditional parts cancel and the difference is
+        multiplied by the guidance scale, which the scaling in :func:`binarise` removes. The map is cached before it is
+        clamped and thresholded.
         """
         backbone = self.editor.backbone
         key = StageCache.key(
@@ -132,22 +137,22 @@ class DiffEdit(Method):
             noises=self.noises, strength=float(self.strength), steps=self.editor.steps, sample=request.id,
             seed=request.seed, model=backbone.checkpoint.fingerprint,
         )  # fmt: skip
-        if kept := backbone.context.cache.get(Stage.NOISE_DIFFERENCE, key):
-            return kept["difference"], 0
+        if entry := backbone.context.cache.get(Stage.NOISE_DIFFERENCE, key):
+            return entry["difference"], 0
         schedule = diffusion.make_schedule(backbone.scheduler, self.editor.steps)
         level = int(self.editor.steps * self.strength)
         latents = backbone.encode([request.image]).expand(self.noises, -1, -1, -1)
-        drawn = noise(latents.shape, [generator(request, Stage.MASK)], latents)[0]
+        samples = noise(latents.shape, [generator(request, Stage.MASK)], latents)[0]
         alpha, timestep = schedule.alphas[level], schedule.timesteps[level - 1]
-        noisy = alpha**0.5 * latents + (1 - alpha) ** 0.5 * drawn
-        found = difference_map(
+        noisy = alpha**0.5 * latents + (1 - alpha) ** 0.5 * samples
+        difference = difference_map(
             diffusion.conditional(backbone.unet, backbone.scheduler, backbone.embed([captions.input] * self.noises)),
             diffusion.conditional(backbone.unet, backbone.scheduler, backbone.embed([captions.edited] * self.noises)),
             noisy,
             timestep,
         )
-        backbone.context.cache.put(Stage.NOISE_DIFFERENCE, key, {"difference": found})
-        return found.cpu(), 2 * self.noises
+        backbone.context.cache.put(Stage.NOISE_DIFFERENCE, key, {"difference": difference})
+        return difference.cpu(), 2 * self.noises
 
     def _edit(self, alive: list[Progress]) -> None:
         captions = [p.decisions.captions for p in alive]
@@ -160,7 +165,7 @@ class DiffEdit(Method):
                 p.image, p.evaluations = answer.image, p.evaluations | answer.evaluations
 
     def _on_the_grid(self, p: Progress) -> Bool[np.ndarray, "h w"]:
-        """The mask in latents, which it was made in: the editor's own reduction leaves it as it is."""
+        """Return the mask at its original latent resolution, so that the editor's reduction does not change it."""
         assert p.mask is not None
         backbone = self.editor.backbone
         width, height = (side // backbone.vae_scale_factor for side in backbone.size(p.request.image))
@@ -170,18 +175,21 @@ class DiffEdit(Method):
 def difference_map(
     source: diffusion.NoisePredictor, target: diffusion.NoisePredictor, noisy: Float[Tensor, "n c h w"], timestep: int
 ) -> Float[Tensor, "h w"]:
-    """|eps(x, edited caption) - eps(x, input caption)|, averaged over channels and noises (DiffEdit §3.2, step 1)."""
+    """Compute |eps(x, edited caption) - eps(x, input caption)|, averaged over channels and noise samples.
+
+    Source: DiffEdit §3.2, step 1.
+    """
     return (target(noisy, timestep) - source(noisy, timestep)).abs().mean((0, 1)).float()
 
 
 def binarise(
     difference: Float[Tensor, "h w"], theta: float, clamp: float, is_rescaled: bool
 ) -> Bool[np.ndarray, "h w"]:
-    """Cut the map off at ``clamp`` times its mean, scale it to [0, 1], and keep what is above ``theta``."""
+    """Clamp a difference map at ``clamp`` times its mean, scale it to [0, 1], and threshold it at ``theta``."""
     top = difference.mean() * clamp
-    cut = difference.clamp(max=top)
-    low, high = (cut.min(), cut.max()) if is_rescaled else (cut.new_zeros(()), top)
+    clamped = difference.clamp(max=top)
+    low, high = (clamped.min(), clamped.max()) if is_rescaled else (clamped.new_zeros(()), top)
     if not high > low:
         return np.zeros(difference.shape, dtype=bool)
-    inside: np.ndarray = ((cut - low) / (high - low) > theta).cpu().numpy()
+    inside: np.ndarray = ((clamped - low) / (high - low) > theta).cpu().numpy()
     return inside

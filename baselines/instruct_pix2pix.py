@@ -1,4 +1,4 @@
-"""InstructPix2Pix (Brooks et al. 2023): a UNet that sees the input image beside the latents and takes instructions."""
+"""InstructPix2Pix (Brooks et al. 2023): a UNet conditioned on the input image's latents and the instruction."""
 
 import math
 from collections.abc import Sequence
@@ -18,14 +18,14 @@ from instructedit.types import ConfigError, EditRequest, EditResult, Failure, Me
 
 SIZINGS = ("aspect", "official")
 MULTIPLE = 64
-"""Pixels that each side is a multiple of, as in the official code."""
+"""Both sides are multiples of this number of pixels under ``sizing=official``, as in the official code."""
 
 
 class InstructPix2Pix(Method):
-    """Edits by instruction alone.
+    """InstructPix2Pix, an instruction-conditioned method: it uses neither captions nor masks.
 
-    The edit has the source's size and is aligned with it, so that metrics compare the same places. The two sizings
-    are the same on square pictures.
+    The edit has the source's size and is aligned with it, so that metrics compare corresponding pixels. The two
+    sizings are the same on square pictures.
 
     Args:
         context: Models, cache and device.
@@ -33,11 +33,14 @@ class InstructPix2Pix(Method):
         guidance_scale: s_T, towards the instruction.
         image_guidance_scale: s_I, towards the input image.
         steps: Sampling steps.
-        sampler: ``euler_ancestral``, as the official code, or ``ddim``.
-        sizing: ``aspect`` edits the whole photo at its own aspect, the longest side at the UNet's training size and
-            both sides multiples of the autoencoder's ``vae_scale_factor``. ``official`` crops to multiples of 64 as the
-            official ``edit_cli.py`` does and pastes the edited crop back into the source, where the official code
-            returns the crop alone; the margins outside the crop stay the source's.
+        sampler: ``euler_ancestral``, as in the official code, or ``ddim``.
+        sizing: ``aspect`` edits the whole picture at its own aspect ratio, with the longest side at the UNet's training
+            size and both sides multiples of the autoencoder's ``vae_scale_factor``. ``official`` crops the picture and
+            resizes the crop to multiples of 64, as the official ``edit_cli.py`` does, and pastes the edited crop back
+            into the source; the official code returns the crop only.
+
+    Raises:
+        ConfigError: A parameter has a value that is not accepted.
     """
 
     def __init__(
@@ -61,7 +64,7 @@ class InstructPix2Pix(Method):
         self.steps, self.sampler, self.sizing = steps, sampler, sizing
 
     def edit(self, requests: Sequence[EditRequest]) -> list[EditResult | Failure]:
-        """Edit a batch; images of one working size go through the network together."""
+        """Edit a batch; images of one working size are processed together."""
         return run_stages(requests, (Stage.EDITOR, self._edit))
 
     def _edit(self, alive: list[Progress]) -> None:
@@ -79,14 +82,14 @@ class InstructPix2Pix(Method):
     def _edit_group(self, group: list[Progress], windows: list["Window"]) -> None:
         backbone = self.backbone
         images = [window.crop(p.request.image) for p, window in zip(group, windows, strict=True)]
-        seen = backbone.encode_unscaled(images)  # as the released model expects the input image
+        image_latents = backbone.encode_unscaled(images)  # the released model was trained on unscaled image latents
         generators = [generator(p.request, Stage.EDITOR) for p in group]
         instruction = backbone.embed([p.request.instruction for p in group])
         empty = backbone.embed([""] * len(group))
         sampler = backbone.sampler(self.sampler, self.steps)
-        start = noise(seen.shape[1:], generators, seen)
+        start = noise(image_latents.shape[1:], generators, image_latents)
         scales = self.guidance_scale, self.image_guidance_scale
-        latents = sample(backbone.unet, sampler, start, seen, instruction, empty, scales, generators)
+        latents = sample(backbone.unet, sampler, start, image_latents, instruction, empty, scales, generators)
         edited = to_images(backbone.decode(latents), [w.size for w in windows])
         for p, image, window in zip(group, edited, windows, strict=True):
             p.image, p.evaluations = window.paste(image, p.request.image), {Stage.EDIT: 3 * self.steps}
@@ -94,40 +97,40 @@ class InstructPix2Pix(Method):
 
 @dataclass(frozen=True)
 class Window:
-    """The part of a picture that is edited, and the size that it is edited at."""
+    """The crop of a picture that is edited, and its working size."""
 
     size: tuple[int, int]
-    """Width and height in pixels at which the network works."""
+    """Working size: width and height in pixels."""
     box: tuple[float, float, float, float]
-    """Left, upper, right and lower of the part, in the picture's pixels; they need not be whole numbers."""
+    """Left, upper, right and lower edges of the crop in the picture's pixels; they may be fractional."""
 
     def crop(self, image: Image.Image) -> Image.Image:
-        """Take the part out of the picture, resized to ``size``."""
+        """Crop the picture and resize the crop to ``size``."""
         return image.resize(self.size, Image.Resampling.LANCZOS, box=self.box)
 
     def paste(self, edited: Image.Image, source: Image.Image) -> Image.Image:
-        """Put the edited part (of ``size``) back to its place in the source; returns a picture of the source's size.
+        """Paste an edited crop of ``size`` back into the source; returns a picture of the source's size.
 
-        A pixel of the source that lies in the part by a fraction only stays the source's.
+        Source pixels that are only partly inside the crop are not changed.
         """
         left, upper, right, lower = self.box
         rounding = 1e-6
         whole = math.ceil(left - rounding), math.ceil(upper - rounding), int(right + rounding), int(lower + rounding)
         scale_x, scale_y = self.size[0] / (right - left), self.size[1] / (lower - upper)
-        seen = (
+        part = (
             max((whole[0] - left) * scale_x, 0), max((whole[1] - upper) * scale_y, 0),
             min((whole[2] - left) * scale_x, self.size[0]), min((whole[3] - upper) * scale_y, self.size[1]),
         )  # fmt: skip
-        placed = edited.resize((whole[2] - whole[0], whole[3] - whole[1]), Image.Resampling.LANCZOS, box=seen)
+        resized = edited.resize((whole[2] - whole[0], whole[3] - whole[1]), Image.Resampling.LANCZOS, box=part)
         result = source.copy()
-        result.paste(placed, whole[:2])
+        result.paste(resized, whole[:2])
         return result
 
 
 def official_window(size: tuple[int, int], resolution: int) -> Window:
-    """The official code's sizing of a picture of ``size`` (width, height): ``ImageOps.fit`` to multiples of 64.
+    """Return the official code's crop of a picture of ``size`` (width, height): ``ImageOps.fit`` to multiples of 64.
 
-    The longest side becomes about ``resolution`` and the centre is kept: at 512, 640 x 480 becomes 512 x 384 and
+    The longest side becomes about ``resolution``, and the crop is centred: at 512, 640 x 480 becomes 512 x 384 and
     800 x 533 becomes 576 x 384.
     """
     width, height = size
@@ -135,40 +138,46 @@ def official_window(size: tuple[int, int], resolution: int) -> Window:
     scale = math.ceil(min(width, height) * scale / MULTIPLE) * MULTIPLE / min(width, height)
     fitted = int(width * scale) // MULTIPLE * MULTIPLE, int(height * scale) // MULTIPLE * MULTIPLE
     aspect = fitted[0] / fitted[1]
-    kept_width, kept_height = min(width, aspect * height), min(height, width / aspect)
-    left, upper = (width - kept_width) / 2, (height - kept_height) / 2
-    return Window(fitted, (left, upper, min(left + kept_width, width), min(upper + kept_height, height)))
+    crop_width, crop_height = min(width, aspect * height), min(height, width / aspect)
+    left, upper = (width - crop_width) / 2, (height - crop_height) / 2
+    return Window(fitted, (left, upper, min(left + crop_width, width), min(upper + crop_height, height)))
 
 
 def sample(
     unet: Any,
     sampler: Any,
     start: Float[Tensor, "b c h w"],
-    seen: Float[Tensor, "b c h w"],
+    image_latents: Float[Tensor, "b c h w"],
     instruction: Condition,
     empty: Condition,
     scales: tuple[float, float],
     generators: Sequence[torch.Generator],
 ) -> Float[Tensor, "b c h w"]:
-    """Sample with both guidances (the paper's Eq. 3), its three predictions in one batch.
+    """Sample with text and image guidance (InstructPix2Pix's Eq. 3); the three predictions are one batch.
 
     Args:
-        unet: Of 8 input channels.
-        sampler: Of diffusers, its timesteps set.
+        unet: A UNet with 8 input channels.
+        sampler: A sampler of diffusers whose timesteps are set.
         start: Gaussian noise of variance 1.
-        seen: The input image's latents, unscaled.
-        instruction: What it is told.
-        empty: What it is told where it is told nothing.
+        image_latents: The input image's latents, unscaled.
+        instruction: Condition of the instructions.
+        empty: Condition of the empty caption.
         scales: s_T and s_I.
-        generators: One a sample, for samplers that draw noise on their way.
+        generators: One per sample, for samplers that draw noise at each step.
     """
     conditions = Condition.cat([instruction, empty, empty])
-    beside = torch.cat([seen, seen, torch.zeros_like(seen)])
+    image_input = torch.cat([image_latents, image_latents, torch.zeros_like(image_latents)])
     latents = start * sampler.init_noise_sigma
     for timestep in sampler.timesteps:
-        given = sampler.scale_model_input(torch.cat([latents] * 3), timestep)
-        predicted = unet(torch.cat([given, beside], dim=1), timestep, **conditions.arguments(given)).sample
-        full, only_image, neither = predicted.chunk(3)
-        predicted = neither + scales[0] * (full - only_image) + scales[1] * (only_image - neither)
-        latents = sampler.step(predicted, timestep, latents, generator=list(generators)).prev_sample
+        latent_input = sampler.scale_model_input(torch.cat([latents] * 3), timestep)
+        noise_pred = unet(
+            torch.cat([latent_input, image_input], dim=1), timestep, **conditions.arguments(latent_input)
+        ).sample
+        noise_pred_text, noise_pred_image, noise_pred_uncond = noise_pred.chunk(3)
+        noise_pred = (
+            noise_pred_uncond
+            + scales[0] * (noise_pred_text - noise_pred_image)
+            + scales[1] * (noise_pred_image - noise_pred_uncond)
+        )
+        latents = sampler.step(noise_pred, timestep, latents, generator=list(generators)).prev_sample
     return latents

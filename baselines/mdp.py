@@ -1,4 +1,4 @@
-"""MDP-eps_t (Wang et al. 2023b): the predicted noises of two captions, mixed over a window of the sampling steps."""
+"""MDP-eps_t (Wang et al. 2023b): mixes the predicted noises of two captions in a window of the sampling steps."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +16,7 @@ from instructedit.models import Checkpoint, Context
 from instructedit.stages import Progress, run_stages
 from instructedit.types import ConfigError, Decisions, EditRequest, EditResult, Failure, Method, Stage, StageError
 
-# From 1 at the window's start; as the official code's.
+# Weights over the window, beginning at 1; the schedules of the official code.
 SCHEDULES: dict[str, Callable[[int], np.ndarray]] = {
     "constant": np.ones,
     "linear": lambda count: np.linspace(1, 0, count),
@@ -26,10 +26,10 @@ SCHEDULES: dict[str, Callable[[int], np.ndarray]] = {
 
 
 def mixing_weights(steps: int, start: int, end: int, factor: float, schedule: str) -> Float[np.ndarray, " steps"]:
-    """The weight of the input caption's noise at each step, counted from the noisy end; 0 outside [start, end).
+    """Return the weight of the input caption's noise at each step, counted from the noisiest; 0 outside [start, end).
 
-    The official code's window of ``tmax`` and ``tmin`` is ``start = 50 - tmax``, ``end = 50 - tmin``. It applies
-    ``factor`` to the constant schedule alone; so does this.
+    The official code's ``tmax`` and ``tmin`` correspond to ``start = 50 - tmax`` and ``end = 50 - tmin``. As in that
+    code, ``factor`` applies to the constant schedule only.
     """
     weights = np.zeros(steps)
     weights[start:end] = SCHEDULES[schedule](end - start)
@@ -37,26 +37,30 @@ def mixing_weights(steps: int, start: int, end: int, factor: float, schedule: st
 
 
 class MDP(Method):
-    """Caption-driven: inverts under the input caption, then samples from x_T with the two captions' noises mixed.
+    """MDP-eps_t, a caption-conditioned method: inversion under the input caption, then sampling with mixed noises.
 
-    The input caption's noises are those of the reconstruction. With ``null_text`` they are guided, and null-text
-    optimisation keeps the reconstruction on the inverted path; the optimised embeddings of each step also take the
-    empty caption's place in the edited caption's guidance, as in the official code. That code inverts under an empty
-    caption; this class inverts under the input caption, as the paper does. Without ``null_text`` the input caption's
-    noises are not guided, so that the reconstruction stays near the inverted path by itself. An empty window samples
-    under the edited caption alone; a full one (constant, factor 1) is the reconstruction.
+    The input caption's noises are those of the reconstruction from x_T. With ``null_text`` they are guided, and
+    null-text optimisation keeps the reconstruction on the inverted trajectory; as in the official code, the optimised
+    embeddings also replace those of the empty caption in the edited caption's guidance. The official code inverts under
+    the empty caption; this class inverts under the input caption, as in the paper. Without ``null_text`` the input
+    caption's noises are not guided, so that the reconstruction stays near the inverted trajectory. With an empty
+    window, the method samples under the edited caption only; with a full window (constant, factor 1), it returns the
+    reconstruction.
 
     Args:
         context: Models, cache and device.
         diffusion: Checkpoint of a Stable Diffusion folder.
-        start: First step of the window in which the input caption's noise is mixed in; the noisiest is 0.
-        end: The step after its last.
+        start: First step of the window in which the input caption's noise is mixed in; step 0 is the noisiest.
+        end: The step after the window's last.
         factor: Weight of the input caption's noise in the window, in [0, 1].
-        schedule: How that weight runs over the window: a key of :data:`SCHEDULES`.
+        schedule: Schedule of the weight over the window, a key of :data:`SCHEDULES`.
         steps: T.
-        guidance_scale: Of classifier-free guidance.
-        null_text: Optimise the empty caption's embeddings at each of the T steps (Mokady et al. 2022); about ten times
-            slower.
+        guidance_scale: Scale of classifier-free guidance.
+        null_text: Whether to optimise the empty caption's embeddings at each of the T steps (Mokady et al. 2022), which
+            makes the method about ten times slower.
+
+    Raises:
+        ConfigError: A parameter has a value that is not accepted.
     """
 
     needs_captions = True
@@ -86,7 +90,7 @@ class MDP(Method):
         self.steps, self.guidance_scale, self.null_text = steps, guidance_scale, null_text
 
     def edit(self, requests: Sequence[EditRequest]) -> list[EditResult | Failure]:
-        """Edit a batch; a request without captions is a failure of its own."""
+        """Edit a batch. A request without captions fails."""
         return run_stages(requests, (Stage.EDITOR, self._edit))
 
     def _edit(self, alive: list[Progress]) -> None:
@@ -95,7 +99,8 @@ class MDP(Method):
                 p.error = StageError(Stage.EDITOR, "MDP needs captions, and this sample has none")
             p.decisions = Decisions(captions=p.request.captions)
         alive = [p for p in alive if p.error is None]
-        # Null-text optimisation stops when its error is small: alone, so that no neighbour decides when.
+        # Null-text optimisation stops at a small error, so samples are processed one at a time to keep results
+        # independent of the batch.
         groups = [[i] for i in range(len(alive))] if self.null_text else self.backbone.groups(_images(alive))
         for group in groups:
             self._edit_group([alive[i] for i in group])
@@ -109,23 +114,23 @@ class MDP(Method):
         inputs, texts = [c.input for c in captions], [c.edited for c in captions]
         if self.null_text:
             null = null_text_optimisation(backbone, trajectory, backbone.embed(inputs), schedule, self.guidance_scale)
-            kept, cost = null.noises, null.evaluations
+            input_noises, nfe = null.noises, null.evaluations
             edited = [backbone.guided(texts, self.guidance_scale, u) for u in null.unconditional]
         else:
-            kept, cost = self._reconstruct(trajectory, inputs, schedule)
+            input_noises, nfe = self._reconstruct(trajectory, inputs, schedule)
             edited = [backbone.guided(texts, self.guidance_scale)] * self.steps
-        latents = mixed_sample(edited, kept, self.weights, trajectory[-1], schedule)
-        evaluated = int((self.weights != 1).sum()) * (1 if self.guidance_scale == 1 else 2)
+        latents = mixed_sample(edited, input_noises, self.weights, trajectory[-1], schedule)
+        edit_nfe = int((self.weights != 1).sum()) * (1 if self.guidance_scale == 1 else 2)
         for p, image, inversion in zip(
             group, to_images(backbone.decode(latents), [i.size for i in images]), inversions, strict=True
         ):
             p.image = image
-            p.evaluations = {Stage.INVERSION: inversion, Stage.RECONSTRUCTION: cost, Stage.EDIT: evaluated}
+            p.evaluations = {Stage.INVERSION: inversion, Stage.RECONSTRUCTION: nfe, Stage.EDIT: edit_nfe}
 
     def _reconstruct(
         self, trajectory: Float[Tensor, "levels b c h w"], captions: list[str], schedule: diffusion.Schedule
     ) -> tuple[list[Tensor], int]:
-        """The input caption's noises without guidance from x_T to the window's last step, and their NFE."""
+        """Return the input caption's unguided noises from x_T to the window's last step, and their NFE."""
         last = int(np.flatnonzero(self.weights).max(initial=-1)) + 1
         predict, x, noises = self.backbone.guided(captions, 1.0), trajectory[-1], list[Tensor]()
         for level in range(schedule.steps, schedule.steps - last, -1):
@@ -140,24 +145,24 @@ def _images(progress: list[Progress]) -> list[Image.Image]:
 
 def mixed_sample(
     edited: Sequence[diffusion.NoisePredictor],
-    kept: Sequence[Float[Tensor, "b c h w"]],
+    input_noises: Sequence[Float[Tensor, "b c h w"]],
     weights: Sequence[float] | np.ndarray,
     x: Float[Tensor, "b c h w"],
     schedule: diffusion.Schedule,
 ) -> Float[Tensor, "b c h w"]:
-    """Sample from x_T with eps = w eps_input + (1 - w) eps_edited, w of each step (MDP §4.1).
+    """Sample from x_T with eps = w eps_input + (1 - w) eps_edited, with a weight w for each step (MDP §4.1).
 
     Args:
-        edited: The guided noise prediction under the edited caption, one for each step.
-        kept: The input caption's noises of the first steps, as far as the weights are above 0.
-        weights: w of each step, in [0, 1], counted from the noisy end.
+        edited: Guided noise predictors under the edited caption, one per step.
+        input_noises: The input caption's noises, at least up to the last step with a weight above 0.
+        weights: w of each step, in [0, 1], counted from the noisiest.
         x: x_T.
-        schedule: The path of T steps.
+        schedule: The DDIM schedule.
     """
     for step, weight in enumerate(weights):
         level = schedule.steps - step
-        # A caption of weight 0 costs no evaluation.
-        parts = [weight * kept[step]] if weight > 0 else []
+        # Noise with weight 0 is not predicted.
+        parts = [weight * input_noises[step]] if weight > 0 else []
         parts += [(1 - weight) * edited[step](x, schedule.timesteps[level - 1])] if weight < 1 else []
         x = diffusion.move(x, torch.stack(parts).sum(0), schedule.alphas[level], schedule.alphas[level - 1])
     return x
@@ -165,7 +170,7 @@ def mixed_sample(
 
 @dataclass(frozen=True)
 class NullText:
-    """What null-text optimisation found, step by step from the noisy end."""
+    """Result of null-text optimisation; steps are counted from the noisiest."""
 
     unconditional: list[diffusion.Condition]
     """The optimised condition of the empty caption at each of the T steps."""
@@ -184,19 +189,19 @@ def null_text_optimisation(
     guidance_scale: float,
     inner_steps: int = 10,
 ) -> NullText:
-    """Optimise the empty caption's states at every step until the guided step lands on the inverted path.
+    """Optimise the empty caption's states at every step until the guided step ends on the inverted trajectory.
 
-    Null-text inversion (Mokady et al. 2022, Alg. 1) with the released code's numbers: Adam at 1e-2 (1 - i / 2T), up to
-    ``inner_steps`` steps, until the mean squared error is below 1e-5 + 2e-5 i; each step starts from the states of the
-    step before.
+    Source: null-text inversion (Mokady et al. 2022, Alg. 1) with the released code's settings: Adam with learning rate
+    1e-2 (1 - i / 2T), at most ``inner_steps`` steps, until the mean squared error is below 1e-5 + 2e-5 i. Each step is
+    initialised with the states of the previous step.
 
     Args:
         backbone: The checkpoint.
         trajectory: Inverted latents of levels 0 to T.
-        condition: Of the caption under which they were inverted.
-        schedule: The path of T steps.
-        guidance_scale: Of the reconstruction's classifier-free guidance.
-        inner_steps: Adam's steps at each step of the path, at most.
+        condition: Condition of the caption under which the latents were inverted.
+        schedule: The DDIM schedule.
+        guidance_scale: Guidance scale of the reconstruction.
+        inner_steps: Maximum number of Adam steps at each DDIM step.
     """
     empty = backbone.embed([""] * len(condition))
     null, x, evaluations = empty.states, trajectory[-1], 0
@@ -223,7 +228,7 @@ def null_text_optimisation(
         null = null.detach()
         unconditional.append(replace(empty, states=null))
         noise_pred_uncond = diffusion.predict_noise(backbone.unet, backbone.scheduler, x, timestep, unconditional[-1])
-        evaluations += 2  # with the caption's
+        evaluations += 2  # this one and noise_pred_text
         noises.append(noise_pred_uncond + guidance_scale * (noise_pred_text - noise_pred_uncond))
         x = diffusion.move(x, noises[-1], *alphas)
     return NullText(unconditional, noises, evaluations)

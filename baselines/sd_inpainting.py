@@ -1,7 +1,6 @@
-"""Inpainting in the segmenter's mask: the baseline of the paper's Fig. 7, as Grounded-SAM's demo does it.
+"""Inpainting in the segmenter's mask: the baseline of the paper's Fig. 7, as in Grounded-SAM's demo.
 
-It is InstructEdit with another editor: language processor and segmenter stay, but what the mask hides is painted anew
-by Stable Diffusion's inpainting UNet, which never sees what was there.
+It is InstructEdit with another editor: Stable Diffusion's inpainting UNet replaces the masked region without seeing it.
 """
 
 import re
@@ -28,18 +27,21 @@ _MEDIUM = re.compile(r"^(?:an? |the )?(?:photo|photograph|picture|image|painting
 class InpaintingEditor:
     """An :class:`instructedit.editor.Editor` on the 9-channel UNet.
 
-    The decoded image is answered as it is, as in the demo: outside the mask too it is the autoencoder's.
+    As in the demo, the decoded image is returned without compositing, so pixels outside the mask change slightly, too.
 
     Args:
         context: Models, cache and device.
         diffusion: Checkpoint of a Stable Diffusion folder whose UNet has 9 input channels.
-        prompt: ``caption`` paints under the edited caption ("photo of a lion"), ``object`` under an inpainting prompt
-            as people write it, the caption without its medium ("a lion").
-        strength: Share of the steps that are sampled; 1 starts from pure noise, less from the noised input.
+        prompt: ``caption`` uses the edited caption ("photo of a lion"); ``object`` uses the caption without its medium
+            ("a lion"), as common in inpainting prompts.
+        strength: Share of the steps that are sampled; 1 starts from pure noise, smaller values from the noised input.
         steps: Sampling steps at strength 1.
-        guidance_scale: Of classifier-free guidance.
+        guidance_scale: Scale of classifier-free guidance.
         sampler: ``ddim`` or ``euler_ancestral``.
-        dilate: Pixels by which the mask grows.
+        dilate: Pixels by which the mask is dilated.
+
+    Raises:
+        ConfigError: A parameter has a value that is not accepted.
     """
 
     takes_ratio = False
@@ -73,7 +75,7 @@ class InpaintingEditor:
         captions: Sequence[Captions],
         masks: Sequence[Bool[np.ndarray, "_ _"]],
     ) -> list[Edited | StageError]:
-        """Inpaint each mask; images of one working size go through the network together."""
+        """Inpaint each mask; images of one working size are processed together. See :class:`Editor`."""
         grown = [grow(m, self.dilate) for m in masks]
         empty = StageError(Stage.EDITOR, f"the mask is empty (dilate={self.dilate})")
         return edit_by_size(self.backbone, self._edit, requests, captions, grown, empty)
@@ -89,18 +91,18 @@ class InpaintingEditor:
         hole = torch.from_numpy(np.stack([np.asarray(m) for m in resized]))[:, None].to(pixels)
         prompts = [c.edited if self.prompt == "caption" else _MEDIUM.sub("", c.edited) for c in captions]
         conditions = Condition.cat([backbone.embed([""] * len(prompts)), backbone.embed(prompts)])
-        left = backbone.encode_pixels(pixels * (1 - hole))
+        masked_latents = backbone.encode_pixels(pixels * (1 - hole))
         sampler = backbone.sampler(self.sampler, self.steps)
         timesteps = sampler.timesteps[self.steps - int(self.steps * self.strength) :]
         generators = [generator(r, Stage.EDITOR) for r in requests]
-        start = noise(left.shape[1:], generators, left)
+        start = noise(masked_latents.shape[1:], generators, masked_latents)
         if self.strength == 1:
             start = start * sampler.init_noise_sigma
         else:
             clean = backbone.encode_pixels(pixels)
             start = sampler.add_noise(clean, start, timesteps[:1].repeat(len(clean)))
         latents = sample(
-            backbone.unet, sampler, timesteps, start, hole, left, conditions, self.guidance_scale, generators
+            backbone.unet, sampler, timesteps, start, hole, masked_latents, conditions, self.guidance_scale, generators
         )
         edited = to_images(backbone.decode(latents), [r.image.size for r in requests])
         return [Edited(e, {"edit": 2 * len(timesteps)}) for e in edited]
@@ -112,30 +114,32 @@ def sample(
     timesteps: Tensor,
     latents: Float[Tensor, "b c h w"],
     hole: Float[Tensor, "b 1 H W"],
-    left: Float[Tensor, "b c h w"],
+    masked_latents: Float[Tensor, "b c h w"],
     conditions: Condition,
     guidance_scale: float,
     generators: Sequence[torch.Generator],
 ) -> Float[Tensor, "b c h w"]:
-    """Sample with guidance, the mask and the latents of what it leaves beside the noisy ones.
+    """Sample with classifier-free guidance; the mask and the masked image's latents are further input channels.
 
     Args:
-        unet: Of 9 input channels.
-        sampler: Of diffusers.
-        timesteps: Those of the sampler that are left to do.
-        latents: To start from, at the first timestep's noise.
-        hole: 1 where the picture is to be painted anew; it reaches the latent grid by nearest neighbour.
-        left: The latents of the picture with the hole grey.
-        conditions: Of the empty caption, then of the captions.
-        guidance_scale: Of classifier-free guidance.
-        generators: One a sample, for samplers that draw noise on their way.
+        unet: A UNet with 9 input channels.
+        sampler: A sampler of diffusers.
+        timesteps: The sampler's remaining timesteps.
+        latents: Initial latents at the noise level of the first timestep.
+        hole: 1 inside the region to inpaint; it is reduced to the latent grid by nearest neighbour.
+        masked_latents: Latents of the picture with the region to inpaint set to grey.
+        conditions: Conditions of the empty caption, followed by those of the captions.
+        guidance_scale: Scale of classifier-free guidance.
+        generators: One per sample, for samplers that draw noise at each step.
     """
-    beside = torch.cat([functional.interpolate(hole, size=latents.shape[-2:]), left], dim=1)
-    beside = torch.cat([beside, beside])
+    image_input = torch.cat([functional.interpolate(hole, size=latents.shape[-2:]), masked_latents], dim=1)
+    image_input = torch.cat([image_input, image_input])
     for timestep in timesteps:
-        given = sampler.scale_model_input(torch.cat([latents] * 2), timestep)
-        predicted = unet(torch.cat([given, beside], dim=1), timestep, **conditions.arguments(given)).sample
-        without, with_caption = predicted.chunk(2)
-        predicted = without + guidance_scale * (with_caption - without)
-        latents = sampler.step(predicted, timestep, latents, generator=list(generators)).prev_sample
+        latent_input = sampler.scale_model_input(torch.cat([latents] * 2), timestep)
+        noise_pred = unet(
+            torch.cat([latent_input, image_input], dim=1), timestep, **conditions.arguments(latent_input)
+        ).sample
+        noise_pred_uncond, noise_pred_text = noise_pred.chunk(2)
+        noise_pred = noise_pred_uncond + guidance_scale * (noise_pred_text - noise_pred_uncond)
+        latents = sampler.step(noise_pred, timestep, latents, generator=list(generators)).prev_sample
     return latents

@@ -1,4 +1,4 @@
-"""Results of expensive stages on disk, addressed by what made them (DESIGN §5)."""
+"""Content-addressed disk cache for the results of expensive stages (DESIGN §5)."""
 
 import hashlib
 import json
@@ -22,25 +22,25 @@ __all__ = ["StageCache", "hash_image"]
 log = logging.getLogger(__name__)
 
 _UNSIGNED = b"0" * 64
-"""Stands in a tensor file's metadata while its checksum is computed."""
+"""Placeholder in a tensor file's metadata while its checksum is computed."""
 _LEFTOVER_SECONDS = 24 * 3600
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class StageCache:
-    """Tensors and JSON values by content address, shared by any number of processes.
+    """Cache of tensors and JSON values by content address, shared by any number of processes.
 
-    Files are written aside and renamed, and carry a checksum that is verified on every read: a damaged file is
-    reported, deleted and counts as a miss. A full disk costs the caching, not the run.
+    Files are written under a temporary name and renamed. Each holds a checksum that is verified on every read; a
+    damaged file is reported, deleted and counted as a miss. When the disk is full, the run continues without caching.
 
     Args:
-        root: Where ``<stage>/<first two of key>/<key>.safetensors`` and ``.json`` go; None stores nothing.
+        root: Folder of ``<stage>/<first two digits of key>/<key>.safetensors`` and ``.json``; None stores nothing.
     """
 
     hits: Counter[str]
-    """Reads that found something, by stage."""
+    """Number of cache hits, by stage."""
     misses: Counter[str]
-    """Reads that did not, by stage."""
+    """Number of cache misses, by stage."""
 
     def __init__(self, root: Path | None) -> None:
         self.root = root
@@ -51,13 +51,13 @@ class StageCache:
 
     @staticmethod
     def key(stage: str, version: int | str, **parts: Any) -> str:
-        """Address of a result.
+        """Return the address of a result.
 
         Args:
-            stage: Its name, such as ``inversion``.
-            version: Of the stage's code; raise it when the code comes to answer differently.
-            **parts: Everything else that decides the result: parameters, keys of what went in, checkpoint revision,
-                dtype, seed. Text, numbers, lists (a tuple is one) and mappings.
+            stage: The stage's name, such as ``inversion``.
+            version: Version of the stage's code; increase it when the code's results change.
+            **parts: Everything else that the result depends on: parameters, keys of the inputs, checkpoint revision,
+                dtype, seed. Text, numbers, lists or tuples, and mappings.
 
         Returns:
             64 hex digits.
@@ -65,7 +65,7 @@ class StageCache:
         return digest({"stage": stage, "version": version, "parts": parts})
 
     def get(self, stage: str, key: str) -> dict[str, Tensor] | None:
-        """Read tensors, on the CPU; None where there are none (or none undamaged)."""
+        """Return the stored tensors, on the CPU; None if they are missing or damaged."""
         data = self._read(stage, key, "safetensors")
         if data is None:
             return None
@@ -80,15 +80,15 @@ class StageCache:
         return tensors
 
     def put(self, stage: str, key: str, tensors: Mapping[str, Tensor]) -> None:
-        """Store tensors of any device and layout."""
+        """Store tensors from any device and in any memory layout."""
         if self.root is None:
             return
-        # Copies, because safetensors refuses tensors that share memory, as slices of one trajectory do.
-        plain = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
-        self._write(stage, key, "safetensors", _sign(safetensors.torch.save(plain, {"sha256": _UNSIGNED.decode()})))
+        # safetensors refuses tensors that share memory, such as slices of one trajectory, so they are copied.
+        copies = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
+        self._write(stage, key, "safetensors", _sign(safetensors.torch.save(copies, {"sha256": _UNSIGNED.decode()})))
 
     def get_json(self, stage: str, key: str) -> Any | None:
-        """Read a JSON value; None where there is none (or none undamaged). Tuples come back as lists."""
+        """Return the stored JSON value; None if it is missing or damaged. Tuples are returned as lists."""
         data = self._read(stage, key, "json")
         if data is None:
             return None
@@ -103,7 +103,11 @@ class StageCache:
         return entry["value"]
 
     def put_json(self, stage: str, key: str, value: Any) -> None:
-        """Store a JSON value other than None, which says that nothing is there."""
+        """Store a JSON value.
+
+        Raises:
+            ValueError: The value is None, which :meth:`get_json` returns for a missing value.
+        """
         if value is None:
             raise ValueError("None cannot be told from a missing value; wrap it in a list or mapping")
         entry = canonical_json({"sha256": digest(value), "value": value})
@@ -134,15 +138,15 @@ class StageCache:
             log.warning("cache: cannot store a result of stage %s (%s); going on without", stage, error)
 
     def _damaged(self, stage: str, path: Path, error: Exception) -> None:
-        # Deleted, so that each damaged file is reported once. Should another process have just replaced it by a sound
-        # one, that is deleted too and costs one more computation, never a wrong result.
+        # The file is deleted so that it is reported once. If another process has just replaced it by an intact file,
+        # that file is deleted too and its result is computed once more.
         log.warning("cache: %s is damaged (%s); deleted, computing again", path, error)
         path.unlink(missing_ok=True)
         self.misses[stage] += 1
 
 
 def _sign(data: bytes) -> bytes:
-    """Put the checksum of a safetensors file (with zeros in its place) into its metadata."""
+    """Replace the zeros in the metadata of a safetensors file by the file's checksum."""
     return data.replace(_UNSIGNED, hashlib.sha256(data).hexdigest().encode(), 1)
 
 
@@ -156,10 +160,10 @@ def _verify(data: bytes) -> None:
 
 
 def _sweep_leftovers(root: Path) -> None:
-    """Remove what processes killed in the middle of writing left behind; what is younger may still be written to."""
+    """Remove old temporary files of killed processes; younger ones may still be written to."""
     for leftover in root.glob(f"*/*/.*{TEMPORARY}"):
         try:
             if time.time() - leftover.stat().st_mtime > _LEFTOVER_SECONDS:
                 leftover.unlink()
-        except FileNotFoundError:  # another process sweeps as well
+        except FileNotFoundError:  # another process has removed it
             continue

@@ -17,14 +17,14 @@ arts"."""
 
 
 def two_questions(ask: Callable[[str], str], question: str = QUESTION) -> tuple[str, str]:
-    """The paper's protocol: the answer to the first question, put before "of", is the second one.
+    """Describe one image by the paper's two questions: the second is the answer to the first, followed by "of".
 
     Args:
-        ask: Answers one question about one image.
-        question: The first one.
+        ask: Answers a question about the image.
+        question: The first question.
 
     Returns:
-        What kind of picture it is (the paper's rho), and the description: "photo", "photo of a dog and a cat".
+        The kind of picture (the paper's rho), such as "photo", and the description, such as "photo of a dog and a cat".
 
     Raises:
         StageError: An answer was empty.
@@ -33,7 +33,7 @@ def two_questions(ask: Callable[[str], str], question: str = QUESTION) -> tuple[
     if not kind:
         raise StageError(Stage.CAPTIONER, f"no answer to {question!r}")
     start = f"{kind} of"
-    # Models that read the question apart from their answer may say its words again.
+    # Encoder-decoder models may repeat the question in the answer.
     rest = _line(ask(start)).removeprefix(start).strip()
     if not rest:
         raise StageError(Stage.CAPTIONER, f"nothing follows {start!r}")
@@ -52,38 +52,38 @@ def answer(
     question: str,
     max_new_tokens: int = 20,
 ) -> str:
-    """BLIP-2's likeliest answer, as in the released code: greedy, the question without "Question: ... Answer:".
+    """Return BLIP-2's answer by greedy decoding, without the "Question: ... Answer:" template, as the released code.
 
     Args:
-        model: On a decoder alone (OPT) or on an encoder and a decoder (Flan-T5).
-        processor: Its processor, which knows the number of query tokens.
+        model: BLIP-2 with a decoder-only (OPT) or an encoder-decoder language model (Flan-T5).
+        processor: The model's processor, with the number of query tokens set.
         image: RGB.
-        question: What is asked, or what is to be completed.
-        max_new_tokens: Most tokens of the answer; the released code takes transformers' 20.
+        question: A question, or the beginning of a sentence to complete.
+        max_new_tokens: Maximum number of tokens of the answer; the released code uses transformers' default, 20.
     """
     inputs = processor(images=image, text=question, return_tensors="pt").to(model.device, model.dtype)
     out = model.generate(**inputs, do_sample=False, num_beams=1, max_new_tokens=max_new_tokens)
-    # A decoder alone says the question before its answer.
+    # The output of a decoder-only model begins with the question.
     new = out if model.language_model.config.is_encoder_decoder else out[:, inputs["input_ids"].shape[1] :]
     return str(processor.decode(new[0], skip_special_tokens=True)).strip()
 
 
 class Captioner(Protocol):
-    """Says what images show."""
+    """Describes images."""
 
     def describe(self, images: Sequence[Image.Image]) -> list[str | StageError]:
-        """A description of each image, in order. Never raises for the sake of one."""
+        """Return a description of each image, in order, or a :class:`StageError` for an image that fails."""
         ...
 
 
 class Blip2Captioner:
-    """Descriptions by BLIP-2; both answers are kept, so a sweep asks once an image.
+    """Descriptions by BLIP-2. Both answers are cached, so a sweep asks once per image.
 
     Args:
         context: Models, cache and device.
         model: Checkpoint of Blip2ForConditionalGeneration with its processor.
         question: The first question.
-        max_new_tokens: Most tokens of each answer.
+        max_new_tokens: Maximum number of tokens of each answer.
     """
 
     def __init__(self, context: Context, model: Checkpoint, question: str = QUESTION, max_new_tokens: int = 20) -> None:
@@ -93,17 +93,20 @@ class Blip2Captioner:
         self.question, self.max_new_tokens = question, max_new_tokens
 
     def describe(self, images: Sequence[Image.Image]) -> list[str | StageError]:
-        """A description of each image.
+        """Return a description of each image.
 
-        One image at a time: padding questions to one length would let neighbours in a batch change an answer.
+        Images are processed one at a time: padding the questions to one length would make an answer depend on the
+        other samples of the batch.
         """
         return [self._describe(image) for image in images]
 
     def _describe(self, image: Image.Image) -> str | StageError:
-        made_by: Mapping[str, Any] = {"question": self.question, "max_new_tokens": self.max_new_tokens}
-        key = StageCache.key(Stage.CAPTIONER, 1, image=hash_image(image), model=self.checkpoint.fingerprint, **made_by)
-        kept = self.context.cache.get_json(Stage.CAPTIONER, key)
-        if kept is None:
+        parameters: Mapping[str, Any] = {"question": self.question, "max_new_tokens": self.max_new_tokens}
+        key = StageCache.key(
+            Stage.CAPTIONER, 1, image=hash_image(image), model=self.checkpoint.fingerprint, **parameters
+        )
+        answers = self.context.cache.get_json(Stage.CAPTIONER, key)
+        if answers is None:
             model, processor = self._loaded()
             try:
                 kind, description = two_questions(
@@ -111,14 +114,14 @@ class Blip2Captioner:
                 )
             except StageError as error:
                 return error
-            kept = {"kind": kind, "description": description}
-            self.context.cache.put_json(Stage.CAPTIONER, key, kept)
-        return str(kept["description"])
+            answers = {"kind": kind, "description": description}
+            self.context.cache.put_json(Stage.CAPTIONER, key, answers)
+        return str(answers["description"])
 
     def _loaded(self) -> tuple[Any, Any]:
         processor = self.context.pool.processor(Blip2Processor, self.checkpoint)
         model = self.context.pool.model(Blip2ForConditionalGeneration, self.checkpoint, self.context.device)
-        # Checkpoints saved before transformers 4.46 lack both; without them no token stands for the image.
+        # Checkpoints saved before transformers 4.46 lack both fields, and without them the prompt has no image token.
         if model.config.image_token_index is None:
             raise ConfigError(f"captioner: {self.checkpoint.id} names no image token; a newer revision of it does")
         if processor.num_query_tokens is None:

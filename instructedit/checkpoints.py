@@ -1,6 +1,6 @@
-"""Checkpoints: what they are called, what is in them, and which are missing.
+"""Checkpoints: their names, their fingerprints, and which of their files are missing.
 
-Imports no torch, which takes seconds: what is missing is said at once.
+This module does not import torch, which takes seconds, so that missing checkpoints are reported at once.
 """
 
 import hashlib
@@ -22,29 +22,34 @@ FETCH = "python -m scripts.models fetch models=<preset> brings it"
 IMPLEMENTATIONS = ("transformers", hub.OPEN_CLIP)
 DTYPES = ("float32", "float16", "bfloat16")
 CHECKPOINT = "instructedit.models.Checkpoint"
-"""What the configuration calls a checkpoint."""
+"""The ``_target_`` of a checkpoint in the configuration."""
 OPTIONAL = "optional."
-"""How the keys of a preset begin that nothing uses until told so."""
+"""Prefix of a preset's keys for checkpoints that are used only when a configuration selects them."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model by name: a local ``save_pretrained`` folder, or a hub id with its pinned revision.
+    """A model: a local ``save_pretrained`` folder, or a hub id with its pinned revision.
 
-    A folder of that name wins over the hub. Nothing is downloaded here: ``python -m scripts.models fetch`` does that.
+    A local folder of that name takes precedence over the hub. This class downloads nothing; ``python -m scripts.models
+    fetch`` does.
+
+    Raises:
+        ConfigError: A field has a value that is not accepted.
     """
 
     id: str
     revision: str | None = None
     dtype: str = "float32"
     variant: str | None = None
-    """Of the weights' files, such as fp16, where the hub has safetensors of no other; folders without are as good."""
+    """Variant of the weight files, such as fp16, if the hub has safetensors of this variant only. It is ignored for
+    folders whose weight files have plain names."""
     source: str | None = None
-    """Where ``scripts.models fetch`` has the folder ``id`` from, for weights that are on no hub: a URL."""
+    """URL from which ``scripts.models fetch`` downloads the folder ``id``, for weights that are not on the hub."""
     base: str | None = None
-    """A local folder that holds the parts (vae, text_encoder, ...) which the local folder ``id`` lacks."""
+    """A local folder with the parts (vae, text_encoder, ...) that the local folder ``id`` lacks."""
     implementation: str = "transformers"
-    """The library that loads a CLIP: ``transformers`` or ``open_clip``. Other models have one library each."""
+    """The library that loads a CLIP model: ``transformers`` or ``open_clip``. Ignored for other models."""
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
@@ -60,22 +65,22 @@ class Checkpoint:
 
     @property
     def is_local(self) -> bool:
-        """Whether a folder of that name is there."""
+        """Whether ``id`` is an existing local folder."""
         return Path(self.id).is_dir()
 
     @property
     def fingerprint(self) -> dict[str, str]:
-        """What decides the numbers: content for a folder (its path does not), id and revision for a hub id."""
+        """The identity of the weights: the content hash of a folder (not its path), or a hub id and its revision."""
         return fingerprint(asdict(self), self.version)
 
     @property
     def files(self) -> str | None:
-        """Which of a repository's files hold the weights, as :mod:`instructedit.hub` takes it for ``variant``."""
+        """The ``variant`` argument of :mod:`instructedit.hub` that selects this checkpoint's weight files."""
         return hub.OPEN_CLIP if self.implementation == hub.OPEN_CLIP else self.variant
 
     @property
     def version(self) -> str:
-        """What a record names as the revision: a hub commit, or the hash of a folder's content."""
+        """The revision that records name: a hub commit, or the hash of a folder's content."""
         if not self.is_local:
             return str(self.revision)
         hashes = [folder_hash(Path(self.id)), *(folder_hash(part) for part in self._borrowed())]
@@ -83,54 +88,54 @@ class Checkpoint:
 
     @property
     def folder(self) -> Path:
-        """Where it lies: the folder of that name, or the snapshot in the hub's cache.
+        """The local folder, or the snapshot in the hub's cache.
 
         Raises:
-            ConfigError: it is not there.
+            ConfigError: The folder does not exist.
         """
-        found, _ = self._found()
-        if found is None:
+        folder, _ = self._locate()
+        if folder is None:
             raise ConfigError(f"checkpoint {self.id} is missing: {self.missing()}; {FETCH}")
-        return found
+        return folder
 
     def part_folder(self, part: str | None) -> Path:
-        """The folder that ``part`` is a subfolder of: its own, or ``base`` where it lacks that part.
+        """Return the folder that contains the subfolder ``part``: ``folder``, or ``base`` if ``folder`` lacks it.
 
         Raises:
-            ConfigError: it is not there.
+            ConfigError: The folder does not exist.
         """
-        own = self.folder
-        return Path(self.base) if self.base and part and not (own / part).is_dir() else own
+        folder = self.folder
+        return Path(self.base) if self.base and part and not (folder / part).is_dir() else folder
 
     def _borrowed(self) -> list[Path]:
-        own = {p.name for p in Path(self.id).iterdir()}
-        return [p for p in sorted(Path(self.base).iterdir()) if p.is_dir() and p.name not in own] if self.base else []
+        names = {p.name for p in Path(self.id).iterdir()}
+        return [p for p in sorted(Path(self.base).iterdir()) if p.is_dir() and p.name not in names] if self.base else []
 
     def missing(self) -> str | None:
-        """What of it is not on this machine, in words; nothing if it is complete."""
-        found, is_partial = self._found()
-        if found is None:
+        """Return a message that names the files missing on this machine; None if the checkpoint is complete."""
+        folder, is_partial = self._locate()
+        if folder is None:
             return "no such folder" if self.source else f"revision {self.revision} is not in the hub's cache"
-        lacking = hub.missing_files(found, self.files)
-        if lacking and self.is_local and self.variant:
-            lacking = hub.missing_files(found)  # a copy of one's own may have its weights under their plain names
-        if lacking:
-            return ", ".join(lacking)
-        return f"files that the hub lists are not in {found}" if is_partial else None
+        files = hub.missing_files(folder, self.files)
+        if files and self.is_local and self.variant:
+            files = hub.missing_files(folder)  # local copies may hold their weights under plain names
+        if files:
+            return ", ".join(files)
+        return f"files that the hub lists are not in {folder}" if is_partial else None
 
-    def _found(self) -> tuple[Path | None, bool]:
+    def _locate(self) -> tuple[Path | None, bool]:
         if self.is_local or self.revision is None:
             return (Path(self.id) if self.is_local else None), False
         return hub.snapshot(self.id, self.revision, self.files)
 
 
 def fingerprint(fields: Mapping[str, Any], version: str) -> dict[str, str]:
-    """The fingerprint of a checkpoint whose files need not be on this machine.
+    """Return the fingerprint of a checkpoint whose files need not be on this machine.
 
     Args:
-        fields: Of :class:`Checkpoint`; those with a default may be missing.
-        version: From :attr:`Checkpoint.version` on the machine that loaded it. It is the revision where the weights
-            came from the hub, and else the hash of a folder's content.
+        fields: Fields of :class:`Checkpoint`; those with a default may be missing.
+        version: :attr:`Checkpoint.version` on the machine that loaded the checkpoint: the revision if the weights came
+            from the hub, otherwise the hash of a folder's content.
     """
     dtype = fields.get("dtype", Checkpoint.dtype)
     implementation = fields.get("implementation", Checkpoint.implementation)
@@ -143,10 +148,10 @@ def fingerprint(fields: Mapping[str, Any], version: str) -> dict[str, str]:
 
 @cache
 def folder_hash(folder: Path) -> str:
-    """SHA-256 over the weights and configurations in a folder, by relative path; 16 hex digits."""
+    """Return a hash of a folder's weights and configurations with their relative paths: SHA-256, 16 hex digits."""
     total = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
-        # Cards and read-mes may be reworded without making another model.
+        # Changes to cards and READMEs do not change the model.
         if path.is_file() and path.name not in ("README.md", "card.json", "LICENSE") and not path.name.startswith("."):
             with path.open("rb") as file:
                 total.update(
@@ -156,14 +161,14 @@ def folder_hash(folder: Path) -> str:
 
 
 def require_checkpoints(models: Any, *users: Any) -> None:
-    """Refuse parts of a configuration whose checkpoints are not all on this machine: a run never downloads.
+    """Check that all checkpoints of some parts of a configuration are on this machine; a run downloads nothing.
 
     Args:
-        models: The preset, by whose keys checkpoints are fetched.
-        *users: The parts; those that are empty use none.
+        models: The models preset; its keys select what to fetch.
+        *users: The parts; empty ones are skipped.
 
     Raises:
-        ConfigError: names each that is missing, and the one command that fetches them.
+        ConfigError: Checkpoints are missing; the message names them and the command that fetches them.
     """
     nodes = [OmegaConf.to_container(node, resolve=True) for node in users if node]
     used = dict.fromkeys(c for node in nodes for c in checkpoints(node))
@@ -171,7 +176,7 @@ def require_checkpoints(models: Any, *users: Any) -> None:
     if missing:
         keys: dict[Checkpoint, str] = {}
         for key, c in by_key(OmegaConf.to_container(models, resolve=True)):
-            # The optional ones stand last: one that was chosen is fetched by the key that it was chosen for.
+            # Optional checkpoints come last in a preset, so a selected one is fetched by the key that selected it.
             keys.setdefault(c, key)
         lines = "; ".join(f"{c.id} ({words})" for c, words in missing.items())
         command = fetch_command([keys[c] for c in missing if c in keys])
@@ -179,20 +184,20 @@ def require_checkpoints(models: Any, *users: Any) -> None:
 
 
 def fetch_command(keys: Sequence[str] = ()) -> str:
-    """What fetches the checkpoints of the models that this command chose; of ``keys`` if one of them is optional."""
+    """Return the command that fetches the current preset's checkpoints; only ``keys``, if one of them is optional."""
     chosen = ["models=<preset>"]
     if HydraConfig.initialized():
         hydra = HydraConfig.get()
-        given = OmegaConf.to_container(hydra.overrides.task, resolve=False)  # as it was written, ${...} and all
+        given = OmegaConf.to_container(hydra.overrides.task, resolve=False)  # keeps ${...} as written
         changes = [o for o in map(str, given or []) if re.match(r"\+*~?models\.", o)]
         chosen = [f"models={hydra.runtime.choices['models']}", *changes]
-    # Without any, fetch brings all but the optional ones.
+    # Without `only`, fetch downloads all checkpoints except the optional ones.
     only = [f"only=[{','.join(keys)}]"] if any(k.startswith(OPTIONAL) for k in keys) else []
     return shlex.join(["python", "-m", "scripts.models", "fetch", *chosen, *only])
 
 
 def by_key(node: Any, prefix: str = "") -> Iterator[tuple[str, Checkpoint]]:
-    """Every checkpoint of a preset with its key, those of a group as group.key."""
+    """Yield every checkpoint of a preset with its key; keys of nested groups are joined by dots."""
     for key, value in node.items():
         if isinstance(value, Mapping):
             if value.get("_target_") == CHECKPOINT:
@@ -202,7 +207,7 @@ def by_key(node: Any, prefix: str = "") -> Iterator[tuple[str, Checkpoint]]:
 
 
 def checkpoints(node: Any) -> Iterator[Checkpoint]:
-    """Every checkpoint that a configuration names."""
+    """Yield every checkpoint that a configuration names."""
     if isinstance(node, Mapping):
         if node.get("_target_") == CHECKPOINT:
             yield named(node)
@@ -214,5 +219,5 @@ def checkpoints(node: Any) -> Iterator[Checkpoint]:
 
 
 def named(node: Mapping[str, Any]) -> Checkpoint:
-    """The checkpoint that a mapping of the configuration names."""
+    """Return the checkpoint that a mapping of the configuration describes."""
     return Checkpoint(**{str(k): v for k, v in node.items() if k != "_target_"})

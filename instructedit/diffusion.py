@@ -1,4 +1,4 @@
-"""Latent diffusion in pure functions: encode, decode, predict noise, and move along the DDIM path.
+"""Latent diffusion in pure functions: encode, decode, predict noise, and take DDIM steps.
 
 Noise levels are numbered 0 (the image) to T (almost pure noise); level k belongs to timestep ``timesteps[k - 1]``.
 """
@@ -14,37 +14,37 @@ from torch import Tensor
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, PreTrainedTokenizerBase
 
 NoisePredictor = Callable[[Tensor, int], Tensor]
-"""(latents [b c h w], timestep) -> predicted noise [b c h w], under a condition already bound."""
+"""(latents [b c h w], timestep) -> predicted noise [b c h w]; the condition is already bound."""
 Autoencoder: TypeAlias = AutoencoderKL | AutoencoderDC
-"""Stable Diffusion's, which answers with a distribution, or SANA's, which answers with latents."""
+"""Stable Diffusion's autoencoder, which returns a distribution, or SANA's, which returns latents."""
 
 
 @dataclass(frozen=True)
 class Condition:
-    """What the noise predictor is told of a batch of captions."""
+    """Text conditioning of the noise predictor for a batch of captions."""
 
     states: Float[Tensor, "b n d"]
-    """A state for each token."""
+    """One hidden state per token."""
     pooled: Float[Tensor, "b p"] | None = None
-    """One for the whole caption, which SDXL asks for beside them."""
+    """One embedding per caption, which SDXL needs in addition."""
     vae_scale_factor: int = 8
-    """Pixels per latent along each side, by which SDXL is told the picture's size."""
+    """Pixels per latent along each side, from which the picture size for SDXL is computed."""
 
     def __len__(self) -> int:
         return len(self.states)
 
     @staticmethod
     def cat(parts: "Sequence[Condition]") -> "Condition":
-        """The conditions of one batch after those of another."""
+        """Concatenate conditions along the batch dimension."""
         pooled = [p.pooled for p in parts if p.pooled is not None]
         states = torch.cat([p.states for p in parts])
         return Condition(states, torch.cat(pooled) if pooled else None, parts[0].vae_scale_factor)
 
     def arguments(self, latents: Float[Tensor, "b c h w"]) -> dict[str, Any]:
-        """What UNet2DConditionModel is called with beside latents and timestep.
+        """Return the keyword arguments of UNet2DConditionModel for these latents.
 
-        SDXL is told that the picture was never resized or cropped (original size = target size, offset 0), as
-        StableDiffusionXLPipeline tells it unless told otherwise.
+        For SDXL they say that the picture was neither resized nor cropped (original size = target size, offset 0), as
+        StableDiffusionXLPipeline does by default.
         """
         if self.pooled is None:
             return {"encoder_hidden_states": self.states}
@@ -56,24 +56,27 @@ class Condition:
 
 @dataclass(frozen=True)
 class Schedule:
-    """The DDIM path of T steps: a timestep and a signal level for each noise level."""
+    """The DDIM schedule of T steps: a timestep and a cumulative alpha for each noise level."""
 
     timesteps: tuple[int, ...]
-    """Ascending, of levels 1 to T; for T=50 of 1000: 1, 21, ..., 981."""
+    """Timesteps of levels 1 to T, ascending; for T=50 of 1000: 1, 21, ..., 981."""
     alphas: tuple[float, ...]
-    """Cumulative alpha of levels 0 to T, so one longer than ``timesteps``."""
+    """Cumulative alphas of levels 0 to T; one more than ``timesteps``."""
 
     @property
     def steps(self) -> int:
-        """T."""
+        """Number of steps T."""
         return len(self.timesteps)
 
 
 def make_schedule(scheduler: DDIMScheduler, steps: int) -> Schedule:
-    """The path that ``scheduler`` takes in ``steps`` steps.
+    """Return the DDIM schedule of ``scheduler`` with ``steps`` steps.
 
-    As the released InstructEdit code: leading spacing with an offset of 1 (its constructor forces ``steps_offset=1``)
-    and the alpha of timestep 0 for level 0 (``set_alpha_to_one=False``).
+    Matches the released InstructEdit code: leading spacing with an offset of 1 (its constructor forces
+    ``steps_offset=1``) and the alpha of timestep 0 for level 0 (``set_alpha_to_one=False``).
+
+    Raises:
+        ValueError: ``steps`` is not between 1 and the number of training timesteps.
     """
     total = scheduler.config["num_train_timesteps"]
     if not 1 <= steps <= total:
@@ -85,15 +88,15 @@ def make_schedule(scheduler: DDIMScheduler, steps: int) -> Schedule:
 
 
 def vae_scale_factor(vae: Autoencoder) -> int:
-    """Pixels per latent along each side: 8 for Stable Diffusion."""
+    """Return the number of pixels per latent along each side: 8 for Stable Diffusion."""
     widths = vae.config.get("block_out_channels") or vae.config["encoder_block_out_channels"]
     return int(2 ** (len(widths) - 1))
 
 
 def encode_unscaled(vae: Autoencoder, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b c h w"]:
-    """Images in [-1, 1] to latents as the autoencoder has them.
+    """Encode images in [-1, 1] to latents without the scaling factor.
 
-    Of an autoencoder that answers with a distribution, the mean and not a sample, as the released code.
+    If the autoencoder returns a distribution, its mode is used and not a sample, as in the released code.
     """
     encoded = vae.encode(images)
     latents: Tensor = encoded.latent_dist.mode() if hasattr(encoded, "latent_dist") else encoded.latent
@@ -101,12 +104,12 @@ def encode_unscaled(vae: Autoencoder, images: Float[Tensor, "b 3 H W"]) -> Float
 
 
 def encode(vae: Autoencoder, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b c h w"]:
-    """Images in [-1, 1] to scaled latents, which the noise predictor knows."""
+    """Encode images in [-1, 1] to scaled latents, the input of the noise predictor."""
     return encode_unscaled(vae, images) * float(vae.config["scaling_factor"])
 
 
 def decode(vae: Autoencoder, latents: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 3 H W"]:
-    """Scaled latents to images clamped to [-1, 1]."""
+    """Decode scaled latents to images clamped to [-1, 1]."""
     images: Tensor = vae.decode(latents / float(vae.config["scaling_factor"])).sample
     return images.clamp(-1, 1)
 
@@ -114,7 +117,7 @@ def decode(vae: Autoencoder, latents: Float[Tensor, "b c h w"]) -> Float[Tensor,
 def encode_text(
     tokenizer: PreTrainedTokenizerBase, text_encoder: CLIPTextModel, prompts: Sequence[str]
 ) -> Float[Tensor, "b n d"]:
-    """Captions to the text encoder's last hidden states, padded to its window as in training."""
+    """Encode captions to the text encoder's last hidden states, padded to its full length as in training."""
     states: Tensor = text_encoder(_tokens(tokenizer, prompts).to(text_encoder.device)).last_hidden_state
     return states
 
@@ -124,10 +127,11 @@ def encode_text_xl(
     text_encoders: tuple[CLIPTextModel, CLIPTextModelWithProjection],
     prompts: Sequence[str],
 ) -> Condition:
-    """Captions as SDXL wants them (Podell et al. 2023, §2.1; StableDiffusionXLPipeline's ``encode_prompt``).
+    """Encode captions for SDXL (Podell et al. 2023, §2.1; StableDiffusionXLPipeline's ``encode_prompt``).
 
     Returns:
-        The last hidden states but one of both encoders side by side, and the second one's pooled projection.
+        The penultimate hidden states of both encoders, concatenated along the feature dimension, and the pooled
+        projection of the second encoder.
     """
     states, pooled = [], None
     for tokenizer, encoder in zip(tokenizers, text_encoders, strict=True):
@@ -152,7 +156,11 @@ def predict_noise(
     timestep: int,
     condition: Condition,
 ) -> Float[Tensor, "b c h w"]:
-    """epsilon_theta(x_t, c, t), whichever of epsilon or v the network was trained to predict."""
+    """Return epsilon_theta(x_t, c, t), also for a network that was trained to predict v.
+
+    Raises:
+        ValueError: The scheduler's ``prediction_type`` is neither epsilon nor v_prediction.
+    """
     output: Tensor = unet(latents, timestep, **condition.arguments(latents)).sample
     match scheduler.config["prediction_type"]:
         case "epsilon":
@@ -165,7 +173,7 @@ def predict_noise(
 
 
 def conditional(unet: UNet2DConditionModel, scheduler: DDIMScheduler, condition: Condition) -> NoisePredictor:
-    """Noise prediction under one caption, without guidance: what inversion uses."""
+    """Return a noise predictor under a caption, without guidance, as inversion uses it."""
     return lambda latents, timestep: predict_noise(unet, scheduler, latents, timestep, condition)
 
 
@@ -176,25 +184,25 @@ def guided(
     unconditional: Condition,
     guidance_scale: float,
 ) -> NoisePredictor:
-    """Classifier-free guidance, both halves in one batch."""
+    """Return a noise predictor with classifier-free guidance; both halves are computed in one batch."""
     both = Condition.cat([unconditional, condition])
 
     def predict(latents: Tensor, timestep: int) -> Tensor:
-        pair = predict_noise(unet, scheduler, torch.cat([latents, latents]), timestep, both)
-        without, with_caption = pair.chunk(2)
-        return without + guidance_scale * (with_caption - without)
+        noise_pred = predict_noise(unet, scheduler, torch.cat([latents, latents]), timestep, both)
+        noise_pred_uncond, noise_pred_text = noise_pred.chunk(2)
+        return noise_pred_uncond + guidance_scale * (noise_pred_text - noise_pred_uncond)
 
     return predict
 
 
 def move(x: Float[Tensor, "b c h w"], noise: Float[Tensor, "b c h w"], alpha: float, alpha_to: float) -> Tensor:
-    """One DDIM step between two signal levels, in either direction: the paper's Eqs. 2 and 3 are the same map.
+    """Take one DDIM step in either direction; the paper's Eqs. 2 (sampling) and 3 (inversion) are the same map.
 
     Args:
-        x: latents at cumulative alpha ``alpha``.
-        noise: the noise predicted for them.
-        alpha: where they are.
-        alpha_to: where they go; larger means cleaner.
+        x: Latents.
+        noise: Predicted noise of ``x``.
+        alpha: Cumulative alpha of ``x``.
+        alpha_to: Cumulative alpha of the result; larger means less noise.
     """
     clean = (x - (1 - alpha) ** 0.5 * noise) / alpha**0.5
     return alpha_to**0.5 * clean + (1 - alpha_to) ** 0.5 * noise
@@ -203,12 +211,12 @@ def move(x: Float[Tensor, "b c h w"], noise: Float[Tensor, "b c h w"], alpha: fl
 def invert(
     predict: NoisePredictor, latents: Float[Tensor, "b c h w"], schedule: Schedule
 ) -> Float[Tensor, "levels b c h w"]:
-    """DDIM inversion (Eq. 3): the whole trajectory x_0 ... x_T.
+    """Invert latents by DDIM (Eq. 3) and return the whole trajectory x_0 ... x_T.
 
-    The step from level k-1 to k asks for the noise at level k's timestep, as the released code and diffusers'
-    DDIMInverseScheduler do; sampling back then undoes it up to the change of the noise within a step. A network that
-    predicts v is asked for the same noise, so that inversion depends on what it knows and not on how it says so;
-    DDIMInverseScheduler reads v at level k-1's alpha there, which comes back with twice the error (T=50).
+    The step from level k-1 to k predicts the noise at level k's timestep, as the released code and diffusers'
+    DDIMInverseScheduler do; sampling then reverses it up to the change of the predicted noise within a step. For a
+    network that predicts v, the noise is computed at the same timestep; DDIMInverseScheduler interprets v at the alpha
+    of level k-1 instead, which doubles the reconstruction error (T=50).
     """
     trajectory = [latents]
     for level, timestep in enumerate(schedule.timesteps, start=1):
@@ -220,7 +228,7 @@ def invert(
 def sample(
     predict: NoisePredictor, latents: Float[Tensor, "b c h w"], schedule: Schedule, start: int | None = None
 ) -> Float[Tensor, "b c h w"]:
-    """DDIM sampling (Eq. 2) from noise level ``start`` (T unless told) down to 0."""
+    """Sample by DDIM (Eq. 2) from noise level ``start`` (default T) down to 0."""
     x = latents
     for level in range(schedule.steps if start is None else start, 0, -1):
         noise = predict(x, schedule.timesteps[level - 1])

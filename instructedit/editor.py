@@ -1,4 +1,4 @@
-"""Image editor (paper §3.4): mask-guided DDIM, Eq. 4, after inversion under the input caption."""
+"""Image editor (paper §3.4): DDIM inversion under the input caption, then mask-guided DDIM sampling (Eq. 4)."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -26,19 +26,19 @@ Mask = TypeVar("Mask", np.ndarray, Tensor)
 
 @dataclass(frozen=True)
 class Edited:
-    """An edited image and what it cost."""
+    """An edited image and its NFE."""
 
     image: Image.Image
     """RGB, of the request's size."""
     evaluations: dict[str, int]
-    """Number of function evaluations (NFE) by stage; guidance counts twice, a cached inversion not at all."""
+    """Number of function evaluations (NFE) by stage; a guided step counts two, a cached inversion zero."""
 
 
 class Editor(Protocol):
-    """What edits inside a mask."""
+    """Edits images inside masks."""
 
     takes_ratio: bool = False
-    """Whether :meth:`edit` follows the requests' ``ratio``."""
+    """Whether :meth:`edit` uses the requests' ``ratio``."""
 
     def edit(
         self,
@@ -49,8 +49,8 @@ class Editor(Protocol):
         """Edit each request's image inside its mask, towards its edited caption.
 
         Returns:
-            One answer for each request, in order. A request that cannot be edited, such as one with an empty mask, is
-            answered with an error and leaves the others alone.
+            One result per request, in order. A request that cannot be edited, for example because its mask is empty,
+            gets a :class:`StageError` and does not affect the others.
         """
         ...
 
@@ -58,27 +58,30 @@ class Editor(Protocol):
 class MaskGuidedEditor:
     """Mask-guided DDIM editing, shared by InstructEdit and DiffEdit.
 
-    Inverts (unless told otherwise under the input caption and without guidance), starts at encoding ratio r, predicts
-    with guidance under the edited caption, and keeps the inverted latents outside the mask (Eq. 4).
+    The image is inverted, by default under the input caption and without guidance. Sampling starts at encoding ratio r
+    with classifier-free guidance under the edited caption, and keeps the inverted latents outside the mask (Eq. 4).
 
     Args:
         context: Models, cache and device.
         diffusion: Checkpoint of a Stable Diffusion folder (vae, unet, text_encoder, tokenizer, scheduler).
         ratio: Encoding ratio r in (0, 1]: the share of the T steps that is inverted and sampled again.
         steps: T.
-        guidance_scale: Of classifier-free guidance.
-        blend: ``paper`` keeps the inverted latent of the level just reached and so ends on x_0 outside the mask, and
-            lets no pixel outside it change (see :func:`pixel_weight`); the mask reaches the latent grid by area (see
-            :func:`latent_mask`). ``official`` follows the released code: it keeps the latent a level noisier, decodes
-            the result as it is, and reduces the mask by nearest neighbour (see :func:`nearest_latent_mask`). One
-            difference remains: the released code squeezes the picture to 512 x 512 by bicubic resampling, and this
-            class keeps the picture's aspect under both blends, the longest side at the UNet's training size, by
-            Lanczos resampling (see :meth:`LatentDiffusion.size`). Square pictures of that size are resampled by
-            neither.
-        dilate: Pixels by which the mask grows (or shrinks, when negative) before the edit: the paper's remedy for edits
-            that change a shape (appendix E.2). The released code does not.
-        inversion_prompt: ``input`` inverts under the input caption, ``empty`` under none.
-        inversion_guidance_scale: Of classifier-free guidance while inverting; 1 is none.
+        guidance_scale: Scale of classifier-free guidance.
+        blend: ``paper`` keeps the inverted latent of the level just reached outside the mask, so sampling ends on x_0
+            there, and no pixel outside the mask changes (see :func:`pixel_weight`); the mask is reduced to the latent
+            grid by area (see :func:`latent_mask`). ``official`` follows the released code: it keeps the inverted latent
+            of the next noisier level, decodes the result without compositing, and reduces the mask by nearest neighbour
+            (see :func:`nearest_latent_mask`). One difference remains: the released code resizes the picture to 512 x
+            512 by bicubic resampling, whereas this class keeps the aspect ratio under both blends, with the longest
+            side at the UNet's training size, by Lanczos resampling (see :meth:`LatentDiffusion.size`). Square pictures
+            of that size are resampled by neither.
+        dilate: Pixels by which the mask is dilated (or eroded, if negative) before the edit: the paper's remedy for
+            edits that change a shape (appendix E.2). The released code does not dilate.
+        inversion_prompt: ``input`` inverts under the input caption, ``empty`` under the empty caption.
+        inversion_guidance_scale: Guidance scale of the inversion; 1 disables guidance.
+
+    Raises:
+        ConfigError: A parameter has a value that is not accepted.
     """
 
     takes_ratio = True
@@ -155,19 +158,19 @@ class MaskGuidedEditor:
         latents = masked_sample(predict, trajectory, inside, schedule, start, self.blend)
         pixels = backbone.decode(latents)
         if self.blend == "paper":
-            kept = backbone.decode(trajectory[0])
+            reconstruction = backbone.decode(trajectory[0])
             weight = pixel_weight(inside, pixels.shape[-2:])
-            pixels = weight * pixels + (1 - weight) * kept
-        cost = start if self.guidance_scale == 1 else 2 * start
+            pixels = weight * pixels + (1 - weight) * reconstruction
+        nfe = start if self.guidance_scale == 1 else 2 * start
         edited = to_images(pixels, [i.size for i in images])
-        return [Edited(e, {Stage.INVERSION: n, Stage.EDIT: cost}) for e, n in zip(edited, inversions, strict=True)]
+        return [Edited(e, {Stage.INVERSION: n, Stage.EDIT: nfe}) for e, n in zip(edited, inversions, strict=True)]
 
 
 def check_ratio(ratio: object, key: str = "ratio") -> None:
-    """Refuse what is no encoding ratio.
+    """Check that a value is an encoding ratio, a number in (0, 1].
 
     Raises:
-        ConfigError: names ``key`` and what is accepted.
+        ConfigError: It is not; the message names ``key``.
     """
     if isinstance(ratio, bool) or not isinstance(ratio, int | float) or not 0 < ratio <= 1:
         hint = "; wrapper=auto_ratio chooses one for each sample" if ratio == "auto" else ""
@@ -182,22 +185,25 @@ def edit_by_size(
     masks: Sequence[Mask],
     empty: StageError,
 ) -> list[Edited | StageError]:
-    """Edit the requests that have a mask, those of one working size in one batch.
+    """Edit the requests whose masks are not empty, with one batch per working size.
 
     Args:
-        backbone: Knows the working sizes.
+        backbone: Groups the images by working size.
         edit: Edits requests of one working size.
-        requests: Those of a batch, with their ``captions`` and ``masks``.
-        captions: One pair for each request.
-        masks: One for each request, in pixels or on the latent grid; not zero where the edit belongs.
-        empty: The answer to a request whose mask is empty.
+        requests: The requests.
+        captions: One pair per request.
+        masks: One per request, in pixels or on the latent grid; nonzero inside.
+        empty: The result for a request whose mask is empty.
+
+    Returns:
+        One result per request, in order.
     """
     answers: list[Edited | StageError] = [empty] * len(requests)
     alive = [i for i, mask in enumerate(masks) if mask.any()]
     for group in backbone.groups([requests[i].image for i in alive]):
-        picked = [alive[k] for k in group]
-        edited = edit([requests[i] for i in picked], [captions[i] for i in picked], [masks[i] for i in picked])
-        for i, answer in zip(picked, edited, strict=True):
+        batch = [alive[k] for k in group]
+        edited = edit([requests[i] for i in batch], [captions[i] for i in batch], [masks[i] for i in batch])
+        for i, answer in zip(batch, edited, strict=True):
             answers[i] = answer
     return answers
 
@@ -210,30 +216,30 @@ def masked_sample(
     start: int,
     blend: str,
 ) -> Float[Tensor, "b c h w"]:
-    """Eq. 4: sample from level ``start`` inside the mask, follow the inverted latents outside it.
+    """Sample from level ``start`` inside the mask and keep the inverted latents outside it (Eq. 4).
 
     Args:
         predict: Guided noise prediction under the edited caption.
         trajectory: Inverted latents of levels 0 to T.
-        mask: 1 where the edit belongs.
-        schedule: The path of T steps.
-        start: The level r at which to start.
+        mask: 1 inside, 0 outside.
+        schedule: The DDIM schedule.
+        start: Noise level at which sampling starts.
         blend: See :class:`MaskGuidedEditor`.
     """
     y = trajectory[start]
     for level in range(start, 0, -1):
         noise = predict(y, schedule.timesteps[level - 1])
         y = diffusion.move(y, noise, schedule.alphas[level], schedule.alphas[level - 1])
-        kept = trajectory[level - 1] if blend == "paper" else trajectory[level]
-        y = mask * y + (1 - mask) * kept
+        outside = trajectory[level - 1] if blend == "paper" else trajectory[level]
+        y = mask * y + (1 - mask) * outside
     return y
 
 
 def latent_mask(mask: Bool[np.ndarray, "h w"], size: Sequence[int]) -> Float[Tensor, "1 rows columns"]:
-    """The mask on the latent grid: a latent belongs to it if half its area or more does.
+    """Reduce a mask to the latent grid: a latent is inside if at least half of its area is.
 
-    A mask too small to fill half of any latent keeps the one that it fills most: an edit that was asked for is not
-    dropped in silence.
+    If the mask covers half of no latent, the latents with the largest covered area are inside, so that the mask of a
+    small object does not become empty.
     """
     area = functional.adaptive_avg_pool2d(
         torch.from_numpy(np.ascontiguousarray(mask)).float()[None, None], (size[0], size[1])
@@ -244,18 +250,18 @@ def latent_mask(mask: Bool[np.ndarray, "h w"], size: Sequence[int]) -> Float[Ten
 def nearest_latent_mask(
     mask: Bool[np.ndarray, "h w"], size: tuple[int, int], vae_scale_factor: int
 ) -> Float[Tensor, "1 H W"]:
-    """The mask on the latent grid as the released code reduces it: by nearest neighbour, twice.
+    """Reduce a mask to the latent grid as the released code does: by nearest neighbour, twice.
 
-    The mask is resized to the working size, then to the latent grid as ``torch.nn.functional.interpolate`` does, which
-    reads the first pixel of each latent: a mask that covers most of a latent without that pixel leaves it out.
+    The mask is resized to the working size, then to the latent grid by ``torch.nn.functional.interpolate``, which reads
+    the first pixel of each latent only.
 
     Args:
-        mask: True where the edit belongs.
-        size: Of the picture that is encoded, width and height in pixels.
+        mask: True inside.
+        size: Width and height in pixels of the picture that is encoded.
         vae_scale_factor: Pixels per latent along each side.
 
     Returns:
-        0 or 1 for each latent.
+        1 for a latent inside the mask, 0 for one outside.
     """
     width, height = size
     resized = np.array(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
@@ -264,22 +270,22 @@ def nearest_latent_mask(
 
 
 def pixel_weight(mask: Float[Tensor, "b 1 h w"], size: Sequence[int]) -> Float[Tensor, "b 1 H W"]:
-    """How much of the edit each pixel takes: none outside the latent mask, all of it half a latent inside its rim.
+    """Return each pixel's weight of the edit: 0 outside the latent mask, rising to 1 half a latent inside its boundary.
 
-    Equal latents do not decode to equal pixels: the decoder's group normalisation sees the whole picture, so an edit
-    shifts colours everywhere. The paper maps the outside "back to the original pixels" (§3.4), and so does this.
+    Equal latents do not decode to equal pixels, because the decoder's group normalisation depends on the whole picture,
+    so an edit shifts colours everywhere. Like the paper (§3.4), this maps the outside "back to the original pixels".
     """
     height, width = size
     full = functional.interpolate(mask.float(), size=(height, width), mode="nearest")
     ramp = max(1.0, height / mask.shape[-2] / 2)
     depth = [ndimage.distance_transform_edt(np.pad(m, 1, mode="edge"))[1:-1, 1:-1] for m in full[:, 0].cpu().numpy()]
     inside = torch.from_numpy(np.stack(depth)).to(full)[:, None]
-    # A mask without a rim (all of the picture) has no finite distance to one.
+    # A mask of the whole picture has no boundary, so its distance transform is not finite.
     return (inside / ramp).clamp(0, 1) if bool((full == 0).any()) else full
 
 
 def grow(mask: Bool[np.ndarray, "h w"], pixels: int) -> Bool[np.ndarray, "h w"]:
-    """Dilate (or, for negative ``pixels``, erode) a mask by a Euclidean distance in pixels."""
+    """Dilate a mask by a Euclidean distance in pixels, or erode it if ``pixels`` is negative."""
     if pixels == 0:
         return mask
     if pixels > 0:

@@ -1,4 +1,4 @@
-"""Writing files so that nobody ever reads half of one, and naming things by their content."""
+"""Atomic file writes, canonical JSON and content hashes."""
 
 import contextlib
 import hashlib
@@ -10,26 +10,26 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 TEMPORARY = ".tmp"
-"""Suffix of files that are still being written; with a leading dot, so that no listing takes them for results."""
+"""Suffix of files that are still being written. Their names begin with a dot, so listings skip them."""
 
 
 @contextlib.contextmanager
 def write_aside(path: Path) -> Iterator[BinaryIO]:
-    """Open a temporary file beside ``path`` that takes its name once it is whole and on the disk.
+    """Open a temporary file beside ``path`` that is renamed to ``path`` once it is complete and on disk.
 
-    The temporary name is unique, so two processes may write the same path: the last one wins, whole.
+    The temporary name is unique, so two processes may write the same path; the last one wins.
 
     Args:
-        path: Where the file shall stand; missing folders are made.
+        path: Target path; missing folders are created.
 
     Yields:
-        The temporary file, for bytes. If the body raises, it is removed and ``path`` is as before.
+        The temporary file, in binary mode. If the body raises, it is removed and ``path`` is unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The random part first: a long name cut short would no longer be unique.
+    # The random part comes first because long names are truncated.
     temporary = path.parent / f".{secrets.token_hex(8)}-{path.name[:100]}{TEMPORARY}"
     try:
-        # Not tempfile: its files are readable by their owner only, and caches and results are shared.
+        # tempfile would create files that only their owner can read, but caches and results are shared.
         with temporary.open("xb") as file:
             yield file
             file.flush()
@@ -40,23 +40,23 @@ def write_aside(path: Path) -> Iterator[BinaryIO]:
 
 
 def canonical_json(value: Any) -> str:
-    """Write a value as JSON in one way only, so that equal values have equal hashes.
+    """Return the canonical JSON of a value, so that equal values have equal hashes.
 
     Args:
-        value: Mappings with text keys, lists and tuples (the same here), text, numbers, booleans and None.
+        value: Mappings with text keys, lists and tuples (treated alike), text, numbers, booleans and None.
 
     Returns:
-        Keys sorted, no spaces, ASCII; floats as ``repr`` writes them, so 1 and 1.0 differ.
+        ASCII JSON with sorted keys and no spaces; floats are written as by ``repr``, so 1 and 1.0 differ.
 
     Raises:
-        TypeError: For anything else, by its place; ``str()`` of it might name an address in memory.
-        ValueError: For NaN and infinities.
+        TypeError: The value contains another type; the message says where.
+        ValueError: The value contains NaN or infinity.
     """
     return json.dumps(_plain(value, "value"), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def digest(value: Any) -> str:
-    """SHA-256 of :func:`canonical_json`, in hex."""
+    """Return the SHA-256 of :func:`canonical_json`, in hex."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 

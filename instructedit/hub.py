@@ -1,7 +1,7 @@
-"""Checkpoints on disk: where the hub's cache holds them, what is missing of them, and fetching it.
+"""Snapshots in the hub's cache: their folders, their missing files, and how to fetch them.
 
-Only fetching reaches the network. The cache is the hub's own (``HF_HOME``, ``HF_HUB_CACHE``), so what other programs
-have downloaded is found, and a copy of it made elsewhere works.
+Only :func:`fetch` uses the network. The cache is the hub's own (``HF_HOME``, ``HF_HUB_CACHE``), so files that other
+programs have downloaded are found, and a copy of another machine's cache works.
 """
 
 import json
@@ -21,28 +21,28 @@ from huggingface_hub.errors import (
 )
 
 NETWORKS = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "text_encoder": "model"}
-"""Parts of a Stable Diffusion folder that hold weights, and what their files are called."""
+"""Parts of a Stable Diffusion folder that hold weights, with the stems of their weight files."""
 SECOND = {"text_encoder_2": "model"}
-"""What SDXL has beside them."""
+"""Additional parts of an SDXL folder."""
 OPEN_CLIP = "open_clip"
-"""The variant of repositories that open_clip reads."""
+"""Value of ``variant`` for repositories in open_clip's format."""
 OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
 _TEXTS = ["*.json", "*.txt", "*.model", "*.jinja"]
-# Repositories hold the same weights several times over; SD v1.5's has 30 GB of them.
+# Repositories hold the same weights in several formats; SD v1.5's has 30 GB of them.
 _NEVER = ["safety_checker/*", "feature_extractor/*", "onnx/*", "openvino/*", "vae_1_0/*"]
 
 
 class FetchError(Exception):
-    """A repository that could not be fetched: why, and what to do, in one line."""
+    """A repository could not be fetched; the one-line message gives the reason and the remedy."""
 
 
 def is_pinned(revision: str) -> bool:
-    """Whether a revision is a commit, which cannot move, and no branch or tag."""
+    """Return whether a revision is a commit hash and not a branch or tag, which can move."""
     return re.fullmatch("[0-9a-f]{40}", revision) is not None
 
 
 def patterns(variant: str | None) -> list[str]:
-    """What is loaded of a repository, as glob patterns: safetensors of one variant, and small text files."""
+    """Return glob patterns of the files that are downloaded: safetensors of one variant, and small text files."""
     if variant == OPEN_CLIP:
         return [*_TEXTS, OPEN_CLIP_WEIGHTS]
     end = f".{variant}.safetensors" if variant else ".safetensors"
@@ -51,7 +51,7 @@ def patterns(variant: str | None) -> list[str]:
 
 
 def snapshot(repo: str, revision: str, variant: str | None = None) -> tuple[Path | None, bool]:
-    """The cache's folder of a revision, and whether the hub listed more files than it holds; no network is asked."""
+    """Return a revision's folder in the cache, and whether files that the hub lists are missing. Uses no network."""
     try:
         return _download(repo, revision, variant, local_files_only=True), False
     except IncompleteSnapshotError as error:
@@ -73,9 +73,9 @@ def _download(repo: str, revision: str, variant: str | None, local_files_only: b
 
 
 def missing_files(folder: Path, variant: str | None = None) -> list[str]:
-    """What a folder lacks that loading needs, by relative path: weights in safetensors and a network's configuration.
+    """Return the relative paths of required files that a folder lacks: safetensors weights and configurations.
 
-    A Stable Diffusion folder is told by its ``model_index.json`` or its ``unet``; any other has one network.
+    A folder with a ``model_index.json`` or a ``unet`` is a Stable Diffusion folder; any other holds one network.
     """
     if variant == OPEN_CLIP:
         needed = [OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS]
@@ -91,7 +91,7 @@ def missing_files(folder: Path, variant: str | None = None) -> list[str]:
 
 
 def _names_second(index: Path) -> bool:
-    """Whether a ``model_index.json`` lists SDXL's second text encoder."""
+    """Return whether a ``model_index.json`` lists SDXL's second text encoder."""
     try:
         listed = json.loads(index.read_text()).get("text_encoder_2")
     except (ValueError, AttributeError, OSError):
@@ -100,7 +100,7 @@ def _names_second(index: Path) -> bool:
 
 
 def _weights(folder: Path, stem: str, variant: str | None) -> list[str]:
-    """Files that hold a network: one, or the shards that its index lists."""
+    """Return the names of a network's weight files: one file, or the shards that its index lists."""
     index = folder / f"{stem}.safetensors.index.json"
     if variant:
         return [f"{stem}.{variant}.safetensors"]
@@ -113,13 +113,13 @@ def _weights(folder: Path, stem: str, variant: str | None) -> list[str]:
 
 
 def fetch(repo: str, revision: str, variant: str | None = None) -> Path:
-    """Download what is loaded of a revision into the hub's cache; files that are there are kept, parts continued.
+    """Download the required files of a revision into the hub's cache. Partial downloads are resumed.
 
     Returns:
         The snapshot's folder; its name is the commit.
 
     Raises:
-        FetchError: says why not and what to do.
+        FetchError: The download failed; the message gives the reason and the remedy.
     """
     page = f"{constants.ENDPOINT}/{repo}"
     try:

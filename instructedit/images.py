@@ -1,4 +1,4 @@
-"""Reading pictures as people mean them, writing them whole, and showing them side by side."""
+"""Reading pictures as upright 8-bit RGB, writing them atomically, and panels of pictures side by side."""
 
 import hashlib
 import io
@@ -14,7 +14,7 @@ from instructedit.files import write_aside
 from instructedit.types import Stage, StageError
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
-"""What is tried on a file, whatever its name. Formats that run an interpreter, such as EPS, are left out."""
+"""Accepted formats, regardless of the file's name. Formats that run an interpreter, such as EPS, are excluded."""
 MAX_PIXELS = 50_000_000
 PANEL_SIDE = 384
 """Height of a picture in a panel, in pixels."""
@@ -25,9 +25,9 @@ MARGIN = 12
 def load_image(path: Path | str) -> Image.Image:
     """Read a picture as 8-bit RGB, upright.
 
-    EXIF orientation is applied, transparency laid on white, CMYK converted by its embedded profile where it has one,
-    16 bits scaled (not clipped) to 8. Of several frames the first is taken. An RGB picture's colour profile is left
-    alone, as all the methods compared here leave it.
+    EXIF orientation is applied, transparent pixels are composited on white, CMYK is converted by its embedded profile
+    if it has one, and 16 bits are scaled (not clipped) to 8. Of several frames, the first is read. The colour profile
+    of an RGB picture is ignored, as by all methods compared here.
 
     Args:
         path: The file.
@@ -36,8 +36,8 @@ def load_image(path: Path | str) -> Image.Image:
         An image in mode RGB.
 
     Raises:
-        StageError: At stage ``input``, with the path and the reason in one line, for a file that is missing, no
-            picture, damaged, cut short, larger than ``MAX_PIXELS`` or of floating-point pixels.
+        StageError: At stage ``input``, with the path and the reason in one line: the file is missing, not a picture,
+            damaged, truncated, larger than ``MAX_PIXELS``, or has floating-point pixels.
     """
     path = Path(path)
     if not path.is_file():
@@ -45,7 +45,7 @@ def load_image(path: Path | str) -> Image.Image:
         raise _refusal(path, f"{reason}; a picture is expected ({', '.join(FORMATS)})")
     try:
         with warnings.catch_warnings():
-            # Pillow warns from 89 megapixels on; our own limit is lower and is checked before a pixel is decoded.
+            # Pillow warns from 89 megapixels on; MAX_PIXELS is lower and is checked before decoding.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             image = Image.open(path, formats=FORMATS)
         with image:
@@ -58,31 +58,31 @@ def load_image(path: Path | str) -> Image.Image:
         raise _refusal(path, f"not a picture that can be read; accepted are {', '.join(FORMATS)}") from None
     except Image.DecompressionBombError:
         raise _refusal(path, f"too large; at most {MAX_PIXELS // 10**6} megapixels are accepted") from None
-    # Damaged files make Pillow's decoders raise nearly anything: OSError, SyntaxError, ValueError, struct.error, ...
+    # For damaged files, Pillow's decoders raise many types: OSError, SyntaxError, ValueError, struct.error, ...
     except Exception as error:
         reason = f"damaged or unsupported ({' '.join(str(error).split()) or type(error).__name__})"
         raise _refusal(path, f"{reason}; a whole picture of 8 or 16 bits is expected") from error
 
 
 def save_png(image: Image.Image, path: Path) -> None:
-    """Write a PNG under a temporary name and rename it: at any moment ``path`` is whole or not there."""
+    """Write a PNG under a temporary name and rename it, so that ``path`` is never incomplete."""
     with write_aside(path) as file:
         image.save(file, format="PNG")
 
 
 def hash_image(image: Image.Image) -> str:
-    """SHA-256 of a picture's mode, size and pixels, in hex: equal for the same pixels whatever file they came from."""
+    """Return the SHA-256 of a picture's mode, size and pixels, in hex. It does not depend on the file format."""
     head = f"{image.mode} {image.width} {image.height} ".encode()
     return hashlib.sha256(head + image.tobytes()).hexdigest()
 
 
 def overlay(image: Image.Image, mask: Bool[np.ndarray, "h w"], opacity: float = 0.5) -> Image.Image:
-    """Lay a mask in red over a picture, as in the paper's Fig. 3.
+    """Overlay a mask in red on a picture, as in the paper's Fig. 3.
 
     Args:
         image: RGB.
-        mask: True where red goes, of the picture's size.
-        opacity: Of the red, 0 to 1.
+        mask: True where the picture becomes red; of the picture's size.
+        opacity: Opacity of the red, 0 to 1.
 
     Returns:
         RGB, of the picture's size.
@@ -99,11 +99,11 @@ def overlay(image: Image.Image, mask: Bool[np.ndarray, "h w"], opacity: float = 
 
 
 def panel(images: Sequence[Image.Image], labels: Sequence[str], side: int = PANEL_SIDE) -> Image.Image:
-    """Set pictures side by side, each with its caption below.
+    """Return a panel of pictures side by side, each with its label below.
 
     Args:
         images: RGB, of any sizes; each is scaled to the same height, or to three times that as its width.
-        labels: One a picture; wrapped to its width. Empty for none.
+        labels: One per picture, wrapped to the picture's width; an empty string for no label.
         side: The pictures' height in pixels.
 
     Returns:
@@ -154,15 +154,15 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _from_16_bits(image: Image.Image) -> Image.Image:
-    """Scale grey pixels of 16 bits to 8. Pillow's own ``convert`` would clip them at 255."""
+    """Scale 16-bit grey pixels to 8 bits; Pillow's ``convert`` would clip them at 255."""
     pixels = np.asarray(image)
-    # Some formats hand 16 bits over as 32-bit integers. What white is in real 32-bit or float pixels, no one says.
+    # Some formats store 16-bit pixels as 32-bit integers. True 32-bit and float pixels have no defined white.
     if image.mode == "F" or pixels.min() < 0 or pixels.max() > 65535:
         raise ValueError("32-bit pixels, whose white is not defined")
     grey = Image.fromarray(((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8))
-    see_through = image.info.get("transparency")
-    if isinstance(see_through, int):
-        grey.putalpha(Image.fromarray(np.where(pixels == see_through, 0, 255).astype(np.uint8)))
+    transparent = image.info.get("transparency")
+    if isinstance(transparent, int):
+        grey.putalpha(Image.fromarray(np.where(pixels == transparent, 0, 255).astype(np.uint8)))
     return grey
 
 
@@ -170,17 +170,17 @@ def _by_profile(image: Image.Image) -> Image.Image:
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"]))
         converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
-    # A damaged profile is no reason to refuse a sound picture: the plain formula is what is left.
+    # With a damaged profile, Pillow's profile-free conversion is used.
     except (ImageCms.PyCMSError, OSError):
         converted = None
     return image.convert("RGB") if converted is None else converted
 
 
 def _scaled(image: Image.Image, side: int) -> Image.Image:
-    """A picture of height ``side``, or of width ``3 * side`` where it would be wider."""
+    """Return the picture at height ``side``, or at width ``3 * side`` if it would be wider."""
     scale = min(side / image.height, 3 * side / image.width)
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    # Small pictures keep their pixels as squares where the factor is whole.
+    # Small pictures are enlarged by whole factors without interpolation, so that single pixels stay visible.
     whole = scale >= 2 and scale == round(scale)
     return image.resize(size, Image.Resampling.NEAREST if whole else Image.Resampling.LANCZOS)
 
@@ -192,7 +192,7 @@ def _wrapped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, widt
         if lines and font.getlength(longer) <= width:
             lines[-1] = longer
             continue
-        # A word wider than the picture, such as a path, is broken where it must be.
+        # A word wider than the picture, such as a path, is split.
         while len(word) > 1 and font.getlength(word) > width:
             fit = next(n for n in range(len(word) - 1, 0, -1) if n == 1 or font.getlength(word[:n]) <= width)
             lines.append(word[:fit])
@@ -202,5 +202,5 @@ def _wrapped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, widt
 
 
 def mask_image(mask: Bool[np.ndarray, "h w"]) -> Image.Image:
-    """A mask as a grey picture: white where it is True."""
+    """Return a mask as a grey picture, white where it is True."""
     return Image.fromarray(np.where(mask, 255, 0).astype(np.uint8))

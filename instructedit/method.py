@@ -1,4 +1,4 @@
-"""InstructEdit: captioner (optional), language processor, segmenter, editor, one after the other (paper Fig. 2)."""
+"""InstructEdit: an optional captioner, then language processor, segmenter and editor (paper Fig. 2)."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -18,11 +18,11 @@ class InstructEdit(Method):
     """The paper's method.
 
     Args:
-        context: Models, cache and device, handed to each component.
-        language: Makes the language processor from the context.
-        segmenter: Makes the segmenter.
-        editor: Makes the editor.
-        captioner: Makes the captioner; None leaves the language processor with the instruction alone.
+        context: Models, cache and device, passed to each component.
+        language: Builds the language processor from the context.
+        segmenter: Builds the segmenter.
+        editor: Builds the editor.
+        captioner: Builds the captioner; if None, the language processor sees the instruction only.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class InstructEdit(Method):
         self.takes_ratio = self.editor.takes_ratio
 
     def edit(self, requests: Sequence[EditRequest]) -> list[EditResult | Failure]:
-        """Edit a batch; a request that fails at one stage leaves the others alone."""
+        """Edit a batch. Failures are isolated per request."""
         stages = [(Stage.LANGUAGE, self._parse), (Stage.SEGMENTER, self._segment), (Stage.EDITOR, self._edit)]
         if self.captioner is not None:
             stages.insert(0, (Stage.CAPTIONER, partial(self._describe, self.captioner)))
@@ -48,11 +48,11 @@ class InstructEdit(Method):
 
     @staticmethod
     def _describe(captioner: Captioner, alive: list[Progress]) -> None:
-        for p, said in zip(alive, captioner.describe([p.request.image for p in alive]), strict=True):
-            if isinstance(said, StageError):
-                p.error = said
+        for p, description in zip(alive, captioner.describe([p.request.image for p in alive]), strict=True):
+            if isinstance(description, StageError):
+                p.error = description
             else:
-                p.decisions = replace(p.decisions, description=said)
+                p.decisions = replace(p.decisions, description=description)
 
     def _parse(self, alive: list[Progress]) -> None:
         descriptions = [p.decisions.description for p in alive]
@@ -71,8 +71,8 @@ class InstructEdit(Method):
 
     def _segment(self, alive: list[Progress]) -> None:
         prompts = [str(p.decisions.segmentation_prompt) for p in alive]
-        found = self.segmenter.segment([p.request.image for p in alive], prompts)
-        for p, segmentation in zip(alive, found, strict=True):
+        segmentations = self.segmenter.segment([p.request.image for p in alive], prompts)
+        for p, segmentation in zip(alive, segmentations, strict=True):
             if isinstance(segmentation, StageError):
                 p.error = segmentation
             else:

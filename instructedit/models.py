@@ -1,4 +1,4 @@
-"""Loading checkpoints, each of them once per process."""
+"""Loading checkpoints once per process, and the context that components receive."""
 
 import gc
 from collections.abc import Callable
@@ -19,15 +19,15 @@ __all__ = ["DTYPES", "POOL", "Checkpoint", "Context", "ModelPool", "Pretrained",
 
 
 class Pretrained(Protocol):
-    """Anything of transformers or diffusers that loads from a folder or hub id."""
+    """A class of transformers or diffusers that loads from a folder or hub id."""
 
     @classmethod
     def from_pretrained(cls, path: str, **options: Any) -> Any:
-        """Load it."""
+        """Return a loaded instance."""
 
 
 class ModelPool:
-    """Keeps what was loaded, by class, checkpoint, subfolder and device, so a sweep in one process loads once."""
+    """Loaded models and processors by class, checkpoint, subfolder and device; each is loaded once per process."""
 
     def __init__(self) -> None:
         self._loaded: dict[tuple[Any, ...], Any] = {}
@@ -38,30 +38,38 @@ class ModelPool:
     def model(
         self, kind: type[Pretrained], checkpoint: Checkpoint, device: torch.device, subfolder: str | None = None
     ) -> Any:
-        """A model in evaluation mode, without gradients, from safetensors only."""
+        """Return a model in evaluation mode, without gradients, loaded from safetensors only.
+
+        Raises:
+            ConfigError: The checkpoint is missing or cannot be loaded.
+        """
 
         def load() -> Any:
-            # Two libraries, two names for one thing.
+            # transformers and diffusers use different names for this parameter.
             dtype = "dtype" if kind.__module__.startswith("transformers.") else "torch_dtype"
             options = {dtype: DTYPES[checkpoint.dtype], "use_safetensors": True}
-            loaded = self._from_pretrained(kind, checkpoint, subfolder, options)
-            return loaded.to(device).eval().requires_grad_(False)
+            model = self._from_pretrained(kind, checkpoint, subfolder, options)
+            return model.to(device).eval().requires_grad_(False)
 
         return self.get((kind, checkpoint, subfolder, str(device)), load)
 
     def processor(self, kind: type[Pretrained], checkpoint: Checkpoint, subfolder: str | None = None) -> Any:
-        """A tokenizer, processor or scheduler."""
+        """Return a tokenizer, processor, scheduler or configuration.
+
+        Raises:
+            ConfigError: The checkpoint is missing or cannot be loaded.
+        """
         return self.get((kind, checkpoint, subfolder), lambda: self._from_pretrained(kind, checkpoint, subfolder, {}))
 
     def get(self, key: tuple[Any, ...], load: Callable[[], T]) -> T:
-        """What is kept under ``key``, loaded if it is not there yet."""
+        """Return the object stored under ``key``; load and store it if there is none."""
         if key not in self._loaded:
             self._loaded[key] = load()
-        kept: T = self._loaded[key]
-        return kept
+        value: T = self._loaded[key]
+        return value
 
     def clear(self) -> None:
-        """Let go of everything, and of the GPU memory that it held."""
+        """Remove all objects and free their GPU memory."""
         self._loaded.clear()
         gc.collect()
         if torch.cuda.is_available():
@@ -84,12 +92,12 @@ class ModelPool:
 
 
 POOL = ModelPool()
-"""The process's own pool; runs of one sweep share it."""
+"""The pool that all runs of a process share."""
 
 
 @dataclass(frozen=True)
 class Context:
-    """What every component is given: where models and cached stages come from, and where to compute."""
+    """Models, stage cache and device, passed to every component."""
 
     pool: ModelPool
     cache: StageCache
@@ -97,7 +105,11 @@ class Context:
 
     @staticmethod
     def create(cache_root: Path | None, device: str = "auto") -> "Context":
-        """A context on the process's pool; ``device=auto`` takes a GPU where there is one."""
+        """Create a context with the process's pool; ``device=auto`` selects a GPU if there is one.
+
+        Raises:
+            ConfigError: The device is unknown or not available.
+        """
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         try:

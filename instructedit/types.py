@@ -1,4 +1,4 @@
-"""What travels between the parts: samples, requests, results and failures. Imports nothing of ours."""
+"""Types shared by all packages: samples, requests, results and failures. This module imports no other of ours."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -63,49 +63,49 @@ class Captions:
     """The two captions of an edit (paper §3.2)."""
 
     input: str
-    """What the input image shows, c^(i)."""
+    """Caption of the input image, c^(i)."""
     edited: str
-    """What the edited image shall show, c^(e)."""
+    """Caption of the edited image, c^(e)."""
 
 
 @dataclass(frozen=True)
 class Truth:
-    """What is known to be right for a sample; each field may be missing."""
+    """Ground truth of a sample; each field may be missing."""
 
     mask: Path | None = None
-    """PNG, white where the edit belongs, of the image's size."""
+    """Ground-truth mask: PNG, white inside, of the image's size."""
     edited: Path | None = None
-    """The picture as it is after a perfect edit."""
+    """Reference edit."""
     referred: str | None = None
-    """The segmentation prompt that names the object to edit, such as "bigger cat"."""
+    """Referring expression of the object to edit, such as "bigger cat"."""
     target: str | None = None
-    """The noun that the edited region shall show, such as "lion"; None where nothing new appears."""
+    """The noun that the edited region shall show, such as "lion"; None if nothing new appears."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One line of a benchmark."""
+    """One sample of a benchmark."""
 
     id: str
     image: Path
     instruction: str
     variations: tuple[str, ...] = ()
-    """The same wish in other words."""
+    """Paraphrases of the instruction."""
     captions: Captions | None = None
-    """Written by hand, for the caption-conditioned baselines (paper D.2)."""
+    """Captions written by hand, for the caption-conditioned baselines (paper D.2)."""
     category: str = ""
-    """The paper's appendix C: single, same or different."""
+    """Category of the paper's appendix C: single, same or different."""
     edit: str = ""
-    """The paper's §5: change, add, remove or mix."""
+    """Edit type of the paper's §5: change, add, remove or mix."""
     truth: Truth = field(default_factory=Truth)
     image_id: str = ""
     """Equal for samples whose values are not independent, because they share a picture or are turns of one dialogue.
-    Where a benchmark's format has none, the benchmark takes the hash of the picture's file."""
+    If a benchmark's format has no such id, it is the hash of the picture's file."""
 
 
 @dataclass(frozen=True)
 class EditRequest:
-    """What a method is asked for."""
+    """Input of a method for one sample."""
 
     id: str
     image: Image.Image
@@ -113,14 +113,14 @@ class EditRequest:
     instruction: str
     captions: Captions | None = None
     seed: int = 0
-    """Of the run; a stage that draws noise derives its own generator from it and ``id``."""
+    """The run's seed; a stage that draws noise derives its generator from the seed and ``id``."""
     ratio: float | None = None
-    """Encoding ratio in place of the method's own; methods without one ignore it."""
+    """Encoding ratio that replaces the method's own; methods without one ignore it."""
 
 
 @dataclass(frozen=True)
 class Box:
-    """A detection: corners in pixels of the request's image, score in [0, 1], and the words that it answers."""
+    """A detection: corners in pixels of the request's image, score in [0, 1], and the matched words of the prompt."""
 
     x1: float
     y1: float
@@ -132,7 +132,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Tokens:
-    """What a language model read and wrote, as servers count and charge it."""
+    """Numbers of prompt and completion tokens of a language model, as servers count and charge them."""
 
     prompt: int = 0
     completion: int = 0
@@ -142,66 +142,67 @@ class Tokens:
 
     @staticmethod
     def total(parts: Iterable["Tokens | None"]) -> "Tokens | None":
-        """The sum of those that were counted; None where none was."""
+        """Return the sum of the counts that are not None; None if all are."""
         counted = [part for part in parts if part is not None]
         return sum(counted, Tokens()) if counted else None
 
 
 @dataclass(frozen=True)
 class Decisions:
-    """What each component decided on the way to an edit; None where a method has no such component."""
+    """Intermediate results of an edit; None if a method lacks the component."""
 
     description: str | None = None
     reply: str | None = None
-    """The language model's words, verbatim."""
+    """The language model's reply, verbatim."""
     segmentation_prompt: str | None = None
     captions: Captions | None = None
     boxes: tuple[Box, ...] = ()
     ratio: float | None = None
-    """The encoding ratio chosen for this sample, where ``wrapper=auto_ratio``."""
+    """The encoding ratio that ``wrapper=auto_ratio`` chose for this sample."""
 
 
 @dataclass(frozen=True)
 class EditResult:
-    """An edited image and how it came about."""
+    """An edited image, with intermediate results and costs."""
 
     id: str
     image: Image.Image
     """RGB, of the request's size."""
     mask: Bool[np.ndarray, "h w"] | None = None
-    """The region that the method meant to edit, in the request's pixels."""
+    """The mask that the method used, at the size of the request's image."""
     decisions: Decisions = field(default_factory=Decisions)
     seconds: Mapping[str, float] = field(default_factory=dict)
-    """Wall-clock seconds of each stage; of a batch, an equal share. A stage read from the cache costs its reading."""
+    """Wall-clock seconds by stage; the time of a batch is divided equally among its samples. For a cached stage, this
+    is the time to read the cache."""
     evaluations: Mapping[str, int] = field(default_factory=dict)
-    """Number of function evaluations (NFE) by stage; zero where the cache had the result."""
+    """Number of function evaluations (NFE) by stage; zero for a cached result."""
     tokens: Tokens | None = None
-    """Of the language model; zero where the cache had its reply, None where nobody counted."""
+    """Tokens of the language model; zero for a cached reply, None if they were not counted."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A sample that could not be edited. It stays a row of the results."""
+    """A sample that could not be edited. It is a row of the results, too."""
 
     id: str
     stage: str
-    """Where it failed: a :class:`Stage`, or what the method calls it."""
+    """The stage that failed: a :class:`Stage`, or what the method calls it."""
     error: str
-    """The type of the error."""
+    """Type of the error."""
     message: str
     decisions: Decisions = field(default_factory=Decisions)
-    """What had been decided before."""
+    """Intermediate results before the failure."""
     tokens: Tokens | None = None
-    """Of the language model, which is paid for its part of a failure too; None where nobody counted."""
+    """Tokens of the language model, which are charged for a failure too; None if they were not counted."""
 
 
 class StageError(Exception):
-    """A failure of one sample at one stage: becomes a :class:`Failure`, never the end of a sweep.
+    """A failure of one sample at one stage. It becomes a :class:`Failure` and does not end the run.
 
     Args:
-        stage: Where.
-        message: Why, on one line.
-        tokens: Of a language model, spent on the way.
+        stage: The stage.
+        message: The reason, on one line.
+        tokens: Tokens that a language model used before the failure.
     """
 
     def __init__(self, stage: str, message: str, tokens: Tokens | None = None) -> None:
@@ -211,17 +212,17 @@ class StageError(Exception):
 
 
 class ConfigError(Exception):
-    """The request itself is wrong: one line that names the key or file and what would be accepted. Exit code 2."""
+    """The configuration is wrong. The one-line message names the key or file and the accepted values. Exit code 2."""
 
 
 class Method(Protocol):
-    """An editing method. A class that derives from it, or has its shape, runs in the harness by its dotted path."""
+    """An editing method. Classes that derive from it or match the protocol run in the harness by their dotted path."""
 
     needs_captions: bool = False
     """Whether :meth:`edit` needs the requests' captions."""
     takes_ratio: bool = False
-    """Whether :meth:`edit` follows the requests' ``ratio``."""
+    """Whether :meth:`edit` uses the requests' ``ratio``."""
 
     def edit(self, requests: Sequence[EditRequest]) -> list[EditResult | Failure]:
-        """Edit a batch; one answer a request, in order. Never raises for the sake of one sample."""
+        """Edit a batch and return one result per request, in order. The failure of a sample raises no error."""
         ...

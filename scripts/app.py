@@ -1,6 +1,6 @@
-"""What all scripts share: Hydra's overrides, one clear line for a wrong request, and the exit codes.
+"""Shared by all scripts: Hydra's overrides, one-line messages for configuration errors, and the exit codes.
 
-0: all samples edited. 1: some samples failed (they are rows in the results). 2: the request itself was wrong.
+0: all samples edited. 1: some samples failed (they are rows in the results). 2: the configuration was wrong.
 130: interrupted.
 """
 
@@ -23,7 +23,7 @@ from scripts.arguments import overrides
 log = logging.getLogger(__name__)
 CONF = Path(__file__).resolve().parent.parent / "conf"
 OK, SOME_FAILED, WRONG_REQUEST, INTERRUPTED = 0, 1, 2, 130
-INTERRUPTION = "interrupted; finished samples are kept, and the same command continues from there"
+INTERRUPTION = "interrupted; finished samples are kept, and the same command resumes"
 
 
 def launch(
@@ -31,7 +31,7 @@ def launch(
 ) -> int:
     """Run ``task`` under Hydra, once or (with ``-m``) for each job of a sweep.
 
-    A job that fails does not end the sweep.
+    A failed job does not end the sweep.
 
     Args:
         task: The work; returns its exit code.
@@ -40,9 +40,9 @@ def launch(
         positional: Keys of the arguments without a key.
 
     Returns:
-        The worst exit code.
+        The highest exit code.
     """
-    # Without it Hydra prints errors itself, in several lines, and exits with 1 whatever was wrong.
+    # Otherwise Hydra prints errors itself, in several lines, and always exits with 1.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     codes: list[int] = []
 
@@ -50,7 +50,7 @@ def launch(
         codes.append(_guard(lambda: task(config)))
         return codes[-1]
 
-    # Hydra names jobs and reads doc strings by the function that it wraps.
+    # Hydra takes the job's name and docstring from the function that it wraps.
     guarded.__name__, guarded.__module__ = task.__name__, task.__module__
     entry = hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(guarded)
 
@@ -78,7 +78,7 @@ def _guard(body: Callable[[], int]) -> int:
 
 
 def _request_error(error: BaseException) -> str | None:
-    """The one line for an error that the user's request caused, looked for along the chain of causes."""
+    """Return the one-line message of a configuration error in the chain of causes; None if there is none."""
     for cause in _causes(error):
         if isinstance(cause, ConfigError | StageError):
             return str(cause)
@@ -95,7 +95,7 @@ def _request_error(error: BaseException) -> str | None:
 
 
 def _override_error(message: str) -> str:
-    """Hydra's own words, shortened; for an unknown key, with the nearest known ones."""
+    """Return Hydra's message, shortened; for an unknown key, it suggests the nearest known ones."""
     if unknown := re.search(r"Could not override '([^']+)'", message):
         key = unknown.group(1)
         near = difflib.get_close_matches(key, known_keys(), n=3, cutoff=0.7)
@@ -110,7 +110,7 @@ def _flat(text: object) -> str:
 
 
 def known_keys() -> list[str]:
-    """Keys of the main configuration and of its groups, for suggestions."""
+    """Return the keys of the main configuration and its groups, for suggestions."""
     top = OmegaConf.load(CONF / "config.yaml")
     assert isinstance(top, DictConfig)
     return [*(str(k) for k in top if k not in ("defaults", "hydra")), *(p.name for p in CONF.iterdir() if p.is_dir())]

@@ -5,7 +5,7 @@ python -m scripts.convert sam sam_vit_h_4b8939.pth FOLDER --model_type vit_h
 python -m scripts.convert brisque_piq brisque_svm_weights.pt FOLDER
 python -m scripts.convert brisque_package FOLDER
 
-BERT is a local folder (or hub id) of bert-base-uncased. Only its configuration and tokenizer are taken, because its
+BERT is a local folder or hub id of bert-base-uncased. Only its configuration and tokenizer are used, because its
 weights are part of Grounding DINO's. ``brisque_package`` reads the installed ``brisque`` distribution.
 """
 
@@ -25,7 +25,7 @@ from scripts.app import OK, WRONG_REQUEST
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Convert one file; the exit code is 2 where the request was wrong."""
+    """Convert one file; the exit code is 2 if a file cannot be converted."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="what", required=True)
     for what in ("grounding_dino", "sam", "brisque_piq", "brisque_package"):
@@ -38,18 +38,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         elif what == "grounding_dino":
             command.add_argument("--settings", type=Path, default=SETTINGS / "GroundingDINO_SwinT_OGC.py")
             command.add_argument("--text_encoder", required=True)
-    given = parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
     try:
-        match given.what:
+        match args.what:
             case "sam":
-                convert_sam(given.weights, given.model_type, given.folder)
+                convert_sam(args.weights, args.model_type, args.folder)
             case "grounding_dino":
-                convert_grounding_dino(given.weights, given.settings, given.text_encoder, given.folder)
+                convert_grounding_dino(args.weights, args.settings, args.text_encoder, args.folder)
             case "brisque_piq":
-                brisque_weights.write(*brisque_weights.from_piq(given.weights), given.folder)
+                brisque_weights.write(*brisque_weights.from_piq(args.weights), args.folder)
             case "brisque_package":
-                brisque_weights.write(*brisque_weights.from_package(), given.folder)
-                shutil.copyfile(brisque_weights.package_licence(), given.folder / "LICENSE")
+                brisque_weights.write(*brisque_weights.from_package(), args.folder)
+                shutil.copyfile(brisque_weights.package_licence(), args.folder / "LICENSE")
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return WRONG_REQUEST

@@ -1,4 +1,4 @@
-"""Draw picturebook's benchmarks, byte for byte the same every time, or its atlas of sprites.
+"""Draw picturebook's benchmarks, which are byte-for-byte reproducible, or its atlas of sprites.
 
 python -m scripts.draw benchmarks
 python -m scripts.draw benchmarks --into FOLDER
@@ -14,20 +14,20 @@ from scripts.app import OK
 
 
 def main() -> int:
-    """Draw what is named."""
+    """Draw the benchmarks or the atlas."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="what", required=True)
     commands.add_parser("atlas")
     folders = commands.add_parser("benchmarks")
-    folders.add_argument("--into", type=Path, default=benchmark.FOLDER, help="where their two folders go")
-    given = parser.parse_args()
-    if given.what == "atlas":
+    folders.add_argument("--into", type=Path, default=benchmark.FOLDER, help="parent of the two benchmark folders")
+    args = parser.parse_args()
+    if args.what == "atlas":
         draw_atlas.draw()
         return OK
     for name in benchmark.BENCHMARKS:
         samples = benchmark.draw(name)
-        benchmark.write(name, samples, given.into / name)
-        print(f"{given.into / name}: {len(samples)} samples")
+        benchmark.write(name, samples, args.into / name)
+        print(f"{args.into / name}: {len(samples)} samples")
     return OK
 
 

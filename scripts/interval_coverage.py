@@ -1,4 +1,4 @@
-"""How often the 95 % intervals of the tables cover the mean, for 30 values of a normal and of a skewed distribution.
+"""Estimate the coverage of the tables' 95 % intervals, for 30 values of a normal and of a skewed distribution.
 
 python -m scripts.interval_coverage
 """
@@ -20,9 +20,9 @@ def main(experiments: int = EXPERIMENTS) -> int:
     table = Table("distribution", "interval", "covers", "below", "above", "median width")
     for distribution in DISTRIBUTIONS:
         for method, title in INTERVALS.items():
-            found = coverage(distribution, method, VALUES, experiments)
-            shares = (f"{share:.3f}" for share in (found.covered, found.below, found.above, found.width))
-            table.add_row(distribution, title, *shares)
+            result = coverage(distribution, method, VALUES, experiments)
+            cells = (f"{value:.3f}" for value in (result.covered, result.below, result.above, result.width))
+            table.add_row(distribution, title, *cells)
     console = Console()
     console.print(table)
     console.print(f"{experiments} experiments of {VALUES} values each; nominal coverage 0.95")

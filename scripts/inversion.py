@@ -1,4 +1,4 @@
-"""How closely DDIM inversion followed by unguided sampling comes back, against the number of steps T.
+"""Measure the reconstruction error of DDIM inversion followed by unguided sampling, by the number of steps T.
 
 python -m scripts.inversion
 """
@@ -26,7 +26,7 @@ COUNT = 8
 
 @torch.no_grad()
 def main() -> int:
-    """Print ||z' - z|| / ||z|| over the first samples of the picturebook benchmark."""
+    """Print the mean of ||z' - z|| / ||z|| over the first samples of the picturebook benchmark."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("config")
     backbone = LatentDiffusion(Context.create(None), instantiate(config.models.diffusion))
@@ -37,8 +37,8 @@ def main() -> int:
     table, errors = Table("T", "relative error of the latents"), {}
     for steps in STEPS:
         schedule = diffusion.make_schedule(backbone.scheduler, steps)
-        back = diffusion.sample(predict, diffusion.invert(predict, latents, schedule)[-1], schedule)
-        errors[steps] = ((back - latents).flatten(1).norm(dim=1) / latents.flatten(1).norm(dim=1)).mean().item()
+        result = diffusion.sample(predict, diffusion.invert(predict, latents, schedule)[-1], schedule)
+        errors[steps] = ((result - latents).flatten(1).norm(dim=1) / latents.flatten(1).norm(dim=1)).mean().item()
         table.add_row(str(steps), f"{errors[steps]:.4f}")
     Console().print(table)
     print(json.dumps(errors))

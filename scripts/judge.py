@@ -15,19 +15,19 @@ from scripts.app import OK
 
 
 def main() -> int:
-    """Judge, print, and write the cards."""
+    """Judge the edits, print the scores, and write the cards."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="*", help="model folders to judge; all where none is named")
+    parser.add_argument("models", nargs="*", help="model folders to judge; default: all")
     parser.add_argument("--check", action="store_true", help="judge drawn references and unedited pictures instead")
-    given = parser.parse_args()
-    if given.check:
+    args = parser.parse_args()
+    if args.check:
         for name, share in check().items():
             print(f"{name}: {share:.1%}")
         return OK
-    if unknown := sorted(set(given.models) - set(SCORES)):
+    if unknown := sorted(set(args.models) - set(SCORES)):
         parser.error(f"{', '.join(unknown)}: accepted are {', '.join(SCORES)}")
     context = Context.create(Path("results/cache"))
-    for name in given.models or SCORES:
+    for name in args.models or SCORES:
         scores = SCORES[name](context, Checkpoint(str(MODELS / name)))
         update_card(MODELS / name / "unet", scores)
         for score, share in scores.items():

@@ -1,8 +1,8 @@
-"""Where a preset's checkpoints are, and bringing those that are missing.
+"""List, check or fetch the checkpoints of a models preset.
 
-python -m scripts.models list models=sd15     # what they are, how large, and where they lie; reaches no network
-python -m scripts.models check models=sd15    # exit code 1 where one is missing; reaches no network
-python -m scripts.models fetch models=sd15    # downloads what is missing, and goes on where it stopped
+python -m scripts.models list models=sd15     # ids, sizes and folders; uses no network
+python -m scripts.models check models=sd15    # exit code 1 if one is missing; uses no network
+python -m scripts.models fetch models=sd15    # downloads missing files and resumes partial downloads
 """
 
 import re
@@ -20,28 +20,28 @@ from scripts.app import OK, SOME_FAILED, launch
 
 ACTIONS = ("list", "fetch", "check")
 RANDOM = "random:"
-"""How the source of a checkpoint begins that is built from a configuration, with random weights."""
+"""Prefix of the source of a checkpoint that is built from a configuration with random weights."""
 
 
 def task(config: DictConfig) -> int:
     """List, fetch or check the checkpoints of a preset."""
     if config.action not in ACTIONS:
         raise ConfigError(f"action={config.action}: accepted are {', '.join(ACTIONS)}")
-    found = dict(by_key(OmegaConf.to_container(config.models, resolve=True)))
-    chosen = {k: c for k, c in found.items() if not k.startswith(OPTIONAL)}
+    checkpoints = dict(by_key(OmegaConf.to_container(config.models, resolve=True)))
+    selected = {k: c for k, c in checkpoints.items() if not k.startswith(OPTIONAL)}
     if config.only is not None:
-        wanted = [str(k) for k in ([config.only] if isinstance(config.only, str) else config.only)]
-        if unknown := [k for k in wanted if k not in found]:
-            raise ConfigError(f"only=[{','.join(unknown)}]: accepted are {', '.join(found)}")
-        chosen = {k: found[k] for k in wanted}
+        keys = [str(k) for k in ([config.only] if isinstance(config.only, str) else config.only)]
+        if unknown := [k for k in keys if k not in checkpoints]:
+            raise ConfigError(f"only=[{','.join(unknown)}]: accepted are {', '.join(checkpoints)}")
+        selected = {k: checkpoints[k] for k in keys}
     if config.action == "list":
-        show(found if config.only is None else chosen, config.about)
+        show(checkpoints if config.only is None else selected, config.about)
         return OK
-    return check(chosen) if config.action == "check" else fetch(chosen)
+    return check(selected) if config.action == "check" else fetch(selected)
 
 
 def show(named: Mapping[str, Checkpoint], about: Mapping[str, Any]) -> None:
-    """Print one line a checkpoint."""
+    """Print one line per checkpoint."""
     rows = [("key", "id", "revision", "licence", "about", "where")]
     for key, c in named.items():
         facts = about.get(c.source or c.id) or {}
@@ -63,18 +63,18 @@ def _revision(checkpoint: Checkpoint) -> str:
 
 
 def check(named: Mapping[str, Checkpoint]) -> int:
-    """Say exactly what is missing and the command that fetches it."""
-    lacking = {key: missing for key, c in named.items() if (missing := c.missing())}
-    for key, missing in lacking.items():
-        print(f"{key}: {named[key].id}: {missing}")
-    print(f"{len(named) - len(lacking)} of {len(named)} checkpoints are here")
-    if lacking:
-        print(f"fetch the others with: {fetch_command(list(lacking))}")
-    return SOME_FAILED if lacking else OK
+    """Print the missing files and the command that fetches them; return the exit code."""
+    missing = {key: files for key, c in named.items() if (files := c.missing())}
+    for key, files in missing.items():
+        print(f"{key}: {named[key].id}: {files}")
+    print(f"{len(named) - len(missing)} of {len(named)} checkpoints are here")
+    if missing:
+        print(f"fetch the others with: {fetch_command(list(missing))}")
+    return SOME_FAILED if missing else OK
 
 
 def fetch(named: Mapping[str, Checkpoint]) -> int:
-    """Download what is missing; one that cannot be had leaves the others alone."""
+    """Download missing files and return the exit code. Failures are isolated per checkpoint."""
     failed = 0
     for key, c in named.items():
         if not c.missing():
@@ -93,7 +93,7 @@ def fetch(named: Mapping[str, Checkpoint]) -> int:
 
 
 def _fetch(key: str, checkpoint: Checkpoint) -> None:
-    # Imported here, since both import torch, which listing and checking need not wait for.
+    # Both modules import torch, which takes seconds and which listing and checking do not need.
     if checkpoint.source and checkpoint.source.startswith(RANDOM):
         from scripts.random_weights import build
 
@@ -112,7 +112,7 @@ def _fetch(key: str, checkpoint: Checkpoint) -> None:
 
 
 def main() -> int:
-    """The action is the first word; Hydra reads the others."""
+    """Run the action named by the first argument; the others are Hydra's overrides."""
     if len(sys.argv) > 1 and re.fullmatch("[a-z]+", sys.argv[1]):
         sys.argv[1] = f"action={sys.argv[1]}"
     return launch(task, "checkpoints")

@@ -1,4 +1,4 @@
-"""Runs on disk to Weights & Biases, as ``logger=wandb`` tells of them; nothing is computed again.
+"""Upload runs on disk to Weights & Biases, as ``logger=wandb`` does during a run. Nothing is computed again.
 
 python -m scripts.publish runs=[v2-0123456789abcdef]
 """
@@ -18,7 +18,7 @@ from scripts.app import OK, SOME_FAILED, launch
 
 
 def task(config: DictConfig) -> int:
-    """Publish the chosen runs; exit code 1 where one of them could not be."""
+    """Publish the selected runs; the exit code is 1 if one fails."""
     if "_target_" not in (config.logger or {}):
         raise ConfigError("logger=none publishes nothing; accepted is wandb")
     logger: Logger = instantiate(config.logger, _convert_="all")
@@ -26,7 +26,7 @@ def task(config: DictConfig) -> int:
     runs = selected(results, config.runs)
     reporter, published = Reporter(), 0
     for run in runs:
-        # No group: a run that was logged with one keeps it.
+        # Without a group, a run that was logged with one keeps it.
         if not reporter.tell(logger, results, run.run_id, benchmark_of(run), None):
             break
         published += 1
@@ -36,24 +36,24 @@ def task(config: DictConfig) -> int:
 
 
 def selected(results: Path, wanted: str | ListConfig) -> list[Run]:
-    """Runs with at least one sample: all, or those named.
+    """Return runs with at least one sample: all, or those with the given ids.
 
     Raises:
-        ConfigError: one of the ids is not there, or nothing is.
+        ConfigError: An id is unknown, or there are no runs.
     """
-    found = {run.run_id: run for run in read_runs(results) if run.records}
-    ids = list(found) if wanted == "all" else wanted.split(",") if isinstance(wanted, str) else [str(w) for w in wanted]
-    if unknown := [i for i in ids if i not in found]:
-        raise ConfigError(f"runs={','.join(unknown)}: not in {results}/runs; accepted are all, {', '.join(found)}")
+    runs = {run.run_id: run for run in read_runs(results) if run.records}
+    ids = list(runs) if wanted == "all" else wanted.split(",") if isinstance(wanted, str) else [str(w) for w in wanted]
+    if unknown := [i for i in ids if i not in runs]:
+        raise ConfigError(f"runs={','.join(unknown)}: not in {results}/runs; accepted are all, {', '.join(runs)}")
     if not ids:
         raise ConfigError(f"results={results}: no runs there")
-    return [found[i] for i in ids]
+    return [runs[i] for i in ids]
 
 
 def benchmark_of(run: Run) -> Benchmark | None:
-    """What a run was made on, if it still lies where it lay and is what it was."""
-    named = run.config.get("benchmark") or {}
-    benchmark = _loaded(str(named["folder"]), named.get("reader"), run.store.root) if named.get("folder") else None
+    """Return the benchmark of a run; None if it has been moved or changed since."""
+    config = run.config.get("benchmark") or {}
+    benchmark = _loaded(str(config["folder"]), config.get("reader"), run.store.root) if config.get("folder") else None
     return benchmark if benchmark and run.was_made_on(benchmark) is not False else None
 
 

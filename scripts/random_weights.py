@@ -1,6 +1,6 @@
-"""The paper's architectures at full size with seeded random weights, for measuring memory and speed with no download.
+"""The paper's architectures at full size with seeded random weights, to measure memory and speed without downloads.
 
-Tokenizers are picturebook's, in windows of the published length; weights are written in float16.
+Tokenizers are picturebook's with the published maximum length; weights are written in float16.
 """
 
 import shutil
@@ -33,11 +33,11 @@ from instructedit.hub import FetchError
 SEED = 0
 SHIPPED = Path(__file__).resolve().parents[1] / "data" / "picturebook" / "models"
 TEXT_WINDOW = 77
-"""Tokens that CLIP's text encoders read."""
+"""Maximum number of tokens of CLIP's text encoders."""
 
 
 def unet(in_channels: int = 4) -> UNet2DConditionModel:
-    """Stable Diffusion v1.5's noise predictor; 8 channels for InstructPix2Pix, 9 for inpainting."""
+    """Return Stable Diffusion v1.5's UNet; with 8 input channels InstructPix2Pix's, with 9 the inpainting model's."""
     return UNet2DConditionModel(
         sample_size=64,
         in_channels=in_channels,
@@ -51,7 +51,7 @@ def unet(in_channels: int = 4) -> UNet2DConditionModel:
 
 
 def vae() -> AutoencoderKL:
-    """Stable Diffusion's autoencoder."""
+    """Return Stable Diffusion's autoencoder."""
     return AutoencoderKL(
         sample_size=512,
         latent_channels=4,
@@ -63,7 +63,7 @@ def vae() -> AutoencoderKL:
 
 
 def text_encoder(tokenizer: PreTrainedTokenizerBase) -> CLIPTextModel:
-    """CLIP L/14's, which knows a text's end by the tokenizer's own number for it."""
+    """Return CLIP ViT-L/14's text encoder with the tokenizer's special token ids."""
     ends = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
     config = CLIPTextConfig(
         vocab_size=49408,
@@ -79,12 +79,12 @@ def text_encoder(tokenizer: PreTrainedTokenizerBase) -> CLIPTextModel:
 
 
 def grounding_dino() -> GroundingDinoForObjectDetection:
-    """On Swin-T and BERT-base: the library's own defaults are the published tiny one."""
+    """Return Grounding DINO with Swin-T and BERT-base, the library's defaults and the published tiny model."""
     return GroundingDinoForObjectDetection(GroundingDinoConfig())
 
 
 def sam() -> SamModel:
-    """On ViT-H."""
+    """Return SAM with ViT-H."""
     vision = SamVisionConfig(
         hidden_size=1280, num_hidden_layers=32, num_attention_heads=16, global_attn_indexes=[7, 15, 23, 31]
     )
@@ -92,7 +92,7 @@ def sam() -> SamModel:
 
 
 def save_diffusion(folder: Path, in_channels: int = 4) -> None:
-    """A Stable Diffusion folder."""
+    """Write a Stable Diffusion folder."""
     tokenizer = CLIPTokenizer.from_pretrained(SHIPPED / "diffusion" / "tokenizer", model_max_length=TEXT_WINDOW)
     tokenizer.save_pretrained(folder / "tokenizer")
     DDIMScheduler.from_pretrained(SHIPPED / "diffusion" / "scheduler").save_pretrained(folder / "scheduler")
@@ -102,7 +102,7 @@ def save_diffusion(folder: Path, in_channels: int = 4) -> None:
 
 
 def save_grounding_dino(folder: Path) -> None:
-    """With its processor."""
+    """Write Grounding DINO with its processor."""
     _save(grounding_dino(), folder)
     GroundingDinoProcessor(
         GroundingDinoImageProcessor(), BertTokenizer.from_pretrained(SHIPPED / "grounding_dino")
@@ -110,7 +110,7 @@ def save_grounding_dino(folder: Path) -> None:
 
 
 def save_sam(folder: Path) -> None:
-    """With its processor."""
+    """Write SAM with its processor."""
     _save(sam(), folder)
     SamProcessor(SamImageProcessor()).save_pretrained(folder)
 
@@ -122,21 +122,21 @@ ARCHITECTURES: Mapping[str, Callable[[Path], None]] = {
     "grounding_dino": save_grounding_dino,
     "sam": save_sam,
 }
-"""What can stand after ``random:`` in a checkpoint's source."""
+"""Architectures that can follow ``random:`` in a checkpoint's source."""
 
 
 def build(name: str, folder: Path) -> None:
     """Write a ``save_pretrained`` folder of random weights.
 
     Raises:
-        FetchError: there is no such architecture, or the folder cannot be written.
+        FetchError: The architecture is unknown, or the folder cannot be written.
     """
     if name not in ARCHITECTURES:
         raise FetchError(f"source=random:{name}: architectures are {', '.join(ARCHITECTURES)}")
     torch.manual_seed(SEED)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        # Aside and renamed: half a file of weights would pass for a whole one.
+        # The folder is written under a temporary name and renamed, so that it is never incomplete.
         with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
             ARCHITECTURES[name](Path(temporary) / folder.name)
             shutil.rmtree(folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Every table and figure from the results on disk, and one page that shows them; nothing is computed again.
+"""Write an HTML page with every table and figure from the results on disk. Nothing is edited or measured again.
 
 python -m scripts.report
 """
@@ -17,17 +17,21 @@ from scripts.app import CONF, OK, launch
 
 
 def task(config: DictConfig) -> int:
-    """Write the page, and say where it is and what is missing of it."""
-    made = report(request(config))
-    for line in made.missing:
+    """Write the page, and print its path and what it leaves out."""
+    page = report(request(config))
+    for line in page.missing:
         print(f"left out: {line}")
-    runs = sum(len(study.runs) for study in made.studies)
-    print(f"{runs} runs, {len(made.sections)} sections: {made.path}")
+    runs = sum(len(study.runs) for study in page.studies)
+    print(f"{runs} runs, {len(page.sections)} sections: {page.path}")
     return OK
 
 
 def request(config: DictConfig) -> Request:
-    """The configuration, checked."""
+    """Return the validated configuration.
+
+    Raises:
+        ConfigError: A key has a value that is not accepted.
+    """
     if config.pictures is not None and config.pictures not in PICTURES:
         raise ConfigError(f"pictures={config.pictures}: accepted are {', '.join(PICTURES)}, or null")
     for key, least in (("figure_samples", 1), ("more_samples", 0), ("samples", 1)):
@@ -59,7 +63,7 @@ def request(config: DictConfig) -> Request:
 
 
 def hyperparameters() -> dict[str, float]:
-    """The hyperparameters' defaults, from where they stand."""
+    """Return the defaults of the hyperparameters from conf/config.yaml."""
     values = OmegaConf.load(CONF / "config.yaml")
     assert isinstance(values, DictConfig)
     plain = {str(k): v for k, v in OmegaConf.to_container(values).items()}  # type: ignore[union-attr]

@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 @dataclass
 class Command:
-    """This command, wherever its jobs run."""
+    """The command and its sweep; pickled when jobs run on a cluster."""
 
     words: list[str] = field(default_factory=lambda: sys.argv[1:])
     sweep: Optional["Sweep"] = None
 
     def job(self, config: DictConfig) -> int:
-        """One run."""
+        """Run one job and return the exit code."""
         require_checkpoints(config.models, config.wrapper, config.metrics)
-        # Only now: torch and what stands on it take seconds to import, and a line about what is missing should not.
+        # These imports load torch, which takes seconds; missing checkpoints are reported before.
         from eval.loggers.base import group_of
         from scripts.sweep import Sweep
 
@@ -35,7 +35,7 @@ class Command:
 
 
 def main() -> int:
-    """Run every job, then show what came of them."""
+    """Run every job, then show their results."""
     command = Command()
     code = launch(command.job, "config")
     if command.sweep and command.sweep.outcomes:

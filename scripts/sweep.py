@@ -1,4 +1,4 @@
-"""The runs of one command: each as it comes in, and at the end the table and the sheet of them all."""
+"""Collect the runs of one command, and show a table and a sheet of all of them at the end."""
 
 import sys
 from dataclasses import dataclass, field
@@ -21,37 +21,37 @@ from instructedit.images import save_png
 
 @dataclass
 class Sweep:
-    """The runs of this command, as they come in."""
+    """The runs of this command."""
 
     outcomes: list[Outcome] = field(default_factory=list)
     benchmarks: dict[str, Benchmark] = field(default_factory=dict)
     results: Path = Path("results")
     rule: Rule | None = None
     group: str = field(default_factory=lambda: group_of(sys.argv[1:]))
-    """Of the command as it was given, and the same for all its runs wherever they run."""
+    """W&B group of the command, the same for all its runs on all machines."""
     reporter: Reporter = field(default_factory=Reporter)
 
     def job(self, config: DictConfig) -> bool:
-        """One run; says whether a sample of it failed."""
-        made, context = plan(config)
-        # Built before the run, so that a wrong setting is named at once; used after it.
+        """Run one job and return whether one of its samples failed."""
+        run_plan, context = plan(config)
+        # The logger is built before the run so that wrong settings are reported at once.
         logger = instantiate(config.logger, _convert_="all") if config.logger else None
-        outcome = run(made, context)
+        outcome = run(run_plan, context)
         self.outcomes.append(outcome)
-        self.benchmarks[made.benchmark.revision] = made.benchmark
-        self.results = made.results
+        self.benchmarks[run_plan.benchmark.revision] = run_plan.benchmark
+        self.results = run_plan.results
         self.rule = Rule(float(config.tuning.weight)) if config.tuning else None
         if logger:
-            self.reporter.tell(logger, made.results, outcome.run.run_id, made.benchmark, self.group)
+            self.reporter.tell(logger, run_plan.results, outcome.run.run_id, run_plan.benchmark, self.group)
         return bool(outcome.run.failed)
 
     def finish(self) -> None:
-        """Print the table of all runs and draw the sheet of their edits."""
+        """Print the table of all runs and write the sheet of their edits."""
         runs = [outcome.run for outcome in distinct(self.outcomes)]
         if self.rule:
             remember(self.results, Choice(self.rule, tuple(r.run_id for r in runs)))
         show(Console(), self.outcomes, list(self.benchmarks.values()), self.rule)
-        # Runs over several benchmarks have no common rows to draw.
+        # The rows of a sheet are samples, so all runs must have the same benchmark.
         if len(self.benchmarks) == 1:
             (benchmark,) = self.benchmarks.values()
             path = self.results / "sheets" / f"{run_id({'runs': [r.run_id for r in runs]})}.png"

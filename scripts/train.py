@@ -1,8 +1,8 @@
-"""Train picturebook's models; stopped at any moment, the same command goes on from the last checkpoint.
+"""Train picturebook's models. After an interruption, the same command resumes from the last checkpoint.
 
-python -m scripts.train component=autoencoder    # one of them
-python -m scripts.train chain                    # all of a set of weights, in order
-python -m scripts.train status                   # how far each has come
+python -m scripts.train component=autoencoder    # one component
+python -m scripts.train chain                    # all components of the chain, in order
+python -m scripts.train status                   # progress of each component
 """
 
 import sys
@@ -22,7 +22,7 @@ from scripts.app import CONF, OK, launch
 
 
 def task(config: DictConfig) -> int:
-    """Train one component, print the held-out scores, and say where the sheet of samples lies."""
+    """Train one component, and print the held-out scores and the path of the sheet of samples."""
     if OmegaConf.select(config, "component") is None:
         raise ConfigError(f"component=<name> is needed: accepted are {', '.join(_names())}; or `chain`, or `status`")
     _train(config, OmegaConf.to_container(config.component, resolve=True))
@@ -30,7 +30,7 @@ def task(config: DictConfig) -> int:
 
 
 def chain(config: DictConfig) -> int:
-    """Train what ``chain`` lists, one after the other; what is finished is skipped."""
+    """Train the unfinished components of ``chain``, in order."""
     work = Path(config.work)
     work.mkdir(parents=True, exist_ok=True)
     try:
@@ -46,7 +46,7 @@ def chain(config: DictConfig) -> int:
 
 
 def status(config: DictConfig) -> int:
-    """Print steps, hours, last scores and time left of each model of the chain."""
+    """Print steps, hours, remaining hours and last scores of each component of the chain."""
     table = Table("model", "steps", "hours", "left", "last scores on held-out scenes", box=None)
     for name in _chain(config):
         progress = Progress.read(Path(config.work) / name)
@@ -98,5 +98,5 @@ def _train(config: DictConfig, component: Any) -> None:
 
 if __name__ == "__main__":
     tasks = {"chain": chain, "status": status}
-    chosen = tasks[sys.argv.pop(1)] if sys.argv[1:2] and sys.argv[1] in tasks else task
-    sys.exit(launch(chosen, "train"))
+    selected = tasks[sys.argv.pop(1)] if sys.argv[1:2] and sys.argv[1] in tasks else task
+    sys.exit(launch(selected, "train"))

@@ -236,7 +236,7 @@ def test_brisque_is_fetched_as_safetensors(command: Command, tmp_path: Path) -> 
 def test_another_file_is_not_taken_for_alexnet(tmp_path: Path) -> None:
     forged = tmp_path / "alexnet-owt-7be5be79.pth"
     torch.save({"features.0.weight": torch.ones(1)}, forged)
-    with pytest.raises(hub.FetchError, match="not the file that it should be"):
+    with pytest.raises(hub.FetchError, match="not the expected file"):
         convert(forged.as_uri(), tmp_path / "lpips")
     assert not (tmp_path / "lpips").exists()
 

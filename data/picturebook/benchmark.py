@@ -1,4 +1,4 @@
-"""Draw the two benchmarks of picturebook, byte for byte the same every time.
+"""Draw the two benchmarks of picturebook, byte-for-byte reproducibly.
 
     python -m scripts.draw benchmarks
 
@@ -29,12 +29,12 @@ from instructedit.files import write_aside
 FOLDER = Path(__file__).parent
 VARIATIONS = 3
 CANDIDATES = 16
-"""Possible edits that are compared for one sample; of these, the clear one that repeats least is taken."""
+"""Number of possible edits among which the sample is chosen: the clear edit most different from earlier samples."""
 MIN_CHANGED = 100
-"""Pixels of the mask that a perfect edit must change by at least ``VISIBLE`` of 255. A scarf that an animal gets hangs
-below it: no method that keeps to the mask could add it, so no sample asks for that."""
+"""Number of pixels inside the mask that a perfect edit must change by at least ``VISIBLE`` of 255. This excludes, for
+example, adding a scarf, which hangs below the animal and so outside its mask."""
 VISIBLE = 24
-# How the instruction itself is worded: as the paper does.
+# Templates of the instructions, worded as in the paper.
 _PLAIN = {
     "change": ("Change the {r} to {n}", "Turn the {r} into {n}", "Replace the {r} with {n}"),
     "recolour": ("Color the {r} {c}", "Paint the {r} {c}", "Change the color of the {r} to {c}"),
@@ -42,15 +42,15 @@ _PLAIN = {
     "remove": ("Remove the {r}", "Erase the {r}", "Take away the {r}"),
     "mix": ("Mix the {r} with {n}", "Combine the {r} with {n}", "Blend the {r} with {n}"),
 }
-# Wrong English where a plural stands: "the oranges becomes".
+# Templates that are wrong English with a plural: "the oranges becomes".
 _SINGULAR_ONLY = (" becomes {n}", " is ", " was ")
-# Each sample's place decides its style and background; of ten, one is painted and one is drawn.
+# Styles by the last digit of a sample's index: of ten samples, one is a painting and one is a drawing.
 _STYLES = {4: "painting", 7: "drawing"}
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """A sample before it is written."""
+    """A sample in memory, before it is written to disk."""
 
     id: str
     category: str
@@ -61,12 +61,12 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Slot:
-    """What one sample shall be."""
+    """Specification of one sample."""
 
     category: str
     kind: str
     fixed: tuple[Scene, Wish, str] | None = None
-    """One of the paper's own wishes with a scene for it and the template of its words; else both are drawn."""
+    """A scene, one of the paper's wishes and its template; None samples all of them at random."""
     is_bare: bool = False
     """Whether the animals wear nothing before the edit."""
 
@@ -128,23 +128,23 @@ _COUNTS = {
     ("mix", "single"): 7, ("mix", "same"): 5, ("mix", "different"): 5,
 }  # fmt: skip
 ABLATION = tuple(
-    # A mix leaves no place to wear things; of the animals that are given something, every other has something on.
+    # A mix cannot wear things; of the animals that an edit adds something to, every other one already wears something.
     Slot(category, kind, is_bare=kind == "mix" or (kind == "add" and number % 2 == 0))
     for (kind, category), count in _COUNTS.items()
     for number in range(count)
 )
 BENCHMARKS = {"benchmark": (TABLE, "category"), "benchmark_ablation": (ABLATION, "edit")}
-"""By folder: the samples wanted, and what their ids begin with."""
+"""By folder: the specifications of the samples, and the field that their ids begin with."""
 
 
 def draw(name: str) -> list[Drawn]:
-    """All samples of a benchmark, in order."""
+    """Return all samples of a benchmark, in order."""
     slots, prefix = BENCHMARKS[name]
     used: Counter[str] = Counter()
     numbers: Counter[str] = Counter()
     samples = []
     for index, slot in enumerate(slots):
-        # Three numbers: no scene of a split, which is seeded by two, shares its generator.
+        # A seed of three numbers: the scenes of the splits are seeded by two, so no generator is shared.
         rng = np.random.default_rng([SPLITS["benchmark"], list(BENCHMARKS).index(name), index])
         edit, template = _fixed(*slot.fixed) if slot.fixed else _drawn(rng, slot, index, used)
         used.update(_words(edit))
@@ -168,10 +168,10 @@ def _fixed(scene: Scene, wish: Wish, template: str) -> tuple[Edit, str]:
 
 
 def _drawn(rng: np.random.Generator, slot: Slot, index: int, used: Counter[str]) -> tuple[Edit, str]:
-    """The clear edit that repeats least of what the benchmark has already."""
+    """Return a clear edit that shares as few words as possible with earlier samples, and its template."""
     candidates = _candidates(rng, slot, index)
     while True:
-        # sorted() is stable: among equals the first drawn stays first.
+        # sorted() is stable, so the first of equal candidates is taken.
         for edit in sorted(islice(candidates, CANDIDATES), key=lambda e: mean(used[w] for w in _words(e))):
             if edit.is_clear() and _changes(edit):
                 return edit, str(rng.choice(_PLAIN[slot.kind]))
@@ -179,7 +179,7 @@ def _drawn(rng: np.random.Generator, slot: Slot, index: int, used: Counter[str])
 
 def _candidates(rng: np.random.Generator, slot: Slot, index: int) -> Iterator[Edit]:
     style = _STYLES.get(index % 10, "photo")
-    # A mix that is blurred or redrawn in lines can hardly be named, and neither can anything drawn at night.
+    # Mixes can hardly be recognised as paintings or drawings, nor can drawings at night.
     style = "photo" if slot.kind == "mix" else style
     places = BACKGROUNDS[:3] if style == "drawing" else BACKGROUNDS
     while True:
@@ -190,11 +190,11 @@ def _candidates(rng: np.random.Generator, slot: Slot, index: int) -> Iterator[Ed
 
 
 def _words(edit: Edit) -> tuple[str, ...]:
-    """What makes a sample like another: the more often a word, the more it weighs."""
+    """Return the words by which samples are compared; a repeated word has a larger weight."""
     phrase = edit.wish.reference
     form = phrase.replace(edit.noun, "...") if len(edit.scene.things) > 1 else edit.scene.things[0].noun
     new = (f"to {edit.wish.new.split()[-1]}",) if edit.wish.new else ()
-    # A mix of the one with the other is a mix of the other with the one.
+    # Mixing is symmetric.
     pair = sorted((edit.noun, edit.wish.new)) if edit.wish.kind == "mix" else (phrase, edit.wish.new)
     wish = " ".join((edit.wish.kind, *pair))
     return (edit.noun, edit.noun, *new, *new, form, *(t.noun for t in edit.scene.things), *(wish,) * 5)
@@ -208,8 +208,8 @@ def _changes(edit: Edit) -> bool:
 def _variations(rng: np.random.Generator, wish: Wish) -> tuple[str, ...]:
     plural = wish.many or any(words in ("glasses", "sunglasses") for words in (wish.reference, wish.new))
     fitting = [t for t in HELD_OUT_TEMPLATES[wish.kind] if not (plural and any(s in t for s in _SINGULAR_ONLY))]
-    chosen = rng.choice(len(fitting), VARIATIONS, replace=False)
-    return tuple(wish.words(fitting[i]) for i in chosen)
+    indices = rng.choice(len(fitting), VARIATIONS, replace=False)
+    return tuple(wish.words(fitting[i]) for i in indices)
 
 
 def _slug(wish: Wish) -> str:
@@ -221,7 +221,7 @@ def _slug(wish: Wish) -> str:
 
 
 def line(sample: Drawn) -> dict[str, Any]:
-    """A sample's line of the manifest, its keys in the order in which they are written."""
+    """Return a sample's line of the manifest, with the keys in the order in which they are written."""
     edit = sample.edit
     return {
         "id": sample.id,
@@ -241,7 +241,7 @@ def line(sample: Drawn) -> dict[str, Any]:
 
 
 def write(name: str, samples: Sequence[Drawn], folder: Path) -> None:
-    """Write a benchmark's pictures, manifest and card, and take away pictures that belong to none of its samples."""
+    """Write a benchmark's pictures, manifest and card, and delete pictures that belong to no sample."""
     written = set()
     for sample in samples:
         pictures = {
@@ -253,7 +253,7 @@ def write(name: str, samples: Sequence[Drawn], folder: Path) -> None:
             path = folder / kind / f"{sample.id}.png"
             written.add(path)
             with write_aside(path) as file:
-                # Run-length coding leaves zlib no choice, so every build of it should write the same bytes.
+                # With run-length coding, every build of zlib should write the same bytes.
                 picture.save(file, format="PNG", compress_type=Image.RLE)
     for stale in set(folder.rglob("*.png")) - written:
         stale.unlink()

@@ -11,46 +11,46 @@ _ABOUT = {
     "benchmark": (
         "picturebook",
         """The set follows the paper's Table 1, ten pictures of each category: one animal that wears things
-(`single`), several things of one noun (`same`), several nouns (`different`). The first ones of each category are wishes
-from the paper itself.""",
+(`single`), several things of one noun (`same`), several nouns (`different`). The first samples of each category are
+instructions from the paper.""",
     ),
     "benchmark_ablation": (
         "picturebook_ablation",
-        """The set follows the paper's study of its components (§5), one edit a picture in four kinds: `change`
-(a new noun or a new colour), `add` (an animal gets something to wear), `remove`, and `mix` (half the one, half the
-other).""",
+        """The set follows the paper's study of its components (§5), with one edit per picture, of four kinds: `change`
+(a new noun or a new colour), `add` (an animal gets something to wear), `remove`, and `mix` (half of each of two
+animals).""",
     ),
 }
 _TEXT = """\
 # {title}
 
-{count} pictures of {size} x {size} pixels, each with an instruction, three variations of it, two captions, and the
-truth about the edit. {about} They stand in for the paper's pictures, which its repository does not hold.
+{count} pictures of {size} x {size} pixels, each with an instruction, three paraphrases of it, two captions, and ground
+truth for the edit. {about} They replace the paper's pictures, which its repository does not have.
 
 ## How it is drawn
 
     python -m scripts.draw benchmarks
 
-draws this folder again, byte for byte (with the package versions of `constraints.txt`), this card included. Scenes
-come from `data/picturebook/world.py` with the seed {seed}. The shipped models were trained with the seed {train} and
-scored with the seed {held_out}: training never shares the benchmark's. The variations are worded by templates that no
-model was trained on (`HELD_OUT_TEMPLATES` in `data/picturebook/phrases.py`).
+This command draws this folder again, byte for byte (with the package versions of `constraints.txt`), including this
+card. Scenes are sampled by `data/picturebook/world.py` with the seed {seed}. The shipped models were trained with the
+seed {train} and scored with the seed {held_out}, so training and benchmark share no seed. No model was trained on the
+templates of the paraphrases (`HELD_OUT_TEMPLATES` in `data/picturebook/phrases.py`).
 
-## What is in it
+## Contents
 
 {counts}
 
 A line of `manifest.jsonl` is one sample:
 
-- `instruction`, and `variations`: the same wish in other words.
-- `captions`: of the whole picture before and after the edit, as a person would write them, for methods that are driven
-  by captions.
+- `instruction`, and `variations`: paraphrases of the instruction.
+- `captions`: captions of the whole picture before and after the edit, for caption-conditioned methods.
 - `category`: {categories}. `edit`: change, add, remove or mix.
-- `truth.mask`: white on the visible pixels of what the instruction refers to, in the picture before the edit. What
-  comes may reach beyond it, as a lion's mane does. For `add` it is the animal, not the place of the new thing.
-- `truth.edited`: the picture drawn again with the edit made. Outside the edit and its shadow it equals the input.
-- `truth.referred`: the words that find it, the segmentation prompt. They name one thing (or all of a noun) without
-  doubt.
+- `truth.mask`: the ground-truth mask, white on the visible pixels of the referred object in the picture before the
+  edit. The new object may reach beyond it, as a lion's mane does. For `add` it is the animal, not the place of the new
+  object.
+- `truth.edited`: the reference edit, drawn from the edited scene. Outside the edit and its shadow it equals the input.
+- `truth.referred`: the referring expression, which is the correct segmentation prompt. It is unambiguous in the
+  picture.
 - `truth.target`: the noun that the region shall show after the edit; null for `remove`.
 
 ## Licence
@@ -60,19 +60,19 @@ them and the texts are under the MIT License.
 
 ## All samples
 
-| instruction | input | mask | true edit |
+| instruction | input | mask | reference edit |
 |---|---|---|---|
 {rows}
 """
 
 
 def card(name: str, lines: Sequence[Mapping[str, Any]], scenes: Sequence[Scene]) -> str:
-    """The card's text in Markdown.
+    """Return the card in Markdown.
 
     Args:
-        name: Of the benchmark's folder.
-        lines: Of its manifest.
-        scenes: One a line, before the edit.
+        name: Name of the benchmark's folder.
+        lines: Lines of its manifest.
+        scenes: One per line, before the edit.
     """
     title, about = _ABOUT[name]
     counts = [

@@ -1,7 +1,7 @@
-"""What the language processor shall answer when a description of the picture comes with the instruction (paper §3.2).
+"""Correct answers of the language processor to an instruction with a description of the picture (paper §3.2).
 
-The description decides what the captions say, and what "it" means; where it shows nothing of what the instruction
-speaks of, it is left aside.
+The captions follow the description, and "it" refers to the described object. A description that does not contain the
+object of the instruction is ignored.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ from data.picturebook.phrases import (
 )
 from data.picturebook.world import ANIMALS, COLOURS, NOUNS, WEARABLES, Scene, Thing, sample_parts, sample_scene, swap
 
-# Shares of what the language model learns from.
+# Shares of the language model's training samples.
 _VAGUE = 0.08
 _MISTAKEN = 0.25
 _UNRELATED = 0.08
@@ -32,7 +32,7 @@ _UNRELATED = 0.08
 
 @dataclass(frozen=True)
 class Exchange:
-    """What a user says, what is said of the picture, and the right answer."""
+    """An instruction, a description of the picture, and the correct answer."""
 
     instruction: str
     description: str | None
@@ -40,10 +40,10 @@ class Exchange:
 
 
 def answer(wish: Wish, described: Scene) -> Answer:
-    """The answer to a wish about a picture that is described as ``described``.
+    """Return the correct answer to a wish about a picture with the description of ``described``.
 
-    Captions are the description, before and after the edit. Which of two alike the words mean, where only the picture
-    tells ("bigger"), does not change what is to be seen, so the first is taken.
+    The captions are the descriptions before and after the edit. If only the picture tells which of two objects of one
+    noun is meant ("bigger"), the captions do not depend on it, and the first is taken.
     """
     reference = _meant(wish, described)
     if reference is None:
@@ -53,11 +53,11 @@ def answer(wish: Wish, described: Scene) -> Answer:
 
 
 def _meant(wish: Wish, described: Scene) -> Reference | None:
-    """What of the description a wish speaks of; None where nothing is."""
+    """Return the described object that a wish refers to; None if there is none."""
     things, phrase = described.things, wish.reference
     if phrase == IT:
         only = things[0] if len(things) == 1 else None
-        # A mix has no name of its own, and a colour is asked of what has one.
+        # A mix has no noun, and only objects that have a colour can be recoloured.
         if only is None or only.mixed_with or (wish.kind == "recolour" and not only.colour):
             return None
         return Reference(only.noun, (0,))
@@ -85,11 +85,11 @@ def _placed(phrase: str, alike: Sequence[int]) -> int:
 
 
 def sample_exchange(rng: np.random.Generator, *, held_out: bool = False) -> Exchange:
-    """An instruction with its right answer, every other time with the description that a captioner might give.
+    """Sample an instruction with its correct answer; half of them have a description like a captioner's.
 
     Args:
-        rng: Decides all of it.
-        held_out: Whether the phrasing is one of those that no model is trained on.
+        rng: Random generator.
+        held_out: Whether to use the paraphrases on which no model is trained.
     """
     if rng.random() < 0.5:
         wish, described = sample_wish(rng), None
@@ -111,14 +111,14 @@ def _wish_about_a_picture(rng: np.random.Generator) -> tuple[Scene, Wish]:
         scene, kind = sample_scene(rng), str(rng.choice(list(TEMPLATES)))
         nouns = [t.noun for t in scene.things]
         if kind == "change" and any(t.parts for t in scene.things) and len(nouns) == 1:
-            # No benchmark asks for it, since what is worn would not fit the other; people do.
+            # The benchmarks exclude this wish, because the worn parts may not fit the new animal, but users make it.
             return scene, Wish(kind, nouns[0], str(rng.choice([n for n in ANIMALS if n != nouns[0]])))
         for edit in possible(rng, scene, kind):
             return scene, edit.wish
 
 
 def _as_described(rng: np.random.Generator, scene: Scene) -> Scene:
-    """The scene as a captioner sees it: mostly right, sometimes with a mistake, now and then something else."""
+    """Return a scene as a captioner might describe it: mostly correct, sometimes with a mistake, rarely unrelated."""
     roll = rng.random()
     if roll < _UNRELATED:
         return sample_scene(rng)

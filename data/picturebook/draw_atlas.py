@@ -1,4 +1,4 @@
-"""Draw the sprite atlas once from Debian's ``fonts-noto-color-emoji``; nothing later needs the font.
+"""Draw the sprite atlas from Debian's ``fonts-noto-color-emoji``. The atlas is committed; nothing else needs the font.
 
     python -m scripts.draw atlas
 
@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from data.picturebook.world import ATLAS, ATLAS_COLUMNS, SPRITE_SIZE, SPRITES
 
 FONT = Path("/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf")
-# The font holds bitmaps of one size only; any other size makes FreeType refuse it.
+# The font has bitmaps of this size only; FreeType refuses any other size.
 FONT_SIZE = 109
 EMOJI = {
     "cat": "🐱", "dog": "🐶", "lion": "🦁", "fox": "🦊", "panda": "🐼", "frog": "🐸", "bear": "🐻",
@@ -24,7 +24,7 @@ EMOJI = {
 
 
 def sprite(character: str) -> Image.Image:
-    """One emoji, cropped to its ink and centred on a transparent square of ``SPRITE_SIZE`` pixels."""
+    """Return an emoji, cropped to its visible pixels and centred on a transparent square of ``SPRITE_SIZE`` pixels."""
     canvas = Image.new("RGBA", (160, 160), (0, 0, 0, 0))
     font = ImageFont.truetype(str(FONT), FONT_SIZE)
     ImageDraw.Draw(canvas).text((10, 10), character, font=font, embedded_color=True)

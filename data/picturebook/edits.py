@@ -1,4 +1,4 @@
-"""Edits whose truth is known: a scene, a wish about it, and the scene as it is once the wish has come true."""
+"""Edits with ground truth: a scene, a wish about it, and the scene after a perfect edit."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -24,25 +24,25 @@ from data.picturebook.world import (
 )
 
 MIN_MASK = 120
-"""Pixels that must be seen of what is edited."""
+"""Minimum number of visible pixels of the edited object."""
 MIN_SEEN = 0.9
-"""Share of every thing that nothing in front of it may hide."""
+"""Minimum visible share of every thing."""
 MIN_SIZE_STYLED = 44
-"""Side in pixels from which things can be named as a painting or a drawing."""
+"""Minimum side in pixels at which things are recognisable in a painting or a drawing."""
 MIN_FACE_DRAWN = 60
-"""Side in pixels from which a drawn face still smiles."""
-# What sits in the same place, and may stand in for each other.
+"""Minimum side in pixels at which a face is recognisable in a drawing."""
+# Parts that are worn in the same place and can replace each other.
 _PLACES = (("hat", "crown", "bow"), ("glasses", "sunglasses"), ("scarf",))
-# Nouns that are exchanged for each other. A new car or balloon would need a colour that nobody has asked for.
+# Nouns that can replace each other. Cars and balloons are excluded, as the instruction would have to name a colour.
 _FAMILIES = (ANIMALS, FOODS, tuple(n for n in THINGS if n not in COLOURABLE))
 _CROSS_FAMILIES = 0.2
-# Stripes are lost in blurs and in lines, and a cat's small mouth in lines.
+# Nouns that are not recognisable in a style: stripes disappear in both, a cat's small mouth in drawings.
 _LOST = {"painting": ("zebra",), "drawing": ("zebra", "cat")}
 
 
 @dataclass(frozen=True)
 class Edit:
-    """A wish about one scene."""
+    """An edit: a scene, the object to edit, and the wish."""
 
     scene: Scene
     reference: Reference
@@ -50,18 +50,18 @@ class Edit:
 
     @property
     def edit(self) -> str:
-        """Of the paper's four kinds; a new colour is a change."""
+        """Edit type, one of the paper's four; a new colour is a change."""
         return "change" if self.wish.kind == "recolour" else self.wish.kind
 
     @property
     def noun(self) -> str:
-        """What is edited, as a plain noun."""
+        """The noun of the edited object."""
         part = self.reference.part
         return part.noun if part else self.scene.things[self.reference.indices[0]].noun
 
     @property
     def target(self) -> str | None:
-        """The noun that the edited region shall show; None where nothing new appears."""
+        """The noun that the edited region shall show; None if nothing new appears."""
         match self.wish.kind:
             case "remove":
                 return None
@@ -73,7 +73,7 @@ class Edit:
     def edited(self) -> Scene:
         """The scene after a perfect edit."""
         things = self.scene.things
-        # From the back, so that removing one does not move the others to come.
+        # In descending order, so that a removal does not change the indices that follow.
         for index in sorted(self.reference.indices, reverse=True):
             things = swap(things, index, self._after(things[index]))
         return replace(self.scene, things=things)
@@ -100,13 +100,13 @@ class Edit:
         raise ValueError(f"edit kind {wish.kind!r} of {self.reference.phrase!r} is not drawn")
 
     def mask(self) -> Bool[np.ndarray, "128 128"]:
-        """The visible pixels of what is referred to, in the picture before the edit."""
+        """Return the ground-truth mask: the visible pixels of the referred object before the edit."""
         part = self.reference.part.noun if self.reference.part else None
         seen = [mask(self.scene, index, part) for index in self.reference.indices]
         return np.logical_or.reduce(seen)
 
     def is_clear(self) -> bool:
-        """Whether a person sees in both pictures what each thing is, whole, and which one is meant."""
+        """Return whether every thing is complete and recognisable in both pictures, and the mask is large enough."""
         return all(_is_clear(s) for s in (self.scene, self.edited)) and int(self.mask().sum()) >= MIN_MASK
 
 
@@ -116,30 +116,30 @@ def _without(thing: Thing, part: Part, *instead: Part) -> Thing:
 
 
 def worn(phrase: str) -> Part:
-    """What "hat" or "red scarf" asks for."""
+    """Return the part that a phrase such as "hat" or "red scarf" names."""
     *colour, noun = phrase.split()
     return Part(noun, colour[0] if colour else "red" if noun in COLOURABLE else None)
 
 
 def possible(rng: np.random.Generator, scene: Scene, kind: str) -> Iterator[Edit]:
-    """Edits of one kind that make sense in a scene: one for each unambiguous reference, in random order."""
-    found = references(scene)
-    for at in rng.permutation(len(found)):
-        reference = found[at]
+    """Yield the sensible edits of one kind in a scene: at most one per unambiguous reference, in random order."""
+    candidates = references(scene)
+    for at in rng.permutation(len(candidates)):
+        reference = candidates[at]
         new = _something_new(rng, scene, reference, kind)
         if new is not None:
             yield Edit(scene, reference, Wish(kind, reference.phrase, new, many=len(reference.indices) > 1))
 
 
 def _something_new(rng: np.random.Generator, scene: Scene, reference: Reference, kind: str) -> str | None:
-    """What the wish asks for; None where that kind of edit does not suit what is referred to."""
+    """Return the new noun or colour of a wish; None if the object does not allow this kind of edit."""
     thing, part, many = scene.things[reference.indices[0]], reference.part, len(reference.indices) > 1
     present = {t.noun for t in scene.things}
     match kind:
         case "change" if part:
             place = next(p for p in _PLACES if part.noun in p)
             return _any(rng, [noun for noun in place if noun != part.noun])
-        # Nothing else floats: what took a balloon's place would hang in the air.
+        # Balloons are excluded, because any replacement would float in the air.
         case "change" if not thing.parts and thing.noun != "balloon":
             family = next((f for f in _FAMILIES if thing.noun in f), _FAMILIES[-1])
             if rng.random() < _CROSS_FAMILIES:
@@ -153,12 +153,12 @@ def _something_new(rng: np.random.Generator, scene: Scene, reference: Reference,
         case "add" if not part and not many and thing.noun in FACES:
             places = [p for p in _PLACES if not any(q.noun in p for q in thing.parts)]
             noun = _any(rng, [n for p in places for n in p])
-            # A scarf without a colour would leave the truth open.
+            # Without a colour, the reference edit of a scarf would be ambiguous.
             return part_phrase(Part(noun, _any(rng, COLOURS) if noun in COLOURABLE else None)) if noun else None
         case "remove" if not part or part.noun in _PLACES[0]:
             return ""
         case "mix" if not part and not many and not thing.parts and thing.noun in ANIMALS:
-            # Two faces blend, two profiles blend; a face and a profile make something that nobody can name.
+            # A mix of a face and a profile is not recognisable.
             kin = FACES if thing.noun in FACES else tuple(n for n in ANIMALS if n not in FACES)
             return _any(rng, [n for n in kin if n not in present])
     return None
@@ -190,17 +190,17 @@ def _keeps_its_look(thing: Thing, style: str) -> bool:
     if thing.size < MIN_SIZE_STYLED or thing.noun in _LOST[style]:
         return False
     wears_glasses = any(part.noun in ("glasses", "sunglasses") for part in thing.parts)
-    # Lines are drawn around the rims, the glasses and the eyes behind them.
+    # Drawn glasses have too many lines to be recognisable.
     return style != "drawing" or not (wears_glasses or (thing.noun in FACES and thing.size < MIN_FACE_DRAWN))
 
 
 def _stands_out(thing: Thing, background: str) -> bool:
     nouns = {part.noun for part in thing.parts}
     if "white" in (thing.colour, *(part.colour for part in thing.parts)):
-        # On snow all of it is lost; a white balloon before a sun or moon grows a second head.
+        # White is not visible on snow, and a white balloon may merge with the sun or the moon.
         if background == "snow" or (thing.noun == "balloon" and background != "grass"):
             return False
     if background == "night" and "hat" in nouns:
         return False
-    # Brown frames on brown fur.
+    # Brown frames are not visible on brown fur.
     return not (thing.noun == "bear" and "glasses" in nouns)

@@ -1,6 +1,6 @@
-"""Does an edit show what was asked for? Judged by picturebook's CLIP, which never saw an edit.
+"""Judge whether an edit shows its target, by picturebook's CLIP, which was not trained on edits.
 
-Held-out scenes are edited with the ground-truth mask and captions, so that the editor alone is judged (InstructPix2Pix
+Held-out scenes are edited with the ground-truth mask and captions, so that only the editor is judged (InstructPix2Pix
 gets the instruction instead). ``python -m scripts.judge`` judges the shipped models.
 """
 
@@ -32,28 +32,29 @@ from instructedit.types import Captions, EditRequest, EditResult
 MODELS = Path(__file__).with_name("models")
 RATIOS = (0.5, 0.7, 0.9)
 COUNT = 60
-"""Trials of each kind."""
+"""Number of trials of each kind."""
 BATCH = 12
 DILATE = 4
-"""As conf/method/instructedit.yaml."""
+"""Dilation in pixels, as in conf/method/instructedit.yaml."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One thing of a held-out scene that is to be edited, and how the judge names what it may see afterwards."""
+    """An edit of one thing of a held-out scene, and the captions among which the judge chooses."""
 
     edit: Edit
     request: EditRequest
     mask: Bool[np.ndarray, "128 128"]
     region: Bool[np.ndarray, "128 128"]
-    """What the judge looks at: the thing, or where the reference edit adds a part to it."""
+    """The region that is judged: the thing, or the part that the reference edit adds to it."""
     target: str
+    """Caption of a correct edit."""
     choices: tuple[str, ...]
-    """Captions, the target's among them."""
+    """Captions among which the judge chooses, including the target."""
 
     @property
     def edited_thing(self) -> Thing:
-        """As it is before the edit."""
+        """The thing before the edit."""
         return self.edit.scene.things[self.edit.reference.indices[0]]
 
     @property
@@ -69,16 +70,16 @@ EditImages = Callable[[Sequence[Trial]], Sequence[Image.Image]]
 
 @cache
 def trials(kind: str = "change", count: int = COUNT, seed: int = 5) -> tuple[Trial, ...]:
-    """Edits of one kind on held-out scenes of all kinds.
+    """Return edits of one kind on held-out scenes of all kinds.
 
     Args:
-        kind: ``change`` makes one whole thing another noun, ``recolour`` gives it another colour, ``add`` lets an
-            animal wear something.
-        count: Trials.
-        seed: Of the scenes' edits.
+        kind: ``change`` replaces one thing by another noun, ``recolour`` changes its colour, ``add`` adds a part that
+            an animal wears.
+        count: Number of trials.
+        seed: Seed of the edits.
     """
-    rng, found, index = np.random.default_rng(seed), list[Trial](), 0
-    while len(found) < count:
+    rng, result, index = np.random.default_rng(seed), list[Trial](), 0
+    while len(result) < count:
         drawn = scene("held_out", index)
         index += 1
         if any(t.mixed_with for t in drawn.things):
@@ -95,7 +96,7 @@ def trials(kind: str = "change", count: int = COUNT, seed: int = 5) -> tuple[Tri
                 choices = [f"photo of {article(f'{c} {noun}')}" for c in COLOURS]
                 target = f"photo of {article(f'{edit.wish.new} {noun}')}"
             case "add":
-                # CLIP knows a worn part best from close by.
+                # CLIP recognises a worn part best in a close crop.
                 part = edit.wish.new.split()[-1]
                 choices = [f"photo of {article(n)}" for n in (noun, *WEARABLES)]
                 target = f"photo of {article(part)}"
@@ -104,8 +105,8 @@ def trials(kind: str = "change", count: int = COUNT, seed: int = 5) -> tuple[Tri
         request = EditRequest(str(index), render(drawn), edit.wish.words(TEMPLATES[kind][0]))
         before = mask(drawn, at)
         region = mask(edit.edited, at, part) if kind == "add" else before
-        found.append(Trial(edit, request, before, region, target, tuple(choices)))
-    return tuple(found)
+        result.append(Trial(edit, request, before, region, target, tuple(choices)))
+    return tuple(result)
 
 
 def _change(drawn: Scene, rng: np.random.Generator) -> Edit | None:
@@ -119,32 +120,32 @@ def _change(drawn: Scene, rng: np.random.Generator) -> Edit | None:
 
 
 def choose(scorer: ClipScorer, image: Image.Image, trial: Trial) -> str:
-    """The caption that CLIP prefers for the square around the trial's region."""
+    """Return the caption with the highest CLIP score for the square around the trial's region."""
     crop = scorer.image(image.crop(square(box(trial.region))))
     texts = torch.stack([scorer.text(choice).features for choice in trial.choices])
     return trial.choices[int((texts @ crop).argmax())]
 
 
 def success(scorer: ClipScorer, asked: Sequence[Trial], edit: EditImages) -> float:
-    """Share of trials after which the judge sees the target where the edit was asked for."""
+    """Return the share of trials in which the judge chooses the target."""
     right = 0
     for start in tqdm(range(0, len(asked), BATCH), leave=False):
-        part = asked[start : start + BATCH]
-        right += sum(choose(scorer, e, t) == t.target for e, t in zip(edit(part), part, strict=True))
+        batch = asked[start : start + BATCH]
+        right += sum(choose(scorer, e, t) == t.target for e, t in zip(edit(batch), batch, strict=True))
     return right / len(asked)
 
 
 @cache
 def judge() -> ClipScorer:
-    """The shipped CLIP."""
+    """Return a scorer with the shipped CLIP."""
     return TransformersClip.from_folder(MODELS / "clip", "clip", "")
 
 
 def masked(editor: Editor) -> EditImages:
-    """Editing with the ground-truth mask and captions."""
+    """Return a function that edits with the ground-truth masks and captions."""
 
-    def edit(part: Sequence[Trial]) -> list[Image.Image]:
-        edited = editor.edit([t.request for t in part], [t.captions for t in part], [t.mask for t in part])
+    def edit(batch: Sequence[Trial]) -> list[Image.Image]:
+        edited = editor.edit([t.request for t in batch], [t.captions for t in batch], [t.mask for t in batch])
         return [e.image for e in edited if isinstance(e, Edited)]
 
     return edit
@@ -153,7 +154,7 @@ def masked(editor: Editor) -> EditImages:
 def diffusion_scores(
     context: Context, checkpoint: Checkpoint, ratios: Sequence[float] = RATIOS, count: int = COUNT
 ) -> dict[str, float]:
-    """Shares of right edits of a text-to-image checkpoint under InstructEdit's editor, by name of the score."""
+    """Return the shares of correct edits by InstructEdit's editor with a text-to-image checkpoint, by score name."""
     scores: dict[str, float] = {}
     for ratio in ratios:
         edit = masked(MaskGuidedEditor(context, checkpoint, ratio, dilate=DILATE))
@@ -165,17 +166,17 @@ def diffusion_scores(
 
 
 def instruct_pix2pix_scores(context: Context, checkpoint: Checkpoint, count: int = COUNT) -> dict[str, float]:
-    """The share of followed instructions."""
-    follower = InstructPix2Pix(context, checkpoint)
+    """Return the share of instructions that an InstructPix2Pix checkpoint follows."""
+    method = InstructPix2Pix(context, checkpoint)
 
-    def edit(part: Sequence[Trial]) -> list[Image.Image]:
-        return [o.image for o in follower.edit([t.request for t in part]) if isinstance(o, EditResult)]
+    def edit(batch: Sequence[Trial]) -> list[Image.Image]:
+        return [o.image for o in method.edit([t.request for t in batch]) if isinstance(o, EditResult)]
 
     return {"instruction_followed": success(judge(), trials("change", count), edit)}
 
 
 def inpainting_scores(context: Context, checkpoint: Checkpoint, count: int = COUNT) -> dict[str, float]:
-    """The share of holes in which the requested thing appears."""
+    """Return the share of inpainted regions that show the requested thing."""
     edit = masked(InpaintingEditor(context, checkpoint, dilate=DILATE))
     return {"shows_requested_object": success(judge(), trials("change", count), edit)}
 
@@ -188,16 +189,18 @@ SCORES: Mapping[str, Callable[[Context, Checkpoint], dict[str, float]]] = {
 
 
 def check() -> dict[str, float]:
-    """How often the judge is right on drawn references, and how often it takes an unedited picture for an edit."""
-    found: dict[str, float] = {}
+    """Return the shares of reference edits and of unedited inputs that the judge accepts, by kind of edit."""
+    shares: dict[str, float] = {}
     for kind in ("change", "recolour", "add"):
-        # What an animal wears is not drawn on what takes its place.
+        # The reference edit of an animal that wears something cannot be drawn if the new noun cannot wear it.
         asked = [t for t in trials(kind) if kind != "change" or not t.edited_thing.parts]
-        found[f"{kind}: reference counts as right"] = success(
-            judge(), asked, lambda part: [render(t.edit.edited) for t in part]
+        shares[f"{kind}: reference counts as right"] = success(
+            judge(), asked, lambda batch: [render(t.edit.edited) for t in batch]
         )
-        found[f"{kind}: input counts as right"] = success(judge(), asked, lambda part: [t.request.image for t in part])
-    return found
+        shares[f"{kind}: input counts as right"] = success(
+            judge(), asked, lambda batch: [t.request.image for t in batch]
+        )
+    return shares
 
 
 def update_card(folder: Path, scores: Mapping[str, float]) -> None:

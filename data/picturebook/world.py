@@ -1,8 +1,7 @@
-"""Picturebook's world: what a scene is, how it is drawn, and what is true about it.
+"""Picturebook's world: scenes, how they are drawn, and their ground truth.
 
-A :class:`Scene` is plain data; :func:`render` turns it into the same 128 x 128 pixels every time. An edit is a
-scene with one thing replaced, so the true edited picture is drawn, not painted over, and agrees with the input
-wherever the edit does not reach.
+A :class:`Scene` is plain data, and :func:`render` draws it as 128 x 128 pixels, deterministically. An edit changes
+things of a scene, so the reference edit is drawn from the edited scene and equals the input outside the edit.
 """
 
 import colorsys
@@ -21,7 +20,7 @@ ATLAS_COLUMNS = 7
 SPRITE_SIZE = 112
 
 FACES = ("cat", "dog", "lion", "fox", "panda", "frog", "bear")
-"""Animals drawn from the front: the ones that can wear things."""
+"""Animals drawn from the front, which can wear things."""
 ANIMALS = (*FACES, "horse", "zebra")
 FOODS = ("apple", "orange", "lemon", "strawberry", "shrimp", "cake", "pizza")
 THINGS = ("car", "house", "tree", "ball", "balloon", "rose")
@@ -33,7 +32,7 @@ COLOURABLE = ("car", "balloon", "scarf")
 BACKGROUNDS = ("grass", "sand", "snow", "night")
 STYLES = ("photo", "painting", "drawing")
 
-# The hue (degrees), saturation and value factors that a red sprite takes for each colour name.
+# Hue in degrees, and factors of saturation and value, with which a red sprite is repainted in each colour.
 _PAINT = {
     "red": (0, 1.0, 1.0),
     "blue": (212, 1.0, 1.0),
@@ -74,12 +73,12 @@ class Thing:
     colour: str | None = None
     parts: tuple[Part, ...] = ()
     mixed_with: str | None = None
-    """A second noun: the thing is drawn half the one and half the other."""
+    """A second noun: the thing is drawn as a blend of both."""
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A picture before it is drawn. ``seed`` decides the background's details alone."""
+    """A picture before it is drawn. ``seed`` determines only the details of the background."""
 
     seed: int
     style: str
@@ -89,7 +88,7 @@ class Scene:
 
 @cache
 def sprite(noun: str, colour: str | None = None) -> Image.Image:
-    """The RGBA sprite of a noun, ``SPRITE_SIZE`` pixels square, painted in ``colour`` where it has one."""
+    """Return the RGBA sprite of a noun, ``SPRITE_SIZE`` pixels square, repainted in ``colour`` if it is given."""
     row, column = divmod(SPRITES.index(noun), ATLAS_COLUMNS)
     box = (column * SPRITE_SIZE, row * SPRITE_SIZE, (column + 1) * SPRITE_SIZE, (row + 1) * SPRITE_SIZE)
     with Image.open(ATLAS) as atlas:
@@ -98,7 +97,7 @@ def sprite(noun: str, colour: str | None = None) -> Image.Image:
 
 
 def _paint(image: Image.Image, colour: str) -> Image.Image:
-    """Turn the red and orange pixels of a sprite into another colour, keeping their shading."""
+    """Repaint the red and orange pixels of a sprite in another colour and keep their shading."""
     hue, saturation, value = _PAINT[colour]
     pixels = np.asarray(image).copy()
     for y, x in zip(*np.nonzero(pixels[..., 3]), strict=True):
@@ -111,8 +110,8 @@ def _paint(image: Image.Image, colour: str) -> Image.Image:
     return Image.fromarray(pixels)
 
 
-# Where a face carries what it wears: y of the eyes, y of the crown of the head, y of the chin, width between the
-# outer rims of a pair of glasses, all as fractions of the sprite's side.
+# Positions of worn parts on a face: y of the eyes, y of the top of the head, y of the chin, and width of a pair of
+# glasses, as fractions of the sprite's side.
 _ANATOMY = {
     "cat": (0.53, 0.20, 0.96, 0.78),
     "dog": (0.49, 0.12, 0.93, 0.66),
@@ -125,7 +124,7 @@ _ANATOMY = {
 
 
 def _part_box(thing: Thing, part: Part) -> tuple[float, float, float]:
-    """Centre x, centre y and side of a part's square sprite, in pixels."""
+    """Return centre x, centre y and side of a part's square sprite, in pixels."""
     eyes, crown, chin, width = _ANATOMY[thing.noun]
     left, top = thing.x - thing.size / 2, thing.y - thing.size / 2
     match part.noun:
@@ -154,14 +153,14 @@ def _paste(canvas: Image.Image, what: Thing | Part, x: float, y: float, side: fl
     mixed_with = what.mixed_with if isinstance(what, Thing) else None
     scaled = _scaled(what.noun, what.colour, mixed_with, max(1, round(side)))
     left, top = round(x - side / 2), round(y - side / 2)
-    # alpha_composite takes no negative corner: what sticks out on the left or above is cut off the sprite.
+    # alpha_composite accepts no negative position, so the sprite is cropped at the left and upper edges.
     canvas.alpha_composite(scaled, (max(0, left), max(0, top)), (max(0, -left), max(0, -top)))
 
 
 def _draw(thing: Thing, only: str | None = None) -> Image.Image:
-    """One thing on a transparent canvas of the picture's size; ``only`` draws just the part of that noun."""
+    """Draw a thing on a transparent canvas of the picture's size; with ``only``, draw just its part of that noun."""
     canvas = Image.new("RGBA", (SIZE, SIZE), (0, 0, 0, 0))
-    # A scarf goes around the neck: behind the face, its ends hanging below.
+    # A scarf is drawn behind the face, and its ends hang below.
     for part in thing.parts:
         if part.noun == "scarf" and only in (None, "scarf"):
             _paste(canvas, part, *_part_box(thing, part))
@@ -183,14 +182,14 @@ def _gradient(top: Sequence[int], bottom: Sequence[int], at: np.ndarray) -> np.n
 
 
 def _background(scene: Scene) -> Image.Image:
-    """Sky over a softly rolling ground, with clouds, a sun or a moon where the place has them."""
+    """Draw sky and ground, with clouds, a sun or a moon depending on the place."""
     rng = np.random.default_rng([7, scene.seed])
     ys, xs = np.mgrid[0:SIZE, 0:SIZE] / SIZE
     wave, lift, phase = rng.uniform(0.012, 0.04), rng.uniform(0.42, 0.6), rng.uniform(0, 2 * np.pi)
     horizon = lift + wave * np.sin(2 * np.pi * xs * rng.uniform(0.6, 1.4) + phase)
     sky = _gradient(*_SKY[scene.background], ys / horizon)
     ground = _gradient(*_GROUND[scene.background], (ys - horizon) / (1 - horizon))
-    # A horizon one pixel soft: no stairs, nothing for an autoencoder to stumble over.
+    # The horizon is antialiased over one pixel, which the autoencoder reconstructs more easily.
     edge = np.clip((ys - horizon) * SIZE + 0.5, 0, 1)[..., None]
     if scene.background in ("sand", "night"):
         x, y, radius = rng.uniform(0.12, 0.88), rng.uniform(0.08, 0.2), 0.07
@@ -225,7 +224,7 @@ def _stylise(picture: Image.Image, style: str) -> Image.Image:
         lines = ImageChops.invert(grey.filter(ImageFilter.FIND_EDGES)).point(
             lambda v: max(120, min(255, int(1.4 * v - 85)))
         )
-        # The filter leaves the picture's own rim as it was.
+        # The filter does not change the outermost pixels, so they are set to white.
         for rim in ((0, 0, SIZE, 1), (0, SIZE - 1, SIZE, SIZE), (0, 0, 1, SIZE), (SIZE - 1, 0, SIZE, SIZE)):
             lines.paste(255, rim)
         pale = Image.blend(picture, Image.new("RGB", picture.size, (250, 246, 236)), 0.5)
@@ -245,10 +244,10 @@ def render(scene: Scene) -> Image.Image:
 
 
 def mask(scene: Scene, index: int, part: str | None = None) -> Bool[np.ndarray, "128 128"]:
-    """Where thing ``index`` (or the part of it named ``part``) is seen, things in front of it taken away."""
+    """Return the visible pixels of thing ``index``, or of its part ``part``, without those hidden by other things."""
     seen = np.asarray(_draw(scene.things[index], only=part))[..., 3] >= 128
     for later in scene.things[index + 1 :]:
-        # Nothing reaches farther sideways than its own sprite, so a thing that stands clear hides nothing.
+        # Things are no wider than their sprites, so things that are far apart do not overlap.
         if abs(later.x - scene.things[index].x) > (later.size + scene.things[index].size) / 2 + 2:
             continue
         seen &= np.asarray(_draw(later))[..., 3] < 128
@@ -256,7 +255,11 @@ def mask(scene: Scene, index: int, part: str | None = None) -> Bool[np.ndarray, 
 
 
 def box(region: Bool[np.ndarray, "h w"]) -> tuple[float, float, float, float]:
-    """The tight box of a mask as x1, y1, x2, y2 in pixels (right and bottom exclusive)."""
+    """Return the tight box of a mask as x1, y1, x2, y2 in pixels (right and bottom exclusive).
+
+    Raises:
+        ValueError: The mask is empty.
+    """
     ys, xs = np.nonzero(region)
     if not len(xs):
         raise ValueError("an empty mask has no box")
@@ -271,7 +274,7 @@ def pixels(scene: Scene) -> UInt8[np.ndarray, "128 128 3"]:
 
 
 def sample_parts(rng: np.random.Generator, count: int) -> tuple[Part, ...]:
-    """Up to ``count`` things to wear that do not sit on each other: one on the head, one on the eyes, one below."""
+    """Sample ``count`` parts to wear in different places: on the head, on the eyes, or below the chin."""
     places = [("hat", "crown", "bow"), ("glasses", "sunglasses"), ("scarf",)]
     chosen = sorted(rng.choice(3, size=count, replace=False, p=(0.35, 0.35, 0.3)))
     nouns = [str(rng.choice(places[place])) for place in chosen]
@@ -279,7 +282,7 @@ def sample_parts(rng: np.random.Generator, count: int) -> tuple[Part, ...]:
 
 
 def _place(rng: np.random.Generator, nouns: Sequence[str], sizes: Sequence[float]) -> list[Thing]:
-    """Set things side by side from left to right, without overlap, on the ground (balloons above it)."""
+    """Place things from left to right without overlap on the ground, or above it for balloons."""
     free = SIZE - sum(sizes)
     gaps = rng.dirichlet(np.full(len(sizes) + 1, 2.0)) * max(0.0, free)
     things, left = [], 0.0
@@ -303,7 +306,7 @@ def sample_scene(
     """Sample a scene.
 
     Args:
-        rng: Decides all of it.
+        rng: Random generator.
         kind: One of the paper's three categories, or None for a mixture of all. ``single``: one animal that wears one
             or two things; ``same``: two or three things of one noun that differ in size, colour or place;
             ``different``: two or three things of different nouns.
@@ -321,7 +324,7 @@ def sample_scene(
         size = float(rng.uniform(70, 88)) if kind == "single" else sample_sizes(rng, 1)[0]
         (thing,) = _place(rng, [noun], [size])
         if kind == "single":
-            # A worn hat needs room above the head, a scarf below the chin.
+            # A hat needs space above the head, a scarf below the chin.
             parts = sample_parts(rng, int(rng.choice([1, 2], p=(0.65, 0.35))))
             high, low = (0.42, 0.46) if any(p.noun == "scarf" for p in parts) else (0.53, 0.58)
             thing = replace(thing, y=float(rng.uniform(high, low) * SIZE), parts=parts)
@@ -343,7 +346,7 @@ def sample_scene(
 
 
 def sample_mix(rng: np.random.Generator, scene: Scene) -> Scene:
-    """The scene with one of its plain things mixed with another noun (the paper's fourth kind of edit)."""
+    """Mix one thing of a scene with another animal (the paper's fourth edit type); unsuitable things are unchanged."""
     if not scene.things:
         return scene
     index = int(rng.integers(len(scene.things)))
@@ -355,5 +358,5 @@ def sample_mix(rng: np.random.Generator, scene: Scene) -> Scene:
 
 
 def swap(things: tuple[Thing, ...], index: int, new: Thing | None) -> tuple[Thing, ...]:
-    """``things`` with the one at ``index`` replaced, or taken away where ``new`` is None."""
+    """Return ``things`` with the one at ``index`` replaced by ``new``, or removed if ``new`` is None."""
     return (*things[:index], *(() if new is None else (new,)), *things[index + 1 :])

@@ -1,1 +1,1 @@
-"""Statistics over runs: data frames in, numbers out."""
+"""Statistics of runs, computed from data frames."""

@@ -1,8 +1,8 @@
-"""Component accuracy (paper §5, Fig. 10): how often each component is right, and how one's failure reaches the others.
+"""Component accuracy (paper §5, Fig. 10), and how it depends on the other components.
 
-The verdicts are a frame with a row for each sample of each run. Its columns are ``sample_id``, what was edited;
-``image_id``, equal for samples of one image, for the intervals; ``language``, ``segmenter`` and ``editor``: True,
-False, or null where nobody judged; and ``judge``, who did, as a sentence goes on after "judged by".
+Verdicts are a data frame with a row for each sample of each run. Its columns include ``sample_id``; ``image_id``, which
+is equal for samples of one image and defines the clusters of the intervals; ``language``, ``segmenter`` and ``editor``,
+which are True, False, or null without a verdict; and ``judge``, worded to follow "judged by".
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,9 +23,9 @@ METRICS = (LanguageRight.name, SegmenterRight.name, EditorRight.name)
 COMPONENTS: tuple[str, ...] = (Stage.LANGUAGE, Stage.SEGMENTER, Stage.EDITOR)
 VERDICTS = ("run_id", "label", "sample_id", "image_id", "edit", *COMPONENTS, "judge")
 TRUTH = "the truth"
-"""A judge: what the benchmark knows."""
+"""The judge for verdicts by the benchmark's ground truth."""
 VLM = "the vision-language model"
-"""A judge, followed by its name."""
+"""The judge for verdicts by a model; its name is appended."""
 _WORDS = {
     "true": True, "1": True, "1.0": True, "yes": True, "right": True, "correct": True,
     "false": False, "0": False, "0.0": False, "no": False, "wrong": False, "incorrect": False,
@@ -33,61 +33,61 @@ _WORDS = {
 
 
 def rates(verdicts: pd.DataFrame) -> dict[str, Interval]:
-    """Share of edits in which each component is right, with a 95 % interval that draws whole images."""
-    found = {}
+    """Return the accuracy of each component with a 95 % interval that resamples whole images."""
+    intervals = {}
     for component in COMPONENTS:
         judged = verdicts.dropna(subset=[component])
         if len(judged):
-            found[component] = mean_interval(judged[component].astype(float).tolist(), judged["image_id"].tolist())
-    return found
+            intervals[component] = mean_interval(judged[component].astype(float).tolist(), judged["image_id"].tolist())
+    return intervals
 
 
 def conditional(verdicts: pd.DataFrame, given: bool) -> pd.DataFrame:
-    """Fig. 10: of the cases in which one component is right (``given``) or wrong, the share in which another is right.
+    """Return the accuracy of each component, given that another one is right or wrong (Fig. 10).
 
     Args:
-        verdicts: see the module.
-        given: True for the left matrix, False for the right one.
+        verdicts: See the module.
+        given: True for the left matrix (the other one is right), False for the right one (it is wrong).
 
     Returns:
         A row for each ordered pair of different components: ``condition, component, rate, right, n``; the rate is null
-        where the condition never holds.
+        if the condition never holds.
     """
     rows = []
     for condition in COMPONENTS:
-        held = verdicts[verdicts[condition].astype("boolean").fillna(not given) == given]
+        cases = verdicts[verdicts[condition].astype("boolean").fillna(not given) == given]
         for component in COMPONENTS:
             if component != condition:
-                judged = held[component].dropna().astype(bool)
+                judged = cases[component].dropna().astype(bool)
                 rate = float(judged.mean()) if len(judged) else None
                 rows.append((condition, component, rate, int(judged.sum()), len(judged)))
     return pd.DataFrame(rows, columns=["condition", "component", "rate", "right", "n"])
 
 
 def verdicts(runs: Sequence[Run], benchmarks: Sequence[Benchmark]) -> pd.DataFrame:
-    """Verdicts of runs whose metrics are those of :mod:`eval.metrics.components.truth`, whoever judged.
+    """Return the verdicts of runs that have the metrics of :mod:`eval.metrics.components.truth`, by any judge.
 
-    A sample that failed was not edited, so its editor is wrong; so is the component at which it failed, and those after
-    it. What came before is judged by the truth, where that is the judge: the others see edits only.
+    In a failed sample, the component that failed and all later ones are wrong. Earlier ones are judged by ground truth
+    if that is the run's judge; other judges have no verdicts on failed samples.
 
     Returns:
-        Columns ``VERDICTS``, ``edit`` being one of the paper's four kinds; no rows where the runs have no such metrics.
+        Columns ``VERDICTS``; ``edit`` is one of the paper's four edit types. Runs without these metrics have no rows.
     """
     samples = {s.id: s for benchmark in benchmarks for s in benchmark.samples}
     images = {k: image for benchmark in benchmarks for k, image in benchmark.images.items()}
     rows = []
     for run in runs:
-        own = run.metrics[run.metrics["metric"].isin(METRICS)]
-        if not len(own):
+        metrics = run.metrics[run.metrics["metric"].isin(METRICS)]
+        if not len(metrics):
             continue
-        judge = " and ".join(dict.fromkeys(_judge(run.cards.get(str(card), {})) for card in own["card_id"]))
-        wide = own.pivot(index="sample_id", columns="metric", values="value")
-        found = {str(k): [_bool(v.get(m)) for m in METRICS] for k, v in wide.to_dict("index").items()}
+        judge = " and ".join(dict.fromkeys(_judge(run.cards.get(str(card), {})) for card in metrics["card_id"]))
+        wide = metrics.pivot(index="sample_id", columns="metric", values="value")
+        by_sample = {str(k): [_bool(v.get(m)) for m in METRICS] for k, v in wide.to_dict("index").items()}
         for failure in run.failures:
             if failure.id in samples:
                 language = _by_truth(samples[failure.id], failure) if judge == TRUTH else None
-                found[failure.id] = _failed(failure, language)
-        rows += [(run.run_id, run.label, k, images[k], samples[k].edit, *values, judge) for k, values in found.items()]
+                by_sample[failure.id] = _failed(failure, language)
+        rows += [(run.run_id, run.label, k, images[k], samples[k].edit, *v, judge) for k, v in by_sample.items()]
     return _table(rows)
 
 
@@ -113,88 +113,89 @@ def _by_truth(sample: Sample, failure: Failure) -> bool | None:
 
 
 def _failed(failure: Failure, language: bool | None) -> list[bool | None]:
-    """Verdicts on a failure, given one on its language processor."""
+    """Return the verdicts on a failed sample, given the verdict on its language processor."""
     if failure.stage not in (Stage.SEGMENTER, Stage.EDITOR):
         return [False, False, False]
-    # Where the editor gave up there was a mask, which the failure does not keep.
+    # If the editor failed there was a mask, but failures do not store it.
     return [language, False if failure.stage == Stage.SEGMENTER else None, False]
 
 
 @dataclass(frozen=True)
 class Labels:
-    """People's verdicts."""
+    """Human verdicts."""
 
     name: str
-    """Of the file."""
+    """Name of the file."""
     table: pd.DataFrame
     """From :func:`read_labels`."""
 
     @property
     def judge(self) -> str:
-        """As a sentence goes on after "judged by"."""
+        """The judge, worded to follow "judged by"."""
         return f"people: {self.name}"
 
 
 def labelled(runs: Sequence[Run], benchmarks: Sequence[Benchmark], labels: Labels) -> pd.DataFrame:
-    """People's verdicts on runs, in place of :func:`verdicts`: of what they labelled and of nothing else.
+    """Return human verdicts on the labelled samples of runs, in place of :func:`verdicts`.
 
-    A label with a run_id counts for that run, before one without, which counts for every run. On a sample that failed
-    people may judge what came before the failure; from there on all is wrong, whatever the label says.
+    A label with a run_id applies to that run and takes precedence over one without, which applies to every run. In a
+    failed sample, the component that failed and all later ones are wrong, independent of the label.
 
     Returns:
-        As :func:`verdicts`.
+        See :func:`verdicts`.
     """
     kinds = {s.id: s.edit for benchmark in benchmarks for s in benchmark.samples}
     images = {k: image for benchmark in benchmarks for k, image in benchmark.images.items()}
-    said: dict[tuple[str, str], list[bool | None]] = {}
+    by_run: dict[tuple[str, str], list[bool | None]] = {}
     for line in labels.table.to_dict("records"):
-        own = "" if pd.isna(line.get("run_id")) else str(line["run_id"])
-        said[own, line["id"]] = [_bool(line[c]) for c in COMPONENTS]
+        run_id = "" if pd.isna(line.get("run_id")) else str(line["run_id"])
+        by_run[run_id, line["id"]] = [_bool(line[c]) for c in COMPONENTS]
         if not pd.isna(line["image_id"]):
             images[line["id"]] = line["image_id"]
     rows = []
     for run in runs:
         failures = {f.id: f for f in run.failures}
         for k in run.records:
-            if (values := said.get((run.run_id, k)) or said.get(("", k))) and k in kinds:
+            if (values := by_run.get((run.run_id, k)) or by_run.get(("", k))) and k in kinds:
                 values = _failed(failures[k], values[0]) if k in failures else values
                 rows.append((run.run_id, run.label, k, images[k], kinds[k], *values, labels.judge))
     return _table(rows)
 
 
 def sensitivity(verdicts: pd.DataFrame, group: Sequence[str]) -> Interval | None:
-    """Of what is edited right under some setting, the share that fails under another (the paper's 74.6 %, §5).
+    """Return the share of edits that are right under one setting but wrong under another (the paper's 74.6 %, §5).
 
     Args:
-        verdicts: of runs that differ in the setting alone.
-        group: columns that name one thing to edit, such as sample_id and variation.
+        verdicts: Verdicts on runs that differ only in the setting.
+        group: Columns that identify one edit, such as sample_id and variation.
 
     Returns:
-        None where nothing was edited right under any of at least two settings.
+        None if no edit with at least two settings is right under any of them.
     """
     judged = verdicts.dropna(subset=[Stage.EDITOR])
     groups = judged.assign(editor=judged["editor"].astype(bool)).groupby(list(group), sort=False)
-    found = groups[Stage.EDITOR].agg(["size", "any", "all"]).assign(image_id=groups["image_id"].first())
-    found = found[(found["size"] > 1) & found["any"]]
-    if found.empty:
+    edits = groups[Stage.EDITOR].agg(["size", "any", "all"]).assign(image_id=groups["image_id"].first())
+    edits = edits[(edits["size"] > 1) & edits["any"]]
+    if edits.empty:
         return None
-    return mean_interval((~found["all"]).astype(float).tolist(), found["image_id"].tolist())
+    return mean_interval((~edits["all"]).astype(float).tolist(), edits["image_id"].tolist())
 
 
 def read_labels(path: Path) -> pd.DataFrame:
-    """People's verdicts from a CSV or Parquet table.
+    """Read human verdicts from a CSV or Parquet table.
 
     Args:
-        path: With the columns ``id`` (of the sample), ``language``, ``segmenter`` and ``editor``, and perhaps
-            ``run_id`` (else a verdict counts for every run) and ``image_id`` (equal for samples that are not
-            independent, in place of the benchmark's; formerly called ``case``). Verdicts are true/false, 1/0, yes/no,
-            right/wrong; an empty cell is none.
+        path: A table with the columns ``id`` (of the sample), ``language``, ``segmenter`` and ``editor``, and
+            optionally ``run_id`` (without it, a verdict applies to every run) and ``image_id`` (replaces the
+            benchmark's; formerly called ``case``). Verdicts are true/false, 1/0, yes/no or right/wrong; an empty cell
+            is no verdict.
 
     Returns:
-        The table, ``image_id`` being null where the benchmark's counts.
+        The table; ``image_id`` is null if the benchmark's applies.
 
     Raises:
-        ConfigError: names the file, the column, the row and the value, and what is accepted.
+        ConfigError: The table is not valid. The message names the file, the column, the row, the value and the accepted
+            values.
     """
     try:
         table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype=str)
@@ -216,8 +217,8 @@ def read_labels(path: Path) -> pd.DataFrame:
         table[component] = [_verdict(value, path, row, component) for row, value in enumerate(table[component], 2)]
         table[component] = table[component].astype("boolean")
     keys = ["id", "run_id"] if "run_id" in table else ["id"]
-    if (twice := table.duplicated(keys)).any():
-        row = int(twice.argmax())
+    if (repeated := table.duplicated(keys)).any():
+        row = int(repeated.argmax())
         raise ConfigError(
             f"{path}: row {row + 2}, column id: sample {table['id'].iloc[row]!r} is labelled more than once; accepted "
             "is one label for each sample and run"
@@ -231,7 +232,7 @@ def read_labels(path: Path) -> pd.DataFrame:
 
 
 def _text(value: object) -> str | None:
-    """A cell as text, for a Parquet table may hold numbers; None where it is empty."""
+    """Return a cell as text (Parquet tables may contain numbers); None if it is empty."""
     return None if pd.isna(value) else str(value).strip() or None
 
 

@@ -1,4 +1,4 @@
-"""Numbers that the paper prints, to stand beside ours; its images are unreleased and its settings tuned by hand."""
+"""Numbers of the paper, to show with ours; its images are unreleased and its hyperparameters were tuned by hand."""
 
 from instructedit.types import Stage
 
@@ -8,12 +8,12 @@ TABLE_1 = {
     "diffedit": {"brisque": 23.607, "lpips": 0.152, "clip_score": 25.707, "clip_directional": 0.103},
     "instructedit": {"brisque": 23.104, "lpips": 0.132, "clip_score": 26.584, "clip_directional": 0.153},
 }
-"""Means over 30 edits by method and metric."""
+"""Means over 30 edits, by method and metric."""
 
 COMPONENTS: dict[str, float] = {Stage.LANGUAGE: 97.3, Stage.SEGMENTER: 71.0, Stage.EDITOR: 69.4}
-"""Percent of 85 images' edits in which each component is right (§5)."""
+"""Accuracy of each component in percent, over edits of 85 images (§5)."""
 EDITOR_RIGHT_WHEN_SEGMENTER_WRONG = 35.0
-"""Percent (§5)."""
+"""Accuracy of the editor in percent, given that the segmenter is wrong (§5)."""
 RATIO_SENSITIVE = 74.6
 """Percent of the right edits that fail under another encoding ratio (§5)."""
 DESCRIPTION_HELPS_ADDITIONS = 62.5

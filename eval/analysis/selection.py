@@ -1,8 +1,7 @@
-"""Fair tuning: every method gets equally many tries over its own hyperparameters, and one rule chooses for each sample.
+"""Fair tuning: every method has equally many runs with different hyperparameters, and one rule selects per sample.
 
-The paper tuned each method's hyperparameters by hand for each image (D.2). Here the rule sees no ground truth: of a
-sample's tries it takes the one that gains most directional similarity for the LPIPS that it costs. Nothing is edited or
-scored again.
+The paper tuned each method's hyperparameters by hand for each image (D.2). The rule here uses no ground truth: it
+selects the run with the largest directional similarity minus weighted LPIPS. Nothing is edited or scored again.
 """
 
 import json
@@ -24,17 +23,21 @@ from instructedit.types import ConfigError, EditRequest, EditResult, Sample
 
 log = logging.getLogger(__name__)
 FOLDER = "tuning"
-"""Below the results."""
+"""Subfolder of the results folder."""
 GAIN, COST = "clip_directional", "lpips"
 VERDICT = "editor_right"
 
 
 @dataclass(frozen=True)
 class Rule:
-    """``clip_directional - weight * lpips``, the largest of a sample's tries; of equals the first."""
+    """Selects the run with the largest ``clip_directional - weight * lpips`` for each sample; of equal ones the first.
+
+    Raises:
+        ConfigError: The weight is negative.
+    """
 
     weight: float
-    """Of LPIPS: what a unit of perceptual distance must bring in directional similarity."""
+    """Weight of LPIPS."""
 
     def __post_init__(self) -> None:
         if not self.weight >= 0:
@@ -42,21 +45,24 @@ class Rule:
 
     @property
     def text(self) -> str:
-        """The rule in words, as reports print it."""
+        """The rule as text for reports."""
         return f"{GAIN} − {self.weight:g} · {COST}"
 
     def value(self, gain: float, cost: float) -> float:
-        """How much an edit is liked: directional similarity less weighted LPIPS."""
+        """Return the score of an edit: directional similarity minus weighted LPIPS."""
         return gain - self.weight * cost
 
     def choose(self, tries: pd.DataFrame) -> "pd.Series[str]":
-        """The run_id chosen for each sample.
+        """Return the run_id selected for each sample.
 
         Args:
-            tries: long rows of one method's runs, see :mod:`eval.analysis.summary`.
+            tries: Long rows of one method's runs, see :mod:`eval.analysis.summary`.
 
         Returns:
-            Indexed by ``sample_id``; a sample for which no try has both metrics gets its first try.
+            A series indexed by ``sample_id``; if no run has both metrics for a sample, its first run is selected.
+
+        Raises:
+            ConfigError: One of the two metrics was not computed.
         """
         wide = tries.assign(value=pd.to_numeric(tries["value"]).astype(float)).pivot(
             index=["sample_id", "run_id"], columns="metric", values="value"
@@ -68,17 +74,17 @@ class Rule:
         scored = scored.assign(place=scored["run_id"].map(order)).sort_values(
             ["score", "place"], ascending=[False, True]
         )
-        chosen: pd.Series[str] = scored.drop_duplicates("sample_id").set_index("sample_id")["run_id"].sort_index()
-        return chosen
+        selected: pd.Series[str] = scored.drop_duplicates("sample_id").set_index("sample_id")["run_id"].sort_index()
+        return selected
 
 
 class EditScorer:
-    """The rule as :class:`instructedit.wrappers.auto_ratio.AutoRatio` asks it, edit by edit.
+    """The rule as a scorer of single edits for :class:`instructedit.wrappers.auto_ratio.AutoRatio`.
 
     Args:
         context: Models and device.
-        weight: Of the rule.
-        metrics: Entries of the rule's two metrics, which load when there is an edit to score.
+        weight: Weight of the rule.
+        metrics: Entries of the rule's two metrics, which are built when the first edit is scored.
     """
 
     def __init__(self, context: Context, weight: float, metrics: Mapping[str, Entry]) -> None:
@@ -86,7 +92,7 @@ class EditScorer:
         self._metrics = partial(load_metrics, tuple(metrics.values()), context)
 
     def __call__(self, request: EditRequest, edit: EditResult) -> float:
-        """Return the rule's value, minus infinity where one of its metrics is undefined."""
+        """Return the rule's score; minus infinity if one of its metrics is undefined."""
         sample = Sample(request.id, Path(), request.instruction, captions=request.captions)
         captions = edit.decisions.captions or request.captions
         try:
@@ -99,7 +105,7 @@ class EditScorer:
 
 @dataclass(frozen=True)
 class Choice:
-    """A sweep that had a rule: its runs by address, in their order, so that a report chooses among just those."""
+    """A sweep with a rule: the ordered run ids among which the report selects."""
 
     rule: Rule
     runs: tuple[str, ...]
@@ -113,80 +119,81 @@ def remember(results: Path, choice: Choice) -> None:
 
 
 def remembered(results: Path) -> list[Choice]:
-    """What sweeps remembered, by name of their files; a file that is none is left out and logged."""
-    found = []
+    """Return the stored choices in the order of their file names; files that cannot be read are logged and skipped."""
+    choices = []
     for path in sorted((results / FOLDER).glob("*.json")):
         try:
             value = json.loads(path.read_bytes())
-            found.append(Choice(Rule(float(value["weight"])), tuple(map(str, value["runs"]))))
+            choices.append(Choice(Rule(float(value["weight"])), tuple(map(str, value["runs"]))))
         except (OSError, ValueError, KeyError, TypeError, ConfigError) as error:
             log.warning("%s: cannot be read and is left out (%s)", path, error)
-    return found
+    return choices
 
 
 def tuned(runs: Sequence[Run], rule: Rule) -> list[Run]:
-    """A row a method: for each sample the try that the rule chooses.
+    """Return one combined run per method, with the selected edit of each sample.
 
     Returns:
-        Runs that are not on disk, of the methods that have more than one run. Their ``run_id`` is ``tuned-<name>``;
-        records and values are those of the chosen tries. A sample failed if all its tries did.
+        Runs that are not on disk, for the methods with more than one run. Their ``run_id`` is ``tuned-<name>``; records
+        and values are those of the selected runs. A sample failed if it failed in all runs.
     """
-    found = []
+    tuned_runs = []
     for name in dict.fromkeys(r.name for r in runs):
-        own = [r for r in runs if r.name == name]
-        if len(own) > 1:
-            found.append(_tuned(name, own, rule))
-    return found
+        candidates = [r for r in runs if r.name == name]
+        if len(candidates) > 1:
+            tuned_runs.append(_tuned(name, candidates, rule))
+    return tuned_runs
 
 
-def _tuned(name: str, own: Sequence[Run], rule: Rule) -> Run:
-    by_id = {r.run_id: r for r in own}
-    tries = frame_of(own)
-    chosen = rule.choose(tries).to_dict() if len(tries) else {}
-    records: dict[str, SampleRecord] = {k: by_id[run_id].records[k] for k, run_id in chosen.items()}
-    for run in own:
+def _tuned(name: str, candidates: Sequence[Run], rule: Rule) -> Run:
+    by_id = {r.run_id: r for r in candidates}
+    tries = frame_of(candidates)
+    selected = rule.choose(tries).to_dict() if len(tries) else {}
+    records: dict[str, SampleRecord] = {k: by_id[run_id].records[k] for k, run_id in selected.items()}
+    for run in candidates:
         for k, record in run.records.items():
             if isinstance(record, FailureRecord):
                 records.setdefault(k, record)
     return Run(
         run_id=f"tuned-{name}",
         name=name,
-        plain_label=f"{name} best of {len(own)}",
+        plain_label=f"{name} best of {len(candidates)}",
         records=records,
-        values=tries[tries["run_id"] == tries["sample_id"].map(chosen)][list(VALUES)],
-        cards={k: card for run in own for k, card in run.cards.items()},
+        values=tries[tries["run_id"] == tries["sample_id"].map(selected)][list(VALUES)],
+        cards={k: card for run in candidates for k, card in run.cards.items()},
     )
 
 
 @dataclass(frozen=True)
 class Regret:
-    """How well a rule that knows no truth chooses, against one that does; shares of samples, in [0, 1]."""
+    """Accuracy of a rule without ground truth, compared with an oracle; shares of samples, in [0, 1]."""
 
     name: str
     fixed: float
-    """Right with the best single setting."""
+    """Share that is right with the best single setting."""
     chosen: float
-    """Right with the try that the rule chooses."""
+    """Share that is right with the run that the rule selects."""
     oracle: float
-    """Right in at least one try."""
+    """Share that is right in at least one run."""
     n: int
+    """Number of samples."""
 
     @property
     def regret(self) -> float:
-        """What knowing the truth would add."""
+        """Difference between the oracle and the rule."""
         return self.oracle - self.chosen
 
 
 def regrets(runs: Sequence[Run], rule: Rule) -> list[Regret]:
-    """The rule's regret by method, on the samples that the verdicts of :mod:`eval.metrics.components.truth` judge."""
-    found = []
+    """Return the rule's regret by method, on samples with verdicts of :mod:`eval.metrics.components.truth`."""
+    results = []
     for choice in tuned(runs, rule):
         tries = frame_of([r for r in runs if r.name == choice.name])
         verdicts = tries[tries["metric"] == VERDICT].dropna(subset=["value"])
-        own = choice.metrics[choice.metrics["metric"] == VERDICT].dropna(subset=["value"])
-        if len(own):
-            # Of all samples with an edit: a try that failed was not right.
+        selected = choice.metrics[choice.metrics["metric"] == VERDICT].dropna(subset=["value"])
+        if len(selected):
+            # A failed edit is not right.
             right = verdicts.pivot(index="sample_id", columns="run_id", values="value").astype(float).fillna(0.0)
-            fixed, oracle = right.mean().max(), right.max(axis=1).mean()
-            found.append(Regret(choice.name, float(fixed), float(own["value"].mean()), float(oracle), len(right)))
-    return found
+            fixed, oracle, chosen = right.mean().max(), right.max(axis=1).mean(), selected["value"].mean()
+            results.append(Regret(choice.name, float(fixed), float(chosen), float(oracle), len(right)))
+    return results

@@ -1,6 +1,6 @@
-"""Intervals and tests for the tables: scipy's, with the degenerate cases decided once.
+"""Bootstrap intervals and permutation tests for the tables, based on scipy, with degenerate cases handled.
 
-Every function is deterministic in its arguments; none reads or moves a global generator.
+Every function is deterministic; none uses a global random generator.
 """
 
 import warnings
@@ -14,28 +14,29 @@ from scipy import stats
 
 RESAMPLES = 9999
 INTERVALS = {"bca": "BCa", "studentised": "studentised"}
-"""Bootstrap intervals, and what texts call them: bias-corrected and accelerated (Efron 1987), and bootstrap-t."""
+"""Bootstrap intervals and their titles: bias-corrected and accelerated (Efron 1987), and bootstrap-t."""
 DEFAULT = "bca"
-"""Of :data:`INTERVALS`."""
+"""Default of :data:`INTERVALS`."""
 BATCH = 10_000_000
-"""Numbers that a bootstrap holds at once, so that a large benchmark does not fill the memory."""
+"""Number of values that a bootstrap holds in memory at once."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and where it may lie."""
+    """A mean with its interval."""
 
     mean: float
     low: float | None
-    """None where the data cannot tell, as with one value or one cluster; then so is ``high``."""
+    """Lower bound; None if no interval exists, as for one value or one cluster."""
     high: float | None
+    """Upper bound; None if ``low`` is."""
     n: int
-    """Values that the mean is of."""
+    """Number of values."""
 
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """The mean of ``a - b`` and the chance of one as far from zero if a and b were exchangeable."""
+    """The mean of ``a - b`` with its interval and the p-value of a paired permutation test."""
 
     interval: Interval
     p_value: float
@@ -49,20 +50,23 @@ def mean_interval(
     seed: int = 0,
     method: str = DEFAULT,
 ) -> Interval:
-    """Mean with a bootstrap interval.
+    """Return the mean with a bootstrap interval.
 
-    One value or one cluster gives no interval (None); equal values give an interval of no width. Where BCa is
-    undefined because the resampled means do not vary enough, the percentile interval of the same resamples stands in.
-    The studentised interval is None where too many resamples have no standard error of their own, as with three
-    clusters or less. How often either covers the mean is measured by :mod:`eval.analysis.coverage`.
+    One value or one cluster gives no interval (None); equal values give an interval of width 0. If BCa is undefined
+    because the resampled means vary too little, the percentile interval of the same resamples is used. The studentised
+    interval is None if too many resamples have a standard error of 0, as with three clusters or fewer.
+    :mod:`eval.analysis.coverage` estimates the coverage of both.
 
     Args:
-        values: finite numbers, at least one.
-        clusters: what each value belongs to (the image, where values are its instructions). Clusters are drawn whole,
-            since values of one cluster are not independent.
-        confidence: in (0, 1).
-        seed: of the resampling.
-        method: one of :data:`INTERVALS`.
+        values: Finite numbers, at least one.
+        clusters: The cluster of each value, such as its image. Whole clusters are resampled, since the values of a
+            cluster are not independent.
+        confidence: In (0, 1).
+        seed: Seed of the resampling.
+        method: One of :data:`INTERVALS`.
+
+    Raises:
+        ValueError: There is no value, one is not finite, or the number of clusters differs.
     """
     sums, counts = _by_cluster(np.asarray(values, dtype=float), clusters)
     n, mean = int(counts.sum()), float(np.mean(values))
@@ -98,10 +102,13 @@ def paired_difference(
     seed: int = 0,
     method: str = DEFAULT,
 ) -> PairedDifference:
-    """Compare two methods on the samples that both have a value for, in the same order.
+    """Compare two methods on samples for which both have a value, in the same order.
 
-    The interval is :func:`mean_interval` of the differences. The test swaps the two methods within a sample (within a
-    whole cluster, if given); it is exact where the swaps are few enough to be counted out.
+    The interval is :func:`mean_interval` of the differences. The test swaps the two methods within samples (or whole
+    clusters); it is exact if all permutations can be enumerated.
+
+    Raises:
+        ValueError: The numbers of values differ; see also :func:`mean_interval`.
     """
     if len(a) != len(b):
         raise ValueError(f"paired values differ in number: {len(a)} and {len(b)}")
@@ -110,7 +117,7 @@ def paired_difference(
     sums_a, _ = _by_cluster(np.asarray(a, dtype=float), clusters)
     sums_b, _ = _by_cluster(np.asarray(b, dtype=float), clusters)
     if len(sums_a) < 2:
-        # Two arrangements, both as far from zero; scipy refuses the case.
+        # Both permutations are equally far from zero; scipy refuses this case.
         return PairedDifference(interval, 1.0)
 
     def difference(a: Float[np.ndarray, "..."], b: Float[np.ndarray, "..."], axis: int = -1) -> Any:
@@ -124,7 +131,7 @@ def paired_difference(
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjust p-values for having made several comparisons (Holm 1979), in the order given."""
+    """Return p-values corrected for multiple comparisons (Holm 1979), in the given order."""
     order = np.argsort(p_values, kind="stable")
     steps = np.arange(len(p_values), 0, -1)
     adjusted = np.empty(len(p_values))
@@ -135,7 +142,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def _studentised(
     sums: Float[np.ndarray, " c"], counts: Float[np.ndarray, " c"], confidence: float, seed: int
 ) -> tuple[float, float] | tuple[None, None]:
-    """The bootstrap-t interval of a ratio of sums (Efron 1982, section 10.10; Hall 1988), by whole clusters."""
+    """Return the bootstrap-t interval of a ratio of sums (Efron 1982, section 10.10; Hall 1988), by whole clusters."""
     mean, error = _mean_and_error(sums, counts)
     if error == 0:
         return float(mean), float(mean)
@@ -146,7 +153,7 @@ def _studentised(
         with np.errstate(divide="ignore", invalid="ignore"):
             scores.append(np.where(means == mean, 0.0, (means - mean) / errors))
     tail = (1 - confidence) / 2
-    # No interpolation: between a finite score and an infinite one there is no number.
+    # Quantiles are not interpolated, because scores may be infinite.
     upper, lower = np.quantile(np.concatenate(scores), [1 - tail, tail], method="closest_observation")
     low, high = mean - upper * error, mean - lower * error
     return (float(low), float(high)) if np.isfinite([low, high]).all() else (None, None)
@@ -155,7 +162,7 @@ def _studentised(
 def _mean_and_error(
     sums: Float[np.ndarray, "*draws c"], counts: Float[np.ndarray, "*draws c"]
 ) -> tuple[Float[np.ndarray, "*draws"], Float[np.ndarray, "*draws"]]:
-    """The ratio of the sums, and its standard error by linearisation; of means, the usual ``s / sqrt(n)``."""
+    """Return the ratio of the sums and its standard error by linearisation; for means, this is ``s / sqrt(n)``."""
     total, clusters = counts.sum(axis=-1), sums.shape[-1]
     mean = sums.sum(axis=-1) / total
     residuals = sums - mean[..., None] * counts
@@ -165,7 +172,7 @@ def _mean_and_error(
 def _by_cluster(
     values: Float[np.ndarray, " n"], clusters: Sequence[Hashable] | None
 ) -> tuple[Float[np.ndarray, " c"], Float[np.ndarray, " c"]]:
-    """Sum and number of the values of each cluster, in order of first appearance; without clusters each is its own."""
+    """Return sum and number of values of each cluster, in order of first appearance; by default, one value each."""
     if not len(values) or not np.isfinite(values).all():
         raise ValueError("expected at least one value, all of them finite")
     if clusters is None:

@@ -1,8 +1,8 @@
-"""From rows of metric values to means with intervals.
+"""Means with intervals from rows of metric values.
 
 The long frame has one row per run, sample and metric: ``run_id, label, sample_id, image_id, metric, value, card_id,
-note``, the ``value`` null where the metric is undefined. Samples of one ``image_id`` are not independent. The counts
-have one row per run: ``run_id, label, edited, failed``.
+note``; ``value`` is null if the metric is undefined. Samples of one ``image_id`` are not independent. The counts have
+one row per run: ``run_id, label, edited, failed``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,22 +17,23 @@ SUMMARY = ("run_id", "label", "metric", "mean", "low", "high", "n", "undefined",
 
 
 def summary(frame: pd.DataFrame, counts: pd.DataFrame, seed: int = 0, interval: str = DEFAULT) -> pd.DataFrame:
-    """Mean and 95 % interval of each metric in each run, in the order of ``counts`` and of first appearance.
+    """Return the mean and 95 % interval of each metric of each run, in the order of ``counts`` and first appearance.
 
-    The bootstrap draws whole images, with all samples of each.
+    The bootstrap resamples whole images with all their samples.
 
     Args:
-        frame: long rows, see the module.
-        counts: runs; those without a row in ``frame`` have none here either.
-        seed: of the bootstrap.
-        interval: one of :data:`eval.analysis.stats.INTERVALS`.
+        frame: Long rows, see the module.
+        counts: Runs; those without rows in ``frame`` have no rows in the result.
+        seed: Seed of the bootstrap.
+        interval: One of :data:`eval.analysis.stats.INTERVALS`.
 
     Returns:
-        Columns ``run_id, label, metric, mean, low, high, n, undefined, card_id``: ``n`` values, ``undefined`` rows
-        without one. A bound is null where one value gives none; the mean too, where there is no value.
+        Columns ``run_id, label, metric, mean, low, high, n, undefined, card_id``: ``n`` is the number of values,
+        ``undefined`` the number of rows without one. The bounds are null if there is no interval, and the mean is null
+        if there is no value.
 
     Raises:
-        ConfigError: rows of one metric were made by different cards, a sample is counted twice, or a run is unknown.
+        ConfigError: Rows of one metric have different cards, a sample has two rows, or a run is unknown.
     """
     _require(frame, ROWS, "metric rows")
     _require(counts, COUNTS, "counts")
@@ -41,34 +42,38 @@ def summary(frame: pd.DataFrame, counts: pd.DataFrame, seed: int = 0, interval: 
     rows = []
     for run_id, label in zip(counts["run_id"], counts["label"], strict=True):
         for metric in metrics:
-            own = frame[(frame["run_id"] == run_id) & (frame["metric"] == metric)]
-            scored = own.dropna(subset=["value"])
+            selected = frame[(frame["run_id"] == run_id) & (frame["metric"] == metric)]
+            scored = selected.dropna(subset=["value"])
             values = pd.to_numeric(scored["value"]).astype(float).tolist()
-            if len(own):
-                found: tuple[float | None, ...] = (None, None, None)
+            if len(selected):
+                numbers: tuple[float | None, ...] = (None, None, None)
                 if values:
-                    of = mean_interval(values, scored["image_id"].tolist(), seed=seed, method=interval)
-                    found = (of.mean, of.low, of.high)
-                card_id = own["card_id"].iloc[0]
-                rows.append((run_id, label, metric, *found, len(values), len(own) - len(values), card_id))
+                    mean = mean_interval(values, scored["image_id"].tolist(), seed=seed, method=interval)
+                    numbers = (mean.mean, mean.low, mean.high)
+                card_id = selected["card_id"].iloc[0]
+                rows.append((run_id, label, metric, *numbers, len(values), len(selected) - len(values), card_id))
     table = pd.DataFrame(rows, columns=list(SUMMARY))
     return table.astype({"mean": float, "low": float, "high": float})
 
 
 def on_images(frame: pd.DataFrame, images: Mapping[str, str]) -> pd.DataFrame:
-    """Long rows with the ``image_id`` of a benchmark as it is now, where it has the sample."""
-    found = [images.get(k, own) for k, own in zip(frame["sample_id"], frame["image_id"], strict=True)]
-    return frame.assign(image_id=found)
+    """Return long rows with the current ``image_id`` of the benchmark's samples; other samples keep theirs."""
+    image_ids = [images.get(k, stored) for k, stored in zip(frame["sample_id"], frame["image_id"], strict=True)]
+    return frame.assign(image_id=image_ids)
 
 
 def check(frame: pd.DataFrame, counts: pd.DataFrame) -> None:
-    """Refuse rows whose mean would mean nothing."""
+    """Check that rows can be averaged.
+
+    Raises:
+        ConfigError: Rows of one metric have different cards, a sample has two rows, or a run is unknown.
+    """
     for metric, cards in frame.groupby("metric", sort=False)["card_id"]:
         if len(ids := list(dict.fromkeys(cards.dropna()))) > 1:
             raise ConfigError(f"metric {metric}: rows of {len(ids)} cards ({', '.join(ids)}) do not share one scale")
-    twice = frame[frame.duplicated(["run_id", "sample_id", "metric"])]
-    if len(twice):
-        run_id, sample_id, metric = twice[["run_id", "sample_id", "metric"]].iloc[0]
+    repeated = frame[frame.duplicated(["run_id", "sample_id", "metric"])]
+    if len(repeated):
+        run_id, sample_id, metric = repeated[["run_id", "sample_id", "metric"]].iloc[0]
         raise ConfigError(f"metric {metric}: sample {sample_id} of run {run_id} has more than one row")
     if unknown := sorted(set(frame["run_id"]) - set(counts["run_id"])):
         raise ConfigError(f"metric rows of runs without counts: {', '.join(unknown)}")

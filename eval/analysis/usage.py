@@ -1,4 +1,4 @@
-"""Tokens that language models read and wrote, as each run noted them, and what they cost where prices are stated."""
+"""Tokens of language models, as recorded by each run, and their cost if prices are configured."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,26 +13,26 @@ from instructedit.types import Tokens
 
 @dataclass(frozen=True)
 class Usage:
-    """Of one method with one language model, over its runs; samples that failed are paid for too."""
+    """Usage of one method with one language model over its runs, including failed samples."""
 
     method: str
     model: str
-    """A server's name for it, or a checkpoint's id."""
+    """The server's name of the model, or a checkpoint's id."""
     prices: Prices | None
     asked: int
-    """Samples for which the model was asked."""
+    """Number of samples for which the model was asked."""
     kept: int
-    """Samples whose reply had been kept, and cost nothing."""
+    """Number of samples whose reply was cached."""
     tokens: Tokens
 
     @property
     def cost(self) -> float | None:
-        """In US dollars; None without prices."""
+        """Cost in US dollars; None without prices."""
         return None if self.prices is None else self.prices.cost(self.tokens)
 
 
 def usages(runs: Sequence[Run]) -> list[Usage]:
-    """A row a method, language model and prices, over the records that count tokens; none where no record does."""
+    """Return one row per method, language model and prices, from the records that have token counts."""
     groups: dict[tuple[str, str, Prices | None], list[Tokens]] = {}
     for run in runs:
         if counted := [t for record in run.records.values() if (t := record.tokens) is not None]:
@@ -46,14 +46,14 @@ def usages(runs: Sequence[Run]) -> list[Usage]:
 
 
 def to_csv(rows: Sequence[Usage]) -> bytes:
-    """The rows, a column for each of their numbers."""
+    """Return the rows as CSV."""
     columns = ["method", "language_model", "asked", "kept", "prompt_tokens", "completion_tokens", "dollars"]
     values = [(u.method, u.model, u.asked, u.kept, u.tokens.prompt, u.tokens.completion, u.cost) for u in rows]
     return pd.DataFrame(values, columns=columns).to_csv(index=False).encode()
 
 
 def _model(method: Any) -> tuple[str, Prices | None]:
-    """The language model of a method's configuration, and what it says of prices."""
+    """Return the name of the language model in a method's configuration, and its prices."""
     node: Mapping[str, Any] = next(_languages(method), {})
     model = node.get("model")
     name = model.get("id") if isinstance(model, Mapping) else model
@@ -61,7 +61,7 @@ def _model(method: Any) -> tuple[str, Prices | None]:
 
 
 def _languages(node: Any) -> Iterator[Mapping[str, Any]]:
-    """Every ``language`` of a configuration, at whatever depth: methods may be wrapped."""
+    """Yield every ``language`` of a configuration at any depth, since methods may be wrapped."""
     if isinstance(node, Mapping):
         if isinstance(node.get("language"), Mapping):
             yield node["language"]

@@ -17,32 +17,32 @@ READERS = {
     "edit_turns.json": "eval.benchmarks.magicbrush.read",
     "input_list.json": "eval.benchmarks.tedbench.read",
 }
-"""What reads a folder, by the file that such a folder has: for those who are handed a folder and nothing else."""
+"""Readers by the index file of a folder, used if the configuration names no reader."""
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Samples to edit, and what they are."""
+    """Samples to edit, with name and revision."""
 
     name: str
-    """Of its folder; of the project, where the format is a published benchmark's."""
+    """Name of the folder, or of the published benchmark."""
     revision: str
-    """SHA-256, in hex, over the manifest and the content of every file that it names; the whole benchmark's, whatever
-    the limit, so that a run over a few samples can be continued over all of them."""
+    """SHA-256, in hex, over the manifest and the content of every file that it names. It always covers the whole
+    benchmark, so that a run with a limit can be continued without it."""
     samples: tuple[Sample, ...]
     variation: int = 0
-    """Which paraphrase of the instructions: 0 is the instruction itself, k its k-th variation."""
+    """Paraphrase of the instructions: 0 is the instruction itself, k its k-th paraphrase."""
 
     @property
     def images(self) -> dict[str, str]:
-        """The image of each sample by sample id, for statistics; a sample without an ``image_id`` shares none."""
+        """The ``image_id`` of each sample by sample id, for statistics; a sample without one gets its own id."""
         return {s.id: s.image_id or s.id for s in self.samples}
 
     def worded(self, variation: int) -> "Benchmark":
-        """The same samples, each asked for in its ``variation``-th other words; 0 leaves them as they are.
+        """Return the benchmark with the ``variation``-th paraphrase as instruction of each sample; 0 is unchanged.
 
         Raises:
-            ConfigError: names the first sample that has no such variation.
+            ConfigError: A sample has no such paraphrase; the message names the first one.
         """
         if variation == 0:
             return self
@@ -52,57 +52,58 @@ class Benchmark:
                     f"variation={variation}: sample {sample.id} of benchmark {self.name} has {len(sample.variations)}; "
                     f"accepted are 0 (the instruction itself) to {len(sample.variations)}"
                 )
-        worded = (replace(s, instruction=s.variations[variation - 1]) for s in self.samples)
-        return replace(self, samples=tuple(worded), variation=variation)
+        paraphrased = (replace(s, instruction=s.variations[variation - 1]) for s in self.samples)
+        return replace(self, samples=tuple(paraphrased), variation=variation)
 
 
 Reader = Callable[[Path, Path | None], Benchmark]
-"""Reads the whole of a folder. The second folder is for true masks that were published as something else than pictures
-of black and white: a reader writes them there, named by their content; None leaves them out."""
+"""Reads a folder completely. The second argument is the folder to which a reader writes ground-truth masks that were
+not published as PNG, named by their content; if None, such masks are omitted."""
 
 
 def load_benchmark(
     folder: Path, limit: int | None = None, reader: str | None = None, masks: Path | None = None
 ) -> Benchmark:
-    """Read a benchmark, and check all of it before anything is edited.
+    """Read and validate a benchmark.
 
-    A picture that is missing or damaged is no error here: it fails that one sample when it is read.
+    A missing or damaged picture is not an error here; its sample fails when the picture is read.
 
     Args:
-        folder: Where the benchmark lies.
-        limit: Take the first so many samples only; None takes all.
-        reader: Dotted path of a :data:`Reader`, in ``eval.formats`` or in any package that can be imported; None goes
-            by the files in the folder (:data:`READERS`).
+        folder: The benchmark's folder.
+        limit: Number of samples to take, from the first; None takes all.
+        reader: Dotted path of a :data:`Reader` in any package that can be imported; None selects one by the files in
+            the folder (:data:`READERS`).
         masks: A folder for decoded masks, see :data:`Reader`.
 
     Returns:
         The benchmark.
 
     Raises:
-        ConfigError: In one line that names the file, the line, the key and what is accepted.
+        ConfigError: The benchmark is not valid. The one-line message names the file, the line, the key and the accepted
+            values.
     """
     if limit is not None and limit < 1:
         raise ConfigError(f"limit={limit}: a whole number of at least 1 is accepted, or null for all samples")
-    found = (path for index, path in READERS.items() if (folder / index).is_file())
-    chosen = reader or next(found, READERS[MANIFEST])
-    read = _imported(chosen)
+    matching = (path for index, path in READERS.items() if (folder / index).is_file())
+    path = reader or next(matching, READERS[MANIFEST])
+    read = _imported(path)
     try:
-        whole = read(folder, masks)
+        benchmark = read(folder, masks)
     except ConfigError:
         raise
-    # A reader may be other people's code: the report goes on without the pictures, whatever it raises.
+    # A reader may be third-party code and raise anything; as a ConfigError, the report can handle it.
     except Exception as error:
         reason = " ".join(str(error).split())
-        raise ConfigError(f"benchmark.reader={chosen}: {folder}: {type(error).__name__}: {reason}") from error
-    if not isinstance(whole, Benchmark):
+        raise ConfigError(f"benchmark.reader={path}: {folder}: {type(error).__name__}: {reason}") from error
+    if not isinstance(benchmark, Benchmark):
         raise ConfigError(
-            f"benchmark.reader={chosen}: it returned {whole!r:.80}; an eval.benchmarks.base.Benchmark is expected"
+            f"benchmark.reader={path}: it returned {benchmark!r:.80}; an eval.benchmarks.base.Benchmark is expected"
         )
-    return replace(whole, samples=tuple(_with_image_ids(whole.samples[:limit])))
+    return replace(benchmark, samples=tuple(_with_image_ids(benchmark.samples[:limit])))
 
 
 def _with_image_ids(samples: Iterable[Sample]) -> Iterator[Sample]:
-    """The samples, each with an ``image_id``: the format's own, or the hash of its picture's file."""
+    """Yield the samples with an ``image_id``: the benchmark's, or the hash of the picture's file."""
     hashes: dict[Path, str] = {}
     for sample in samples:
         if not sample.image_id and sample.image.is_file():
@@ -116,7 +117,7 @@ def configured(benchmark: Mapping[str, Any], results: Path, limit: int | None = 
     """Read the benchmark that a run's configuration names.
 
     Args:
-        benchmark: The configuration's ``benchmark``: ``folder``, and perhaps ``reader``.
+        benchmark: The configuration's ``benchmark``, with ``folder`` and optionally ``reader``.
         results: The results folder, whose cache holds decoded masks.
         limit: See :func:`load_benchmark`.
 
@@ -128,7 +129,7 @@ def configured(benchmark: Mapping[str, Any], results: Path, limit: int | None = 
 
 
 def revision(manifest: bytes, files: Iterable[Path | None]) -> str:
-    """SHA-256, in hex, over a manifest and the content of files, None left out; that one is missing counts too."""
+    """Return the SHA-256, in hex, over a manifest and the content of files. None is skipped; a missing file counts."""
     total = hashlib.sha256(hashlib.sha256(manifest).digest())
     for path in files:
         if path is not None:
@@ -139,18 +140,18 @@ def revision(manifest: bytes, files: Iterable[Path | None]) -> str:
 def _imported(path: str) -> Reader:
     module, _, name = path.rpartition(".")
     try:
-        found = getattr(import_module(module), name)
-    # Importing runs other people's code: whatever it raises, the request named it.
+        function = getattr(import_module(module), name)
+    # Importing runs third-party code, which may raise anything.
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ConfigError(f"benchmark.reader={path}: {reason}; a function's dotted path is expected") from error
-    if not callable(found):
+    if not callable(function):
         raise ConfigError(f"benchmark.reader={path}: not a function; a function's dotted path is expected")
-    return found
+    return function
 
 
 def _content(path: Path) -> bytes:
-    # is_file first: a named pipe would be waited on for ever.
+    # Opening a named pipe would block, so it counts as missing.
     if not path.is_file():
         return b"missing"
     try:

@@ -1,8 +1,8 @@
-"""MagicBrush (Zhang et al., NeurIPS 2023): pictures edited by people, turn after turn, with masks and captions.
+"""MagicBrush (Zhang et al., NeurIPS 2023): sessions of human edits in several turns, with masks and captions.
 
 A split's folder has ``edit_turns.json``, the pictures under ``images/<id>/``, and, for dev and test,
-``global_descriptions.json``. Every turn is a sample that starts from the picture that the turn before truly led to:
-what the project calls single-turn (its "independent") editing.
+``global_descriptions.json``. Every turn is a sample whose input is the reference edit of the previous turn, which
+MagicBrush calls single-turn (or "independent") editing.
 """
 
 import hashlib
@@ -36,14 +36,15 @@ _TURN = re.compile(r".*-output(\d+)")
 def read(folder: Path, masks: Path | None = None) -> Benchmark:
     """Read every turn of a split, in the order of its file.
 
-    A sample is called like its output, such as ``242679-output2``; its category is ``turn 2``, and its ``image_id`` is
-    that of the session's first picture, ``242679``, because the turns of a session are not independent. Captions are
-    the global descriptions of input and output, where the split has both. The true mask is what is transparent in the
-    published one (the picture with the region to edit erased, as DALL-E 2 took it); a mask that is missing, damaged or
-    without transparency is left out with a warning.
+    A sample is named after its output, such as ``242679-output2``; its category is ``turn 2``, and its ``image_id`` is
+    the id of the session's first picture, ``242679``, because the turns of a session are not independent. Captions are
+    the global descriptions of input and output, if the split has both. The ground-truth mask is the transparent region
+    of the published one (the picture with the region to edit erased, in DALL-E 2's format); a mask that is missing,
+    damaged or without transparency is omitted with a warning.
 
     Raises:
-        ConfigError: In one line that names the file, the item, the key and what is accepted.
+        ConfigError: The files are not valid. The one-line message names the file, the item, the key and the accepted
+            values.
     """
     file = folder / "edit_turns.json"
     data, turns = read_json(file, EXPECTED)
@@ -76,7 +77,7 @@ def _sample(entry: Entry, descriptions: Mapping[str, Any], masks: Path | None) -
 
 
 def _picture(entry: Entry, key: str) -> Path:
-    """``242679-mask1.png`` lies in ``images/242679``."""
+    """Return the path of a picture; ``242679-mask1.png`` is in ``images/242679``."""
     name = _NAME.fullmatch(entry.text(key))
     if not name:
         raise entry.error(key, f"{entry.text(key)!r}; a name such as 242679-{key}1.png is expected")
@@ -86,17 +87,17 @@ def _picture(entry: Entry, key: str) -> Path:
 def _descriptions(file: Path) -> Mapping[str, Any]:
     if not file.is_file():
         return {}
-    _, found = read_json(file, EXPECTED)
-    if not isinstance(found, dict):
-        raise ConfigError(f"{file}: an object of captions by picture is expected, not {kind(found)}")
-    return found
+    _, descriptions = read_json(file, EXPECTED)
+    if not isinstance(descriptions, dict):
+        raise ConfigError(f"{file}: an object of captions by picture is expected, not {kind(descriptions)}")
+    return descriptions
 
 
 def _captions(entry: Entry, descriptions: Mapping[str, Any]) -> Captions | None:
     names = entry.text("input"), entry.text("output")
     image = names[0].partition("-")[0]
-    own = entry_of(entry.file.parent / DESCRIPTIONS, f"entry {image}", descriptions.get(image, {}))
-    before, after = (own.optional(name) for name in names)
+    session = entry_of(entry.file.parent / DESCRIPTIONS, f"entry {image}", descriptions.get(image, {}))
+    before, after = (session.optional(name) for name in names)
     return Captions(before, after) if before and after else None
 
 
@@ -111,15 +112,18 @@ def _mask(path: Path, masks: Path | None) -> Path | None:
 
 
 def transparent(data: bytes) -> Bool[np.ndarray, "h w"]:
-    """Where a picture, as the bytes of its file, is more transparent than not.
+    """Return where a picture's alpha is below one half.
+
+    Args:
+        data: Content of the picture's file.
 
     Raises:
-        ValueError: nowhere, or it cannot be read.
+        ValueError: The picture cannot be read, or no pixel is transparent.
     """
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             clear = np.asarray(image.convert("RGBA").getchannel("A")) < 128
-    # As in instructedit.images: damaged files make Pillow's decoders raise nearly anything.
+    # For damaged files, Pillow's decoders raise many types; see instructedit.images.
     except Exception as error:
         raise ValueError(f"damaged ({error})") from error
     if not clear.any():

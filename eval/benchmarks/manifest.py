@@ -1,13 +1,13 @@
-"""Anyone's own pictures: a folder with ``manifest.jsonl`` or ``manifest.csv``.
+"""User-supplied pictures: a folder with ``manifest.jsonl`` or ``manifest.csv``.
 
 A sample's line has ``id``, ``image`` and ``instruction``, and may have ``variations`` (a list), ``captions`` (``input``
-and ``edited``), ``category``, ``edit`` and ``truth`` (``mask``, ``edited``, ``referred``, ``target``). Paths are
-relative to the folder. ``image_id`` is equal for samples that are not independent, such as the frames of a video;
-without one, samples whose pictures are the same file content belong together.
+and ``edited``), ``category``, ``edit``, ``image_id`` and ``truth`` (``mask``, ``edited``, ``referred``, ``target``).
+Paths are relative to the folder. ``image_id`` is equal for samples that are not independent, such as the frames of a
+video; by default, samples with equal picture files share one.
 
-In a CSV the first row names the columns, in any order: ``image`` and ``instruction``, and those of :data:`COLUMNS` that
-are known. Paraphrases stand in ``variation_1``, ``variation_2``, ... An empty cell is an absent one. Without an
-``id`` a sample is called like its picture, without the ending.
+In a CSV, the first row names the columns, in any order: ``image``, ``instruction``, and optionally others of
+:data:`COLUMNS`. Paraphrases are in ``variation_1``, ``variation_2``, ... An empty cell means that the field is absent.
+Without an ``id``, a sample is named after its picture's file, without the ending.
 """
 
 import csv
@@ -38,7 +38,7 @@ COLUMNS = {
     "referred": "truth.referred",
     "target": "truth.target",
 }
-"""Columns of ``manifest.csv``, and the keys of ``manifest.jsonl`` that they stand for."""
+"""Columns of ``manifest.csv``, and the corresponding keys of ``manifest.jsonl``."""
 
 _SAMPLE_KEYS = ("id", "image", "instruction", "variations", "captions", "category", "edit", "truth", "image_id")
 _CAPTION_KEYS = ("input", "edited")
@@ -47,10 +47,11 @@ _VARIATION = re.compile(r"variation_([1-9]\d?)")
 
 
 def read(folder: Path, masks: Path | None = None) -> Benchmark:
-    """Read a folder with exactly one of the two manifests; the benchmark is called like the folder.
+    """Read a folder with exactly one of the two manifests; the benchmark is named after the folder.
 
     Raises:
-        ConfigError: In one line that names the file, the line, the key and what is accepted.
+        ConfigError: The manifest is not valid. The one-line message names the file, the line, the key and the accepted
+            values.
     """
     manifest = folder / MANIFEST
     if (folder / CSV).is_file():
@@ -61,7 +62,7 @@ def read(folder: Path, masks: Path | None = None) -> Benchmark:
     entries = _rows(data, manifest) if manifest.name == CSV else _lines(data, manifest)
     samples = tuple(distinct((entry, _sample(entry)) for entry in entries))
     if not samples:
-        expected = "a row a sample below the names of the columns" if manifest.name == CSV else "one JSON object a line"
+        expected = "one row per sample below the column names" if manifest.name == CSV else "one JSON object per line"
         raise ConfigError(f"{manifest}: no samples; {expected} is expected")
     files = (path for s in samples for path in (s.image, s.truth.mask, s.truth.edited))
     return Benchmark(folder.resolve().name, revision(data, files), samples)
@@ -94,7 +95,7 @@ def _truth(entry: Entry) -> Truth:
 
 
 def _lines(data: bytes, manifest: Path) -> Iterator[Entry]:
-    # Split by \n alone: str.splitlines would also split at U+2028, which may stand inside a JSON string.
+    # str.splitlines would also split at U+2028, which JSON strings may contain.
     for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
         if line.strip():
             yield _Line(manifest, number).parse(line)
@@ -120,8 +121,8 @@ class _Line:
     def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         value = dict(pairs)
         if len(value) < len(pairs):
-            twice = next(key for index, (key, _) in enumerate(pairs) if key in dict(pairs[:index]))
-            raise self.entry({}).error(twice, "stands twice; once is accepted")
+            repeated = next(key for index, (key, _) in enumerate(pairs) if key in dict(pairs[:index]))
+            raise self.entry({}).error(repeated, "repeated; it is accepted once")
         return value
 
 
@@ -134,16 +135,16 @@ def _rows(data: bytes, manifest: Path) -> Iterator[Entry]:
     try:
         header = [name.strip() for name in next(table, [])]
         _check_header(header, manifest)
-        called = {key: name for name, key in COLUMNS.items()}
-        called |= {f"variations[{k}]": f"variation_{k + 1}" for k in range(_variations(header))}
+        columns = {key: name for name, key in COLUMNS.items()}
+        columns |= {f"variations[{k}]": f"variation_{k + 1}" for k in range(_variations(header))}
         for cells in table:
-            if not any(cell.strip() for cell in cells):  # a spreadsheet's empty rows
+            if not any(cell.strip() for cell in cells):  # spreadsheets export empty rows
                 continue
             place = f"line {table.line_num}"
             if len(cells) != len(header):
                 message = f"{len(cells)} cells; {len(header)} are expected, as many as columns"
                 raise Entry(manifest, place, {}).error("row", message)
-            yield Entry(manifest, place, _nested(dict(zip(header, cells, strict=True))), columns=called)
+            yield Entry(manifest, place, _nested(dict(zip(header, cells, strict=True))), columns=columns)
     except csv.Error as error:
         raise ConfigError(f"{manifest}: line {table.line_num}: no CSV with commas ({error})") from None
 
@@ -151,10 +152,10 @@ def _rows(data: bytes, manifest: Path) -> Iterator[Entry]:
 def _check_header(header: list[str], manifest: Path) -> None:
     for name in header:
         if name not in COLUMNS and not _VARIATION.fullmatch(name):
-            accepted = f"{', '.join(COLUMNS)}, variation_1 to variation_99, parted by commas"
+            accepted = f"{', '.join(COLUMNS)}, variation_1 to variation_99, separated by commas"
             raise ConfigError(f"{manifest}: column {name!r}: unknown; accepted are {accepted}")
         if header.count(name) > 1:
-            raise ConfigError(f"{manifest}: column {name!r}: stands twice; once is accepted")
+            raise ConfigError(f"{manifest}: column {name!r}: repeated; it is accepted once")
     variations = [f"variation_{k}" for k in range(1, 1 + _variations(header))]
     for name in ("image", "instruction", *variations):
         if name not in header:
@@ -162,7 +163,7 @@ def _check_header(header: list[str], manifest: Path) -> None:
 
 
 def _nested(row: dict[str, str]) -> dict[str, Any]:
-    """A row's cells as a line of ``manifest.jsonl`` has them; an empty cell is none."""
+    """Return a row's cells in the structure of a line of ``manifest.jsonl``, without empty cells."""
     cells = {name: cell.strip() for name, cell in row.items()}
     fields: dict[str, Any] = {"image": "", "instruction": ""}
     for name, key in COLUMNS.items():

@@ -1,4 +1,4 @@
-"""True masks that were published as something else than pictures of black and white."""
+"""Ground-truth masks that were not published as black-and-white pictures."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,12 +10,12 @@ from instructedit.images import mask_image, save_png
 
 
 def kept(masks: Path | None, name: str, decode: Callable[[], Bool[np.ndarray, "h w"]]) -> Path | None:
-    """A mask as a PNG, white where the edit belongs: decoded once, then read.
+    """Return the path of a mask as a PNG, white inside; the mask is decoded unless the file exists.
 
     Args:
-        masks: The folder for it; None leaves the mask out.
-        name: Decided by the published mask's content and by what decodes it.
-        decode: Makes the mask, True where the edit belongs.
+        masks: The folder of the PNG; None omits the mask.
+        name: Name of the file; it must identify the published mask's content and the decoder.
+        decode: Decodes the mask, True inside.
     """
     if masks is None:
         return None

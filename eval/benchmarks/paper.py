@@ -1,4 +1,4 @@
-"""The instructions that the paper prints, for pictures of one's own: the authors' were never released."""
+"""The instructions printed in the paper, for user-supplied pictures; the authors' pictures were not released."""
 
 from pathlib import Path
 
@@ -8,17 +8,17 @@ from instructedit.types import ConfigError
 
 
 def read(folder: Path, masks: Path | None = None) -> Benchmark:
-    """Read a manifest whose pictures the user supplies, all of them.
+    """Read a manifest whose pictures the user supplies.
 
     Raises:
-        ConfigError: as :func:`eval.benchmarks.manifest.read`, and for pictures that are not there: which, and where.
+        ConfigError: See :func:`eval.benchmarks.manifest.read`; also if pictures are missing. The message names them.
     """
     benchmark = manifest.read(folder, masks)
     root = folder.resolve()
     missing = [s.image.relative_to(root).as_posix() for s in benchmark.samples if not s.image.is_file()]
     if missing:
         raise ConfigError(
-            f"{folder}: {len(missing)} of {len(benchmark.samples)} pictures are not there: {', '.join(missing)}; the "
-            f"paper's were never released, put your own under these names (see {folder / 'README.md'})"
+            f"{folder}: {len(missing)} of {len(benchmark.samples)} pictures are missing: {', '.join(missing)}; the "
+            f"paper's were not released, put your own under these names (see {folder / 'README.md'})"
         )
     return benchmark

@@ -1,6 +1,6 @@
 """PIE-Bench (Ju et al., PnP Inversion, ICLR 2024): 700 pictures of 512 x 512 with captions, instruction and mask.
 
-Its folder has ``mapping_file.json`` and the pictures under ``annotation_images/``, as the project gives them out.
+Its folder has ``mapping_file.json`` and the pictures under ``annotation_images/``, as published by the project.
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,7 +21,7 @@ EXPECTED = (
     "the project gives it out: https://github.com/cure-lab/PnPInversion"
 )
 SIDE = 512
-"""Of the masks, in pixels."""
+"""Side of the masks in pixels."""
 TYPES = {
     "0": ("0_random", ""),
     "1": ("1_change_object", "change"),
@@ -34,17 +34,18 @@ TYPES = {
     "8": ("8_change_background", ""),
     "9": ("9_change_style", ""),
 }
-"""Category, and the paper's kind of edit (§5) where it is one, by ``editing_type_id``."""
+"""Category and the paper's edit type (§5), or an empty string, by ``editing_type_id``."""
 
 
 def read(folder: Path, masks: Path | None = None) -> Benchmark:
     """Read the whole benchmark, in the order of its file.
 
-    ``original_prompt`` and ``editing_prompt`` are the captions, without the brackets that mark what differs. The true
-    mask is of the region to edit. ``blended_word`` serves prompt-to-prompt and is not read.
+    ``original_prompt`` and ``editing_prompt`` are the captions; the brackets around their differences are removed. The
+    ground-truth mask is the region to edit. ``blended_word`` is for prompt-to-prompt and not read.
 
     Raises:
-        ConfigError: In one line that names the file, the entry, the key and what is accepted.
+        ConfigError: The file is not valid. The one-line message names the file, the entry, the key and the accepted
+            values.
     """
     file = folder / "mapping_file.json"
     data, mapping = read_json(file, EXPECTED)
@@ -55,13 +56,13 @@ def read(folder: Path, masks: Path | None = None) -> Benchmark:
 
 
 def mask_decode(runs: list[int]) -> Bool[np.ndarray, "512 512"]:
-    """A mask from its runs, as PIE-Bench's own ``mask_decode`` does it.
+    """Decode a mask from run lengths, as PIE-Bench's own ``mask_decode`` does.
 
     Args:
-        runs: Start and length of each run in turn, row by row; a run over the end is cut there.
+        runs: Alternating starts and lengths of the runs, in row-major order; runs are clipped at the end.
 
     Returns:
-        True where the edit belongs, and in any case on the border of one pixel, "to avoid annotation errors".
+        True inside the mask and on the image's border of one pixel, "to avoid annotation errors".
     """
     flat = np.zeros(SIDE * SIDE, dtype=bool)
     for start, length in zip(runs[::2], runs[1::2], strict=True):
@@ -98,7 +99,7 @@ def _unmarked(entry: Entry, key: str) -> str:
 
 def _mask(entry: Entry, masks: Path | None) -> Path | None:
     runs = entry.fields.get("mask")
-    # bool is an int to Python, and no number to JSON.
+    # In Python, bool is a subclass of int; in JSON, true is not a number.
     if not isinstance(runs, list) or len(runs) % 2 or any(type(run) is not int or run < 0 for run in runs):
         raise entry.error(
             "mask", "start and length of each run in turn are expected, a list of whole numbers from 0 on"

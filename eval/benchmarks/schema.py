@@ -1,4 +1,4 @@
-"""What the formats share: reading one entry of a file defensively, and saying where it stands when it is wrong."""
+"""Validation of the entries of all formats; error messages name the file, the place and the key."""
 
 import json
 import re
@@ -18,26 +18,34 @@ class Entry:
 
     file: Path
     place: str
-    """Where in the file, such as ``line 3``."""
+    """Place in the file, such as ``line 3``."""
     fields: Mapping[str, Any]
     prefix: str = ""
-    """Of the keys, where the entry is part of another, such as ``truth.``."""
+    """Prefix of the keys in messages if the entry is part of another, such as ``truth.``."""
     columns: Mapping[str, str] = field(default_factory=dict)
-    """What a key is called in the file, where that is not its name with the prefix."""
+    """Names of keys in the file, if they differ from the key with the prefix."""
 
     def error(self, key: str, message: str) -> ConfigError:
-        """One line that names the file, the place and the key."""
+        """Return an error with a one-line message that names the file, the place and the key."""
         full = self.prefix + key
         return ConfigError(f"{self.file}: {self.place}: {self.columns.get(full, full)}: {message}")
 
     def known(self, accepted: tuple[str, ...]) -> None:
-        """Refuse keys other than these."""
+        """Check that all keys are accepted.
+
+        Raises:
+            ConfigError: A key is unknown.
+        """
         for key in self.fields:
             if key not in accepted:
                 raise self.error(key, f"unknown key; accepted are {', '.join(accepted)}")
 
     def nested(self, key: str, accepted: tuple[str, ...]) -> "Entry | None":
-        """An object under a key, with no other keys than these; None where there is none."""
+        """Return the object under a key; None if there is none.
+
+        Raises:
+            ConfigError: The value is not an object, or has an unknown key.
+        """
         value = self.fields.get(key)
         if value is None:
             return None
@@ -48,18 +56,22 @@ class Entry:
         return inner
 
     def text(self, key: str) -> str:
-        """A text that is there and says something."""
+        """Return a required text.
+
+        Raises:
+            ConfigError: The text is missing, empty or not valid.
+        """
         if key not in self.fields:
             raise self.error(key, "missing; a text is expected")
         return self._checked(self.fields[key], key)
 
     def optional(self, key: str) -> str | None:
-        """A text or None."""
-        # Empty counts as absent here: spreadsheets turned into JSON have no other way to say so.
+        """Return an optional text, or None."""
+        # An empty text counts as absent, as in JSON that was converted from spreadsheets.
         return None if self.fields.get(key) in (None, "") else self._checked(self.fields[key], key)
 
     def texts(self, key: str) -> tuple[str, ...]:
-        """A list of texts; empty where there is none."""
+        """Return an optional list of texts; empty if there is none."""
         value = self.fields.get(key)
         if value is None:
             return ()
@@ -68,7 +80,7 @@ class Entry:
         return tuple(self._checked(item, f"{key}[{index}]") for index, item in enumerate(value))
 
     def identity(self, key: str) -> str:
-        """An id, which also names files."""
+        """Return a required id, which also names files."""
         value = self.text(key)
         if not _ID.fullmatch(value):
             accepted = "1 to 128 letters (A-Z, a-z), digits, dots, - and _, no leading dot: it names files"
@@ -76,19 +88,19 @@ class Entry:
         return value
 
     def path(self, key: str, under: str = "") -> Path:
-        """A path inside the file's folder, given relative to it or to its subfolder ``under``."""
+        """Return a required path inside the file's folder, given relative to it or to its subfolder ``under``."""
         text = self.text(key)
         folder = (self.file.parent / under).resolve()
         try:
             path = (folder / text).resolve()
-        except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a zero byte
+        except (OSError, RuntimeError, ValueError) as error:  # such as a loop of links or a zero byte
             raise self.error(key, f"{text!r} is no path ({error})") from None
         if Path(text).is_absolute() or not path.is_relative_to(folder) or path == folder:
             raise self.error(key, f"{text!r} leaves the benchmark's folder; a path inside it is expected")
         return path
 
     def optional_path(self, key: str) -> Path | None:
-        """A path inside the file's folder, or None."""
+        """Return an optional path inside the file's folder, or None."""
         return None if self.optional(key) is None else self.path(key)
 
     def _checked(self, value: Any, key: str) -> str:
@@ -98,20 +110,20 @@ class Entry:
             raise self.error(key, "empty; a text is expected")
         try:
             value.encode()
-        except UnicodeEncodeError:  # half of a surrogate pair, which JSON's \u can write
+        except UnicodeEncodeError:  # JSON's \u can encode half of a surrogate pair
             raise self.error(key, "no valid Unicode; a text is expected") from None
         return value
 
 
 def distinct(samples: Iterable[tuple[Entry, Sample]]) -> Iterator[Sample]:
-    """The samples, each with an id of its own.
+    """Yield the samples and check that their ids are distinct.
 
     Raises:
-        ConfigError: names the entries that share one.
+        ConfigError: Two entries have the same id; the message names them.
     """
     seen: dict[str, str] = {}
     for entry, sample in samples:
-        # Two ids that differ by case only would be one file on some disks.
+        # Some file systems ignore case, and ids name files.
         first = seen.setdefault(sample.id.lower(), entry.place)
         if first != entry.place:
             raise entry.error("id", f"{sample.id!r} is taken by {first}; ids differ, not only by case")
@@ -119,19 +131,19 @@ def distinct(samples: Iterable[tuple[Entry, Sample]]) -> Iterator[Sample]:
 
 
 def as_id(text: str) -> str:
-    """A text as an id: what file names may not hold becomes ``_``, what is too long is cut."""
+    """Convert a text to an id: characters not allowed in file names become ``_``, and long texts are truncated."""
     return re.sub(r"^\.|[^A-Za-z0-9._-]", "_", text)[:128]
 
 
 def read_bytes(file: Path, expected: str) -> bytes:
-    """The content of a benchmark's file.
+    """Return the content of a benchmark's file.
 
     Args:
-        file: In the benchmark's folder.
-        expected: What such a folder is and where it comes from.
+        file: A file in the benchmark's folder.
+        expected: Describes the expected folder and its source, for the message.
 
     Raises:
-        ConfigError: it is not there or cannot be read.
+        ConfigError: The file is missing or cannot be read.
     """
     if not file.is_file():
         raise ConfigError(f"{file.parent}: no {file.name} there; {expected}")
@@ -142,10 +154,10 @@ def read_bytes(file: Path, expected: str) -> bytes:
 
 
 def read_json(file: Path, expected: str) -> tuple[bytes, Any]:
-    """A published file that is one JSON value, as its bytes and parsed.
+    """Return the content of a JSON file, as bytes and parsed.
 
     Raises:
-        ConfigError: as :func:`read_bytes`, and where it is no JSON.
+        ConfigError: The file is missing, cannot be read, or is not JSON.
     """
     data = read_bytes(file, expected)
     try:
@@ -155,10 +167,10 @@ def read_json(file: Path, expected: str) -> tuple[bytes, Any]:
 
 
 def entry_of(file: Path, place: str, value: Any) -> Entry:
-    """An entry of a published file, which may hold more keys than are read.
+    """Return an entry of a published file, which may have more keys than are read.
 
     Raises:
-        ConfigError: it is no object.
+        ConfigError: The value is not an object.
     """
     if not isinstance(value, dict):
         raise ConfigError(f"{file}: {place}: an object is expected, not {kind(value)}")
@@ -166,6 +178,6 @@ def entry_of(file: Path, place: str, value: Any) -> Entry:
 
 
 def kind(value: Any) -> str:
-    """What JSON calls a value, for messages."""
+    """Return the name of a value's JSON type, for messages."""
     names = {dict: "an object", list: "a list", str: "a text", bool: "true or false", type(None): "null"}
     return names.get(type(value), "a number")

@@ -1,4 +1,4 @@
-"""TEdBench (Kawar et al., Imagic, CVPR 2023): 100 pairs of a picture and a text that describes the wish.
+"""TEdBench (Kawar et al., Imagic, CVPR 2023): 100 pairs of a picture and a target text.
 
 Its folder has ``input_list.json`` and the pictures under ``originals/``, as in the project's repository.
 """
@@ -18,14 +18,14 @@ EXPECTED = (
 
 
 def read(folder: Path, masks: Path | None = None) -> Benchmark:
-    """Read all pairs, in the order of their file; each is called like the project's own results.
+    """Read all pairs, in the order of their file; ids are the names of the project's own results.
 
-    TEdBench has no instructions and no captions of its inputs. The target text, word for word, is the instruction:
-    methods driven by instructions can be asked for it, though it says what shall be seen and not what to do. Captions
-    stay unknown rather than half invented, so caption-conditioned methods are refused.
+    TEdBench has neither instructions nor captions of its inputs. The target text is used as the instruction, although
+    it describes the edited image and not the edit. There are no captions, so caption-conditioned methods are refused.
 
     Raises:
-        ConfigError: In one line that names the file, the item, the key and what is accepted.
+        ConfigError: The file is not valid. The one-line message names the file, the item, the key and the accepted
+            values.
     """
     file = folder / "input_list.json"
     data, pairs = read_json(file, EXPECTED)

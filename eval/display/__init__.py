@@ -1,1 +1,1 @@
-"""How numbers and pictures are shown: titles, order, colours, decimals; terminal tables; image grids."""
+"""Display of results: titles, order, colours and decimals; terminal tables; image grids."""

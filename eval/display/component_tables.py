@@ -1,4 +1,4 @@
-"""What a terminal shows of component accuracy: the overall rates, and Fig. 10's two matrices."""
+"""Terminal table of component accuracy: overall accuracy, and the two matrices of Fig. 10."""
 
 import pandas as pd
 from rich import box
@@ -10,11 +10,11 @@ from eval.analysis.components import COMPONENTS, conditional, rates
 
 
 def render_components(console: Console, verdicts: pd.DataFrame) -> None:
-    """Print rates and matrices over all runs together.
+    """Print accuracies and matrices over all runs together.
 
     Args:
-        console: where to.
-        verdicts: from :func:`eval.analysis.components.verdicts`; nothing is printed where it is empty.
+        console: The console.
+        verdicts: From :func:`eval.analysis.components.verdicts`; if it is empty, nothing is printed.
     """
     if not len(verdicts):
         return
@@ -37,8 +37,8 @@ def render_components(console: Console, verdicts: pd.DataFrame) -> None:
         built.add_row(component, rate, *cells)
     console.print(built)
     note = (
-        "Right: with a 95 % bootstrap interval that draws whole images. The others, as in Fig. 10: how often that "
-        "component is right when the row's is right / when it is wrong."
+        "Right: accuracy with a 95 % bootstrap interval that resamples whole images. Other columns, as in Fig. 10: "
+        "accuracy of that component if the row's is right / if it is wrong."
     )
     console.print(Text(note, style="dim"))
     console.print()
@@ -47,5 +47,5 @@ def render_components(console: Console, verdicts: pd.DataFrame) -> None:
 def _pair(tables: dict[bool, pd.DataFrame], condition: str, component: str) -> str:
     if condition == component:
         return ""
-    found = [tables[given].loc[(condition, component), "rate"] for given in (True, False)]
-    return " / ".join("-" if pd.isna(rate) else f"{100 * rate:.1f}" for rate in found)
+    accuracies = [tables[given].loc[(condition, component), "rate"] for given in (True, False)]
+    return " / ".join("-" if pd.isna(rate) else f"{100 * rate:.1f}" for rate in accuracies)

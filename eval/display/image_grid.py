@@ -1,4 +1,4 @@
-"""Pictures of results, made from what runs left on disk."""
+"""Image grids of the results on disk."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ MISSING = (228, 228, 228)
 
 @dataclass(frozen=True)
 class _Column:
-    """One run's edits, or the masks that it made them with."""
+    """A column of one run's edits or masks."""
 
     head: str
     run: Run
@@ -37,17 +37,17 @@ class _Column:
 
     def _with_iou(self, masked: Image.Image, sample: Sample) -> Image.Image:
         rows = self.run.metrics
-        found = rows[(rows["sample_id"] == sample.id) & (rows["metric"] == "mask_iou")]["value"].dropna()
+        iou = rows[(rows["sample_id"] == sample.id) & (rows["metric"] == "mask_iou")]["value"].dropna()
         masked = masked.resize((CELL, CELL), Image.Resampling.LANCZOS)
-        if len(found):
+        if len(iou):
             draw = ImageDraw.Draw(masked)
             draw.rectangle((0, CELL - 15, 50, CELL), fill="white")
-            draw.text((3, CELL - 15), f"IoU {found.iloc[0]:.2f}", "black", ImageFont.load_default(12))
+            draw.text((3, CELL - 15), f"IoU {iou.iloc[0]:.2f}", "black", ImageFont.load_default(12))
         return masked
 
 
 def _columns(runs: Sequence[Run]) -> list[_Column]:
-    """The edits of each run, behind its masks where no run before had the same."""
+    """Return a column of edits for each run, preceded by its masks unless an earlier run has the same masks."""
     columns: list[_Column] = []
     seen: list[dict[str, str]] = []
     for run in runs:
@@ -61,19 +61,19 @@ def _columns(runs: Sequence[Run]) -> list[_Column]:
 
 
 def sheet(benchmark: Benchmark, runs: Sequence[Run], blocks: int = 2) -> Image.Image:
-    """Every sample in one picture: input, masks with their IoU, an edit for each run, and the true edit where known.
+    """Return a sheet of all samples: input, masks with their IoU, the edit of each run, and the reference edit.
 
     Args:
-        benchmark: Whose samples, in its order.
-        runs: On disk, a column each, and one more for the masks of a run that no other run before it has.
-        blocks: How many samples stand side by side, at most.
+        benchmark: The benchmark; its samples are the rows.
+        runs: Runs on disk, one column each, and another one for masks that no earlier run has.
+        blocks: Maximum number of samples side by side.
 
     Returns:
-        An RGB picture; a sample that failed has a grey cell that says at which stage.
+        An RGB picture; a failed sample has a grey cell that names the stage.
     """
     columns = _columns(runs)
-    heads = ["input", *(c.head for c in columns), "true edit"]
-    # Few columns, so that many runs are not wider than a screen can show.
+    heads = ["input", *(c.head for c in columns), "reference edit"]
+    # The number of columns is limited so that the sheet fits a screen.
     blocks = max(1, min(blocks, 24 // len(heads)))
     width = len(heads) * (CELL + GAP) + 3 * GAP
     row = CELL + LINE + 2 * GAP
@@ -109,7 +109,7 @@ def _cells(sample: Sample, columns: Sequence[_Column]) -> list[Image.Image | str
 
 
 def _fit(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
-    """A label in two lines; the end of it, if that is too narrow: "ratio=0.5" tells runs apart, the name does not."""
+    """Return a label in two lines, without its first words if it is too wide; its end, such as "ratio=0.5", matters."""
     words = two_lines(text)
     while " " in words and max(font.getlength(line) for line in words.split("\n")) > CELL:
         words = two_lines(" ".join(words.split()[1:]))

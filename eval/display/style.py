@@ -1,4 +1,4 @@
-"""Titles, order, colours and decimals of metrics and methods, the same on the page, in tables and under figures."""
+"""Titles, order, colours and decimals of metrics and methods, for the report, tables and figures."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -15,7 +15,7 @@ METRICS = {
     "lpips_outside": "LPIPS outside",
     "clip_inside": "CLIP inside",
 }
-"""Titles, in the order that tables have."""
+"""Titles, in the order of tables."""
 METHODS = {
     "instructedit": "InstructEdit",
     "diffedit": "DiffEdit",
@@ -23,101 +23,101 @@ METHODS = {
     "instruct_pix2pix": "InstructPix2Pix",
     "sd_inpainting": "SD-inpainting",
 }
-"""Titles, in the order that tables and figures have."""
+"""Titles, in the order of tables and figures."""
 HYPERPARAMETERS = {"theta": "θ"}
 COLOURS = {
     "instructedit": "#0b6e69", "diffedit": "#c8553d", "mdp": "#5b5ea6", "instruct_pix2pix": "#b7791f",
     "sd_inpainting": "#7a7f87",
 }  # fmt: skip
-"""Of methods, in figures."""
+"""Colours of methods in figures."""
 OTHER_COLOUR = "#3b3f46"
 PUBLISHED_PLACES = 3
-"""Decimals with which the paper prints its numbers, and ours stand beside them."""
+"""Number of decimals in the paper's Table 1 and of our numbers shown with it."""
 NONE = "–"
 
 
 def metric_title(name: str) -> str:
-    """A metric as a table's head has it."""
+    """Return the title of a metric in tables."""
     return METRICS.get(name, name.replace("_", " "))
 
 
 def method_title(name: str) -> str:
-    """A method as the paper writes it; somebody else's as it is called."""
+    """Return the title of a method; third-party methods keep their name."""
     return METHODS.get(name, name)
 
 
 def hyperparameter_title(name: str) -> str:
-    """A hyperparameter as a figure has it."""
+    """Return the title of a hyperparameter in figures."""
     return HYPERPARAMETERS.get(name, name.replace("_", " "))
 
 
 def metric_place(name: str) -> int:
-    """A metric's place in the order of tables; all others share the last."""
+    """Return a metric's place in the order of tables; unknown metrics share the last."""
     return _place(name, METRICS)
 
 
 def method_place(name: str) -> int:
-    """A method's place in the order of tables and figures; all others share the last."""
+    """Return a method's place in the order of tables and figures; unknown methods share the last."""
     return _place(name, METHODS)
 
 
 def method_colour(name: str) -> str:
-    """A method's colour in figures; all others share one."""
+    """Return a method's colour in figures; unknown methods share one."""
     return COLOURS.get(name, OTHER_COLOUR)
 
 
 def arrow(higher_is_better: bool | None) -> str:
-    """Which way is better."""
+    """Return an arrow in the direction of better values."""
     return {True: "↑", False: "↓", None: ""}[higher_is_better]
 
 
 def decimals(values: Iterable[float]) -> int:
-    """Three under 10, as the paper prints them; fewer above, where more would be noise."""
+    """Return the number of decimals of a column: 3 below 10, as in the paper; fewer above."""
     largest = max((abs(v) for v in values if v == v), default=0.0)
     return 3 if largest < 10 else 2 if largest < 100 else 1
 
 
 def difference_decimals(values: Iterable[float]) -> int:
-    """As a terminal prints differences, whose columns are narrow: three under 1, two above."""
+    """Return the number of decimals of differences in the terminal, whose columns are narrow: 3 below 1, 2 above."""
     largest = max((abs(v) for v in values if v == v), default=0.0)
     return 3 if largest < 1 else 2
 
 
 def number(value: float | None, places: int, sign: bool = False) -> str:
-    """With a true minus; a dash where there is none."""
+    """Format a number with a typographic minus; a dash if it is missing."""
     if value is None or value != value:
         return NONE
     return f"{value:{'+' if sign else ''}.{places}f}".replace("-", "−")
 
 
 def interval(low: float | None, high: float | None, places: int) -> str:
-    """``[0.110, 0.155]``; empty where one value gives none."""
+    """Format an interval as ``[0.110, 0.155]``; empty if there is none."""
     if low is None or low != low:
         return ""
     return f"[{number(low, places)}, {number(high, places)}]"
 
 
 def p_value(value: float) -> str:
-    """To three digits, and never as zero."""
+    """Format a p-value with three decimals; smaller values as ``<0.001``."""
     return f"{value:.3f}" if value >= 0.001 else "<0.001"
 
 
 def seconds(value: float | None) -> str:
-    """Two digits that count, in seconds."""
+    """Format seconds with about two significant digits."""
     if value is None or value != value:
         return NONE
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 0.095 else f"{value:.2g}"
 
 
 def dollars(value: float) -> str:
-    """To the cent; of less than a dollar, the first two digits that count."""
+    """Format US dollars to the cent; below one dollar, with two significant digits."""
     if 0 < value < 0.0001:
         return "<0.0001"
     return f"{value:,.2f}" if value >= 1 or not value else f"{value:.2g}"
 
 
 def when(stamp: str | None) -> str:
-    """An ISO time to the minute, in UTC as the runs note it."""
+    """Format an ISO time, which runs record in UTC, to the minute."""
     if not stamp:
         return "not finished"
     try:

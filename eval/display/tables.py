@@ -1,4 +1,4 @@
-"""Tables that a terminal shows: means with intervals, differences to a reference, the paper's numbers beside ours."""
+"""Terminal tables: means with intervals, differences to a reference, and comparison with the paper's numbers."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -20,17 +20,17 @@ def render_summary(
     higher_is_better: Mapping[str, bool],
     title: str | None = None,
 ) -> None:
-    """Print one row a run: samples, failures, then each metric as ``0.132 [0.110, 0.155]``.
+    """Print one row per run: samples, failures, and each metric as ``0.132 [0.110, 0.155]``.
 
-    The interval moves under its mean where the console is narrow, and the metrics go to several tables where it is
-    narrower still. Without a terminal there is no colour; without Unicode no arrow and no box.
+    On a narrow console, intervals are printed below the means, and on a narrower one the metrics are split into several
+    tables. Without a terminal there are no colours; without Unicode, no arrows and boxes.
 
     Args:
-        console: where to; its width decides the layout.
-        table: from :func:`eval.analysis.summary.summary`.
-        counts: runs, each a row even if all its samples failed.
-        higher_is_better: direction of each metric; one that is missing has no arrow.
-        title: printed above.
+        console: The console; its width determines the layout.
+        table: From :func:`eval.analysis.summary.summary`.
+        counts: Runs; each has a row, even if all its samples failed.
+        higher_is_better: Direction of each metric; metrics without one have no arrow.
+        title: Title above the table.
     """
     metrics = list(dict.fromkeys(table["metric"]))
 
@@ -50,7 +50,7 @@ def render_summary(
 
 
 def split(console: Console, metrics: Sequence[str], build: Callable[[Sequence[str]], Table]) -> list[Table]:
-    """Tables of as many metrics each as the console is wide for, at least one."""
+    """Return tables with as many metrics as fit the console's width, at least one each."""
     parts: list[Table] = []
     while metrics:
         for size in range(len(metrics), 0, -1):
@@ -100,11 +100,11 @@ def _build(
     return built
 
 
-def _cell(found: pd.DataFrame, run: object, places: int, stacked: bool) -> Text:
-    """A mean and its interval; the number of values too, where the metric is undefined for some edited samples."""
-    if not len(found) or pd.isna(found["mean"].iloc[0]):
+def _cell(rows: pd.DataFrame, run: object, places: int, stacked: bool) -> Text:
+    """Return a mean with its interval, and the number of values if the metric is undefined for some edited samples."""
+    if not len(rows) or pd.isna(rows["mean"].iloc[0]):
         return Text("-", style="dim")
-    row = found.iloc[0]
+    row = rows.iloc[0]
     cell = Text(f"{row['mean']:.{places}f}")
     if row["n"] != getattr(run, "edited", row["n"]):
         cell.append(f" ({row['n']})", style="yellow")
@@ -117,10 +117,10 @@ def _cell(found: pd.DataFrame, run: object, places: int, stacked: bool) -> Text:
 def _legend(table: pd.DataFrame, counts: pd.DataFrame) -> str:
     lines = []
     if table["low"].notna().any():
-        lines.append("[low, high]: 95 % bootstrap interval of the mean, which draws whole images.")
+        lines.append("[low, high]: 95 % bootstrap interval of the mean, resampled by whole images.")
     edited = dict(zip(counts["run_id"], counts["edited"], strict=True))
     if any(n != edited[run_id] for run_id, n in zip(table["run_id"], table["n"], strict=True)):
-        lines.append("(n): values, where the metric is undefined for some edited samples.")
+        lines.append("(n): number of values, if the metric is undefined for some edited samples.")
     return " ".join(lines)
 
 
@@ -137,28 +137,28 @@ def _unicode(console: Console) -> bool:
 
 
 def render_differences(console: Console, table: pd.DataFrame, reference: str) -> None:
-    """Print the differences, a run a row: ``+0.013``, its interval, and the adjusted p-value."""
+    """Print the differences, one run per row: ``+0.013``, its interval, and the corrected p-value."""
     if not len(table):
         return
     console.print(Text(f"Difference to {reference}", style="bold"))
 
     def build(metrics: Sequence[str]) -> Table:
         built = _table(["run", *(m.replace("_", "\n") for m in metrics)])
-        for label, own in table.groupby("label", sort=False):
-            cells = own.set_index("metric")
-            shown = [_difference(cells.loc[m], places[m]) if m in cells.index else Text("-") for m in metrics]
-            built.add_row(Text(two_lines(str(label))), *shown)
+        for label, rows in table.groupby("label", sort=False):
+            by_metric = rows.set_index("metric")
+            cells = [_difference(by_metric.loc[m], places[m]) if m in by_metric.index else Text("-") for m in metrics]
+            built.add_row(Text(two_lines(str(label))), *cells)
         return built
 
-    places = {m: difference_decimals(own["difference"]) for m, own in table.groupby("metric")}
+    places = {m: difference_decimals(rows["difference"]) for m, rows in table.groupby("metric")}
     for part in split(console, list(dict.fromkeys(table["metric"])), build):
         console.print(part)
         console.print()
     few, many = table["n"].min(), table["n"].max()
     pairs = str(few) if few == many else f"{few} to {many}"
     legend = (
-        f"Over the {pairs} samples that both runs have a value for (up to {table['left_out'].max()} left out): "
-        f"mean, 95 % bootstrap interval, p of a paired permutation test, both by whole images, Holm's correction over "
+        f"Over the {pairs} samples for which both runs have a value (up to {table['left_out'].max()} left out): mean, "
+        f"95 % bootstrap interval, and p-value of a paired permutation test, both by whole images, Holm-corrected over "
         f"{len(table)} tests."
     )
     console.print(Text(legend, style="dim"))
@@ -173,24 +173,24 @@ def _difference(row: pd.Series, places: int) -> Text:
 
 
 def render_published(console: Console, summary: pd.DataFrame, names: Mapping[str, str]) -> None:
-    """Print our means beside the paper's Table 1, for the methods that are in it.
+    """Print our means and those of the paper's Table 1, for the methods in it.
 
     Args:
-        console: where to.
-        summary: from :func:`eval.analysis.summary.summary`.
-        names: the method's name by run_id.
+        console: The console.
+        summary: From :func:`eval.analysis.summary.summary`.
+        names: Names of the methods by run_id.
     """
     metrics = [m for m in dict.fromkeys(summary["metric"]) if m in TABLE_1["instructedit"]]
     rows = [(run_id, name) for run_id, name in names.items() if name in TABLE_1]
     if not metrics or not rows:
         return
-    console.print(Text("Beside the paper's Table 1", style="bold"))
+    console.print(Text("Comparison with the paper's Table 1", style="bold"))
 
     def build(metrics: Sequence[str]) -> Table:
         built = _table(["run", *("\n".join([*m.split("_"), "ours  paper"]) for m in metrics)])
         for run_id, name in rows:
-            own = summary[summary["run_id"] == run_id].set_index("metric")["mean"].dropna()
-            ours = [f"{own[m]:.{PUBLISHED_PLACES}f}" if m in own.index else "-" for m in metrics]
+            means = summary[summary["run_id"] == run_id].set_index("metric")["mean"].dropna()
+            ours = [f"{means[m]:.{PUBLISHED_PLACES}f}" if m in means.index else "-" for m in metrics]
             pairs = [Text(f"{o}  {TABLE_1[name][m]:.{PUBLISHED_PLACES}f}") for o, m in zip(ours, metrics, strict=True)]
             built.add_row(Text(two_lines(labels[run_id])), *pairs)
         return built
@@ -201,7 +201,7 @@ def render_published(console: Console, summary: pd.DataFrame, names: Mapping[str
         console.print()
     console.print(
         Text(
-            "Other images and, unless models=sd15, other models: compare the order of the methods, never the digits.",
+            "Images and (except with models=sd15) models differ: compare the order of the methods, not the numbers.",
             style="dim",
         )
     )

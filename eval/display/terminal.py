@@ -1,4 +1,4 @@
-"""What a terminal shows of finished runs: a table with intervals, the failures, and where everything lies."""
+"""Terminal output for finished runs: tables with intervals, failures, and the runs' folders."""
 
 from collections.abc import Sequence
 
@@ -19,11 +19,11 @@ SHOWN_FAILURES = 8
 
 
 def distinct(outcomes: Sequence[Outcome]) -> list[Outcome]:
-    """Each run once, in order; of jobs that share a run the first, which did the work."""
-    found: dict[str, Outcome] = {}
+    """Return each run once, in order; for jobs that share a run, the first one, which computed it."""
+    by_id: dict[str, Outcome] = {}
     for outcome in outcomes:
-        found.setdefault(outcome.run.run_id, outcome)
-    return list(found.values())
+        by_id.setdefault(outcome.run.run_id, outcome)
+    return list(by_id.values())
 
 
 def show(
@@ -33,27 +33,27 @@ def show(
     rule: Rule | None = None,
     reference: str = "instructedit",
 ) -> None:
-    """Print one row a run; a run that two jobs share is printed once.
+    """Print one row per run; a run that several jobs share is printed once.
 
-    Where several methods ran, the others are compared with the first run of the method ``reference``, and all stand
-    beside the paper's numbers. With a ``rule``, what it chooses for each sample is a row more for each method, beside
-    that method's first run, and these rows are what is compared.
+    With several methods, the runs are compared with the first run of the method ``reference`` and with the paper's
+    numbers. With a ``rule``, each method has another row with the edits that the rule selects, only the first run of
+    each method is printed, and the rows of the rule are compared.
     """
     runs = [o.run for o in distinct(outcomes)]
     if not runs:
         return
-    chosen = tuned(runs, rule) if rule else []
+    tuned_runs = tuned(runs, rule) if rule else []
     several = len({r.name for r in runs}) > 1
-    fixed = [next(r for r in runs if r.name == c.name) for c in chosen] if several and chosen else runs
-    _tables(console, [*fixed, *chosen], chosen or fixed, reference if several else None)
-    for found in regrets(runs, rule) if rule else []:
-        _regret(console, found)
+    fixed = [next(r for r in runs if r.name == t.name) for t in tuned_runs] if several and tuned_runs else runs
+    _tables(console, [*fixed, *tuned_runs], tuned_runs or fixed, reference if several else None)
+    for regret in regrets(runs, rule) if rule else []:
+        _print_regret(console, regret)
     render_components(console, verdicts(runs, benchmarks))
     _endings(console, outcomes)
 
 
 def _tables(console: Console, runs: Sequence[Run], compared: Sequence[Run], reference: str | None) -> None:
-    """Means of ``runs``; of ``compared``, the differences to the reference and the paper's numbers."""
+    """Print means of ``runs``, and differences to the reference and the paper's numbers for ``compared``."""
     directions = {name: higher for run in runs for name, higher in run.higher_is_better.items()}
     frame, counts = frame_of(runs), counts_of(runs)
     table = summary(frame, counts)
@@ -64,23 +64,23 @@ def _tables(console: Console, runs: Sequence[Run], compared: Sequence[Run], refe
     ids = [r.run_id for r in compared]
     if base := next((r for r in compared if r.name == reference), None):
         console.print()
-        own, of = frame[frame["run_id"].isin(ids)], counts[counts["run_id"].isin(ids)]
-        render_differences(console, differences(own, of, base.run_id), base.label)
+        rows, run_counts = frame[frame["run_id"].isin(ids)], counts[counts["run_id"].isin(ids)]
+        render_differences(console, differences(rows, run_counts, base.run_id), base.label)
     console.print()
     render_published(console, table, {r.run_id: r.name for r in compared})
 
 
-def _regret(console: Console, found: Regret) -> None:
+def _print_regret(console: Console, regret: Regret) -> None:
     line = (
-        f"{found.name}: editor right in {found.chosen:.1%} of {found.n} samples with the try chosen without truth, "
-        f"{found.fixed:.1%} with the best single setting, {found.oracle:.1%} if the verdicts chose: "
-        f"regret {found.regret:.1%}"
+        f"{regret.name}: editor right in {regret.chosen:.1%} of {regret.n} samples if the rule selects without ground "
+        f"truth, {regret.fixed:.1%} with the best single setting, {regret.oracle:.1%} if the verdicts select: "
+        f"regret {regret.regret:.1%}"
     )
     console.print(Text(line))
 
 
 def _endings(console: Console, outcomes: Sequence[Outcome]) -> None:
-    """Failures, and where everything lies."""
+    """Print failures and the runs' folders."""
     once = distinct(outcomes)
     failures = [(o.run.label, f) for o in once for f in o.run.failures]
     for label, failure in failures[:SHOWN_FAILURES]:
@@ -91,4 +91,4 @@ def _endings(console: Console, outcomes: Sequence[Outcome]) -> None:
         state = "stopped by fail_on_error" if outcome.stopped else f"{outcome.new} new"
         console.print(Text(f"{outcome.run.label}: {state}, {outcome.run.store.folder}", style="dim"))
     if more := len(outcomes) - len(once):
-        console.print(Text(f"{more} jobs share a run with another: they differ in no hyperparameter it has"))
+        console.print(Text(f"{more} jobs share a run with another job: they differ in no hyperparameter of the method"))

@@ -1,1 +1,1 @@
-"""Experiment trackers that are told of finished runs."""
+"""Loggers of finished runs."""

@@ -1,7 +1,7 @@
-"""Finished runs on Weights & Biases: configuration, provenance, numbers with intervals, pictures, failures, metrics.
+"""Logger of runs to Weights & Biases: configuration, provenance, means with intervals, pictures, failures, metrics.
 
-Offline by default: the files lie under ``results/wandb`` until ``wandb sync`` or ``python -m scripts.publish`` sends
-them. The key stands in the environment (``WANDB_API_KEY``) or in the netrc that ``wandb login`` writes.
+Offline by default: files are written to ``results/wandb`` until ``wandb sync`` or ``python -m scripts.publish`` uploads
+them. The key is read from ``WANDB_API_KEY`` or from the netrc that ``wandb login`` writes.
 """
 
 import contextlib
@@ -26,14 +26,18 @@ from instructedit.types import ConfigError
 
 MODES = ("online", "offline")
 SIDE = 512
-"""Pixels of a logged picture's longer side, at most."""
+"""Maximum length of a logged picture's longer side in pixels."""
 PICTURES = ("id", "instruction", "input", "mask", "edit")
 FAILURES = ("id", "instruction", "stage", "error", "message")
 
 
 @dataclass(frozen=True)
 class WandbLogger:
-    """A W&B run for each run, under its own id, so that the same command updates instead of adding."""
+    """Writes one W&B run per run, under the run's id, so that the same command updates it.
+
+    Raises:
+        ConfigError: A setting has a value that is not accepted.
+    """
 
     project: str
     entity: str | None = None
@@ -41,11 +45,11 @@ class WandbLogger:
     mode: Literal["online", "offline"] = "offline"
     tags: Sequence[str] = ()
     group: str | None = None
-    """In place of the command's own."""
+    """Replaces the command's group."""
     samples: int = 24
-    """Edits to show."""
+    """Number of edits to log."""
     timeout: float = 30.0
-    """Seconds that W&B may take to answer, and again to upload."""
+    """Seconds to wait for W&B's response, and again for the upload."""
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -58,28 +62,28 @@ class WandbLogger:
 
     def log(self, run: Run, benchmark: Benchmark | None, group: str | None) -> None:
         """Write or update the W&B run of the run's id; see :class:`eval.loggers.base.Logger`."""
-        # Everything that can fail on our side comes before the W&B run is opened.
+        # Results are read before the W&B run is opened, so that an error there leaves no incomplete W&B run.
         numbers, failures = results(run, benchmark), _failures(run)
         rows = [_row(run, record, benchmark) for record in chosen(run.records, self.samples)]
         folder = run.store.root.resolve() / "wandb"
         staged = folder / "staged" / f"{run.run_id}-{secrets.token_hex(4)}"
         with _environment(staged, folder / "cache"):
-            import wandb  # only now: seconds that no other run needs, and a failure to import is one more of W&B's
+            import wandb  # takes seconds; an ImportError is handled like other logging errors
 
             with self._open(run, folder.parent, self.group or group) as session:
                 session.summary.update(numbers)
                 names, cells = _pictures(run, rows)
-                shown = [[wandb.Image(c) if isinstance(c, Image.Image) else c for c in row] for row in cells]
+                data = [[wandb.Image(c) if isinstance(c, Image.Image) else c for c in row] for row in cells]
                 session.log({
-                    "samples": wandb.Table(columns=[*names], data=shown),
+                    "samples": wandb.Table(columns=[*names], data=data),
                     "failures": wandb.Table(columns=[*FAILURES], data=failures),
                 })  # fmt: skip
                 if (metrics := run.store.folder / "metrics.parquet").is_file():
                     artifact = wandb.Artifact(f"metrics-{run.run_id}", "metrics", metadata={"cards": dict(run.cards)})
                     artifact.add_file(str(metrics))
                     session.log_artifact(artifact)
-                own = Path(session.settings.sync_dir)
-        _drop_older(folder, run.run_id, (own, staged))
+                session_folder = Path(session.settings.sync_dir)
+        _drop_older(folder, run.run_id, (session_folder, staged))
 
     def _open(self, run: Run, root: Path, group: str | None) -> Any:
         import wandb
@@ -93,18 +97,18 @@ class WandbLogger:
         return wandb.init(
             project=self.project, entity=self.entity, id=run.run_id, name=run.label, group=group, job_type=run.name,
             tags=[*self.tags], mode=self.mode, dir=str(root), config=described(run), allow_val_change=True,
-            # There is nothing to resume without a server; "allow" would only make W&B say so.
+            # Offline, W&B cannot resume, and "allow" would cause a warning.
             resume="allow" if self.mode == "online" else None, reinit="create_new", settings=settings,
         )  # fmt: skip
 
 
 def described(run: Run) -> dict[str, Any]:
-    """A run's configuration, where it ran, and what its metrics are."""
+    """Return a run's configuration, provenance and metric cards."""
     return {**run.config, "provenance": run.manifest.to_json(), "cards": dict(run.cards)}
 
 
 def results(run: Run, benchmark: Benchmark | None) -> dict[str, float | int | None]:
-    """Counts, and ``<metric>/mean``, ``/low``, ``/high`` and ``/n`` with the bounds of the 95 % interval."""
+    """Return counts, and ``<metric>/mean``, ``/low`` and ``/high`` (95 % interval), and ``/n``."""
     numbers: dict[str, float | int | None] = {"edited": run.edited, "failed": run.failed}
     frame = on_images(run.metrics, benchmark.images if benchmark else {})
     for row in summary(frame, counts_of([run])).to_dict("records"):
@@ -115,14 +119,14 @@ def results(run: Run, benchmark: Benchmark | None) -> dict[str, float | int | No
 
 
 def chosen(records: Mapping[str, SampleRecord], count: int) -> list[EditRecord]:
-    """Up to ``count`` edits, by a hash of their ids: the same samples of every run, whatever else there is."""
+    """Return up to ``count`` edits, selected by a hash of their ids, so that all runs log the same samples."""
     edited = [record for record in records.values() if isinstance(record, EditRecord)]
-    drawn = sorted(edited, key=lambda record: hashlib.sha256(record.id.encode()).hexdigest())[:count]
-    return sorted(drawn, key=lambda record: record.id)
+    selected = sorted(edited, key=lambda record: hashlib.sha256(record.id.encode()).hexdigest())[:count]
+    return sorted(selected, key=lambda record: record.id)
 
 
 def _row(run: Run, record: EditRecord, benchmark: Benchmark | None) -> list[Any]:
-    """The cells of ``PICTURES``; without the benchmark the mask lies on the edit."""
+    """Return the cells of ``PICTURES``; without the benchmark, the mask is drawn on the edit."""
     edit = run.store.read_result(record.id)
     paths = {s.id: s.image for s in benchmark.samples} if benchmark else {}
     source = load_image(paths[edit.id]) if edit.id in paths else None
@@ -132,7 +136,7 @@ def _row(run: Run, record: EditRecord, benchmark: Benchmark | None) -> list[Any]
 
 
 def _pictures(run: Run, rows: Sequence[list[Any]]) -> tuple[list[str], list[list[Any]]]:
-    """The rows, and the values of each metric behind them."""
+    """Return the column names and the rows with the values of each metric appended."""
     wide = run.metrics.pivot(index="sample_id", columns="metric", values="value")
     wide = wide.reindex(columns=list(dict.fromkeys(run.metrics["metric"])))
     names = [str(name) for name in wide.columns]
@@ -153,10 +157,10 @@ def _small(image: Image.Image) -> Image.Image:
 
 @contextlib.contextmanager
 def _environment(staged: Path, cache: Path) -> Iterator[None]:
-    """W&B's own folders within the results and its prompts off: some of it listens to the environment alone."""
-    own = {"WANDB_DATA_DIR": str(staged), "WANDB_CACHE_DIR": str(cache), "WANDB_SILENT": "true"}
-    before = {name: os.environ.get(name) for name in own}
-    os.environ.update(own)
+    """Set W&B's folders and silent mode by environment variables, as not all of them are settings; restore after."""
+    variables = {"WANDB_DATA_DIR": str(staged), "WANDB_CACHE_DIR": str(cache), "WANDB_SILENT": "true"}
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
     try:
         yield
     finally:
@@ -165,7 +169,7 @@ def _environment(staged: Path, cache: Path) -> Iterator[None]:
 
 
 def _drop_older(folder: Path, run_id: str, keep: Sequence[Path]) -> None:
-    """Remove what this logger left of the run before: all of it is in what has just been written."""
+    """Remove the files of earlier calls for the run, which the current ones replace."""
     for path in (*folder.glob(f"*run-*-{run_id}"), *folder.glob(f"staged/{run_id}-*")):
-        if path.resolve() not in {kept.resolve() for kept in keep}:
+        if path.resolve() not in {k.resolve() for k in keep}:
             shutil.rmtree(path, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""What every metric promises: a name, a direction, a range, and a card that says how its number came about."""
+"""Base of all metrics: name, direction, range, and a card that records how the value was computed."""
 
 import hashlib
 import json
@@ -15,11 +15,11 @@ from instructedit.images import load_image
 from instructedit.types import Captions, EditResult, Sample, StageError
 
 Card = dict[str, Any]
-"""JSON values only, and no path: the same metric has the same card on every machine."""
+"""JSON values without paths, so that a metric has the same card on every machine."""
 
 
 class MetricUndefined(Exception):
-    """This sample has no value under this metric, for the reason given in one line. Becomes a row without a value."""
+    """The metric has no value for a sample; the one-line message gives the reason. It becomes a row without a value."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Score:
 
     value: float
     note: str = ""
-    """What a reader of this one value must know, such as a caption that was cut."""
+    """A remark on this value, such as a truncated caption."""
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.value):
@@ -36,75 +36,79 @@ class Score:
 
 
 def read_truth(path: Path) -> Image.Image:
-    """A picture that a benchmark knows to be right, as 8-bit RGB.
+    """Read a ground-truth picture of a benchmark as 8-bit RGB.
 
     Raises:
-        MetricUndefined: it is missing or damaged; this costs the samples that need it, not the others.
+        MetricUndefined: The file is missing or damaged.
     """
     try:
         return load_image(path)
     except StageError as error:
-        raise MetricUndefined(f"the truth cannot be read: {error}") from None
+        raise MetricUndefined(f"the ground truth cannot be read: {error}") from None
 
 
 class Metric(ABC):
-    """One number a sample. Knows nothing of runs, files of results or tables."""
+    """Computes one value per sample, independently of runs, result files and tables."""
 
     name: ClassVar[str]
     unit: ClassVar[str]
-    """Of the value; empty where it has none."""
+    """Unit of the value; empty if it has none."""
     bounds: ClassVar[tuple[float | None, float | None]]
-    """The least and the greatest value possible; None where there is no bound."""
+    """Minimum and maximum of the value; None if there is no bound."""
     higher_is_better: ClassVar[bool]
     asks_again: ClassVar[bool] = False
-    """Whether an edit without a value is scored again by the next run, as where a server may be back by then."""
+    """Whether the next run scores edits without a value again, for example because a server was not available."""
 
     @abstractmethod
     def details(self) -> Card:
-        """Everything that decides the number: implementation and version, backbone and revision, resize, text."""
+        """Return everything that the value depends on: implementation and version, backbone, resize, text."""
 
     @abstractmethod
     def score(self, sample: Sample, source: Image.Image, result: EditResult, captions: Captions | None) -> Score:
         """Score one edit.
 
         Args:
-            sample: what the benchmark knows, its truth included.
-            source: the image before the edit, RGB.
-            result: the edit, of the same size.
-            captions: the captions to score against; which ones is the caller's choice.
+            sample: The benchmark's sample, with its ground truth.
+            source: The input image, RGB.
+            result: The edit, of the same size.
+            captions: The captions to score against, chosen by the caller.
 
         Raises:
-            MetricUndefined: there is no value, and why.
+            MetricUndefined: There is no value; the message gives the reason.
         """
 
     def applies(self, sample: Sample) -> bool:
-        """Whether a value can be expected at all; a sample without a true mask, say, needs no row of a mask metric."""
+        """Return whether the metric applies to a sample; mask metrics need a ground-truth mask, for example."""
         return True
 
     def card(self) -> Card:
-        """What a reader needs to compare this number with another."""
-        own = {"name": self.name, "unit": self.unit, "bounds": list(self.bounds)}
-        return own | {"direction": "higher" if self.higher_is_better else "lower"} | self.details()
+        """Return the card: name, unit, bounds, direction and :meth:`details`."""
+        basics = {"name": self.name, "unit": self.unit, "bounds": list(self.bounds)}
+        return basics | {"direction": "higher" if self.higher_is_better else "lower"} | self.details()
 
     @property
     def card_id(self) -> str:
-        """Twelve hex digits of the card's content: equal ids mean comparable numbers."""
+        """Hash of the card, 12 hex digits: values with equal ids are comparable."""
         canonical = json.dumps(self.card(), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
 
 def package(name: str) -> str:
-    """A distribution and its installed version, as a card names it: ``piq 0.8.0``."""
+    """Return a distribution with its installed version, such as ``piq 0.8.0``, for cards."""
     return f"{name} {version(name)}"
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a weights file: identity without a path."""
+    """Return the SHA-256 of a weights file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def require_same_size(source: Image.Image, edited: Image.Image) -> None:
-    """Refuse a comparison that a silent resize would falsify."""
+    """Check that two images have the same size.
+
+    Raises:
+        MetricUndefined: They have not.
+    """
     if source.size != edited.size:
         raise MetricUndefined(f"the edited image is {edited.size}, the source {source.size} (width, height)")

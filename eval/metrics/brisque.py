@@ -1,7 +1,7 @@
 """BRISQUE (Mittal et al., IEEE TIP 2012): no-reference quality of the edited image.
 
-The 36 natural-scene statistics are piq's own; the support-vector regression that turns them into a score is data, read
-from a safetensors file. With piq's published weights the score is piq's; with others it is on those weights' scale.
+The 36 natural-scene statistics are piq's; the weights of the support vector regression that maps them to a score are
+read from a safetensors file. With piq's published weights the score equals piq's; other weights have another scale.
 """
 
 import json
@@ -39,37 +39,37 @@ class Regression:
     gamma: Float[Tensor, ""]
     rho: Float[Tensor, ""]
     about: Mapping[str, Any]
-    """Where the weights are from: source, version, licence."""
+    """Facts about the weights: source, version, licence."""
 
 
 def load_regression(path: Path) -> Regression:
-    """Read a regression as float64, whatever the file's type.
+    """Read a regression and convert it to float64.
 
     Raises:
-        ConfigError: the file is missing, damaged, or lacks a tensor.
+        ConfigError: The file is missing, damaged, or lacks a tensor.
     """
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name).double() for name in TENSORS}
             about = json.loads((file.metadata() or {}).get("about", "{}"))
     except (OSError, SafetensorError) as error:
-        wanted = ", ".join(TENSORS)
-        raise ConfigError(f"BRISQUE weights {path}: {error}; expected safetensors with {wanted}") from error
+        names = ", ".join(TENSORS)
+        raise ConfigError(f"BRISQUE weights {path}: {error}; expected safetensors with {names}") from error
     return Regression(**tensors, about=about)
 
 
 def luma(image: Image.Image) -> Float[Tensor, "1 1 h w"]:
-    """Y of YIQ in [0, 255], rounded as Matlab's rgb2gray rounds; float64."""
+    """Return Y of YIQ in [0, 255], rounded as by Matlab's rgb2gray; float64."""
     rgb = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)[None].double()
-    # piq divides by the data range and multiplies by 255; leaving it out moves a value that lies on one half.
+    # piq divides by the data range and multiplies by 255; without this, values at one half may round differently.
     return torch.round(rgb2yiq(rgb / 255.0 * 255)[:, :1])
 
 
 def brisque_features(gray: Float[Tensor, "1 1 h w"]) -> Float[Tensor, " 36"]:
-    """The 18 statistics of each of two scales, in Matlab's order.
+    """Return the 18 statistics of each of two scales, in Matlab's order.
 
     Raises:
-        MetricUndefined: the image has no contrast, so that the distributions cannot be fitted.
+        MetricUndefined: The image has no contrast, so the distributions cannot be fitted.
     """
     features = []
     try:
@@ -90,12 +90,12 @@ def regress(features: Float[Tensor, " 36"], regression: Regression) -> float:
 
 
 def brisque(image: Image.Image, regression: Regression) -> float:
-    """BRISQUE of an RGB image; about 0 (pristine) to 100 (bad), unclamped, so it can be negative."""
+    """Return BRISQUE of an RGB image: about 0 (best) to 100 (worst), not clamped, so it can be negative."""
     return regress(brisque_features(luma(image)), regression)
 
 
 class Brisque(Metric):
-    """Quality of the edited image, without looking at the source."""
+    """No-reference quality of the edited image."""
 
     name = "brisque"
     unit = ""
@@ -103,17 +103,17 @@ class Brisque(Metric):
     higher_is_better = False
 
     def __init__(self, weights: Path) -> None:
-        """Take the regression from ``weights``, a safetensors file."""
+        """Load the regression from ``weights``, a safetensors file."""
         self.regression = load_regression(Path(weights))
         self._digest = digest(Path(weights))
 
     @classmethod
     def from_checkpoint(cls, context: Context, checkpoint: Checkpoint) -> "Brisque":
-        """The metric on a checkpoint's ``model.safetensors``; read once per process."""
+        """Return the metric with a checkpoint's ``model.safetensors``, which is read once per process."""
         return context.pool.get((cls, checkpoint), lambda: cls(checkpoint.folder / "model.safetensors"))
 
     def details(self) -> Card:
-        """Two cards with other weights are two scales."""
+        """See :class:`Metric`; the weights define the scale."""
         return {
             "implementation": f"{package('piq')} statistics, own support-vector regression, float64",
             "weights": {**self.regression.about, "sha256": self._digest},
@@ -123,5 +123,5 @@ class Brisque(Metric):
         }
 
     def score(self, sample: Sample, source: Image.Image, result: EditResult, captions: Captions | None) -> Score:
-        """Score the edited image alone."""
+        """Score the edited image; the source is not used."""
         return Score(brisque(result.image, self.regression))

@@ -1,4 +1,4 @@
-"""Turn a published BRISQUE regression into the safetensors file that :mod:`eval.metrics.brisque` reads."""
+"""Convert a published BRISQUE regression to the safetensors file that :mod:`eval.metrics.brisque` reads."""
 
 import hashlib
 import json
@@ -14,11 +14,15 @@ from torch import Tensor
 
 FEATURES = 36
 PIQ_GAMMA, PIQ_RHO = 0.05, -153.591
-"""Constants inside piq's ``_score_svr``; its weights file does not hold them."""
+"""Constants of piq's ``_score_svr`` that are not in its weights file."""
 
 
 def read_libsvm(text: str) -> dict[str, Tensor]:
-    """Parse libsvm's text format of an epsilon-SVR with a radial basis kernel; features that are left out are 0."""
+    """Parse libsvm's text format of an epsilon-SVR with a radial basis kernel; omitted features are 0.
+
+    Raises:
+        ValueError: The model is of another type, or the number of support vectors is wrong.
+    """
     head, _, body = text.partition("\nSV\n")
     header = dict(line.split(maxsplit=1) for line in head.splitlines())
     if (header["svm_type"], header["kernel_type"]) != ("epsilon_svr", "rbf"):
@@ -40,12 +44,12 @@ def read_libsvm(text: str) -> dict[str, Tensor]:
 
 
 def from_package() -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The regression that the installed ``brisque`` distribution ships, and its source.
+    """Return the regression of the installed ``brisque`` distribution, and facts about it.
 
-    The distribution need not be importable (it needs OpenCV); only its files are read.
+    Only the distribution's files are read, so it need not be importable, which would require OpenCV.
     """
     svm = _package_file("models/svm.txt")
-    # A pickle of two plain lists, opened once by whoever converts; everyone else reads safetensors.
+    # A pickle of two plain lists, which is loaded only for the conversion.
     ranges = pickle.loads(Path(str(_package_file("models/normalize.pickle").locate())).read_bytes())
     tensors = read_libsvm(svm.read_text()) | {
         "feature_min": torch.tensor(ranges["min_"], dtype=torch.float64),
@@ -62,9 +66,9 @@ def from_package() -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def from_piq(weights: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """piq's regression, out of the file that piq would download, with piq's own feature ranges and constants."""
+    """Return piq's regression from its published file, with piq's feature ranges and constants, and facts about it."""
     coefficients, vectors = torch.load(weights, map_location="cpu", weights_only=True)
-    # The ranges are written inside piq's scaling, f -> -1 + 2 (f - min) / (max - min): read them off at two points.
+    # piq has the ranges only in its scaling function f -> -1 + 2 (f - min) / (max - min), so two values determine them.
     at_zero = _scale_features(torch.zeros(FEATURES, dtype=torch.float64))
     slope = _scale_features(torch.ones(FEATURES, dtype=torch.float64)) - at_zero
     low = -(at_zero + 1) / slope
@@ -88,7 +92,7 @@ def from_piq(weights: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 def write(tensors: dict[str, Tensor], about: dict[str, Any], folder: Path) -> None:
     """Write ``model.safetensors`` and ``card.json``."""
     folder.mkdir(parents=True, exist_ok=True)
-    # One metadata key: safetensors orders several of them at random, and the file's digest is on the metric's card.
+    # A single metadata key, because safetensors writes several in random order, which would change the file's digest.
     save_file(tensors, folder / "model.safetensors", metadata={"about": json.dumps(about, sort_keys=True)})
     facts = about | {
         "support_vectors": len(tensors["support_vectors"]),
@@ -100,7 +104,7 @@ def write(tensors: dict[str, Tensor], about: dict[str, Any], folder: Path) -> No
 
 
 def package_licence() -> Path:
-    """The licence file of the ``brisque`` distribution."""
+    """Return the path of the licence of the ``brisque`` distribution."""
     licence = next(file for file in distribution("brisque").files or [] if file.name == "LICENSE")
     return Path(str(licence.locate()))
 

@@ -1,13 +1,13 @@
-"""CLIP score and CLIP directional similarity, on transformers here and on open_clip in :mod:`eval.metrics.openclip`.
+"""CLIP score and CLIP directional similarity, with transformers, or with open_clip (:mod:`eval.metrics.openclip`).
 
-``ClipScore`` is 100 * cos(image, edited caption), raw for each sample: torchmetrics' scale, but torchmetrics clamps the
-average at 0; Hessel et al. scale by 2.5 and prefix the caption. ``ClipDirectional`` follows InstructPix2Pix's
-``clip_similarity``: raw captions, features of unit length before the differences are taken, pictures squeezed to CLIP's
-square.
+``ClipScore`` is 100 * cos(image, edited caption), not clamped, for each sample. torchmetrics has the same scale but
+clamps the average at 0; Hessel et al. scale by 2.5 and prefix the caption. ``ClipDirectional`` follows
+InstructPix2Pix's ``clip_similarity``: raw captions, unit-length features before the differences, and pictures resized
+to CLIP's square.
 
-A picture reaches CLIP's square in one of two ways (``resize``). ``crop`` is CLIP's own preprocessing, PIL's bicubic on
-the short side and a centre crop: what happens at the ends of a wide picture is not seen. ``squeeze`` resamples both
-sides to the square, bicubic without antialiasing: all of the picture is seen, in another aspect.
+``resize`` selects how a picture is resized to CLIP's square. ``crop`` is CLIP's own preprocessing: PIL's bicubic resize
+of the short side and a centre crop, which cuts off the ends of a wide picture. ``squeeze`` resizes both sides to the
+square, by bicubic interpolation without antialiasing, which changes the aspect ratio.
 """
 
 from abc import ABC, abstractmethod
@@ -30,24 +30,30 @@ from instructedit.models import DTYPES, Checkpoint, Context
 from instructedit.types import Captions, ConfigError, EditResult, Sample
 
 SMALLEST_DIFFERENCE = 1e-6
-"""Length of a difference of unit vectors under which its direction is rounding error."""
+"""Differences of unit vectors shorter than this have no reliable direction."""
 RESIZES = ("crop", "squeeze")
 LEGACY_EOS = 2
-"""The eos id in the configurations of OpenAI's checkpoints: transformers then pools at the highest token id."""
+"""The eos id in the configurations of OpenAI's checkpoints, with which transformers pools at the highest token id."""
 
 
 def cosine(a: Float[Tensor, " d"], b: Float[Tensor, " d"]) -> float:
-    """Cosine of the angle between two vectors that are not zero, in [-1, 1]."""
+    """Return the cosine of the angle between two nonzero vectors, in [-1, 1]."""
     return float(torch.dot(a, b) / (a.norm() * b.norm()))
 
 
 def directional_similarity(
     source: Float[Tensor, " d"], edited: Float[Tensor, " d"], before: Float[Tensor, " d"], after: Float[Tensor, " d"]
 ) -> float:
-    """cos(edited - source, after - before): images first, captions second, each vector of unit length.
+    """Return cos(edited - source, after - before), in [-1, 1].
+
+    Args:
+        source: Unit-length features of the input image.
+        edited: Unit-length features of the edited image.
+        before: Unit-length features of the input caption.
+        after: Unit-length features of the edited caption.
 
     Raises:
-        MetricUndefined: the images or the captions are the same to CLIP.
+        MetricUndefined: The images or the captions have equal features.
     """
     images, texts = edited - source, after - before
     for what, difference in (("images", images), ("captions", texts)):
@@ -57,31 +63,35 @@ def directional_similarity(
 
 
 def squeeze(image: Image.Image, size: int) -> Float[Tensor, "1 3 size size"]:
-    """An RGB image in [0, 1], squeezed to a square as InstructPix2Pix's ``clip_similarity`` does.
+    """Resize an RGB image to a square as InstructPix2Pix's ``clip_similarity`` does, with values in about [0, 1].
 
-    Bicubic without antialiasing, so that values may lie a little outside [0, 1].
+    The interpolation is bicubic without antialiasing, so values may be slightly outside [0, 1].
     """
     pixels = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)[None].float() / 255
     return functional.interpolate(pixels, size=(size, size), mode="bicubic", align_corners=False)
 
 
 def check_resize(resize: str) -> str:
-    """Refuse what is no way to CLIP's square."""
+    """Return ``resize`` if it is one of :data:`RESIZES`.
+
+    Raises:
+        ConfigError: It is not.
+    """
     if resize not in RESIZES:
         raise ConfigError(f"resize={resize!r}: accepted are {', '.join(RESIZES)}")
     return resize
 
 
 def truncate(tokens: list[int], window: int, end: int) -> list[int]:
-    """Cut a caption to the model's window as OpenAI's and open_clip's tokenizers do: the last place is the end token's.
+    """Truncate a caption to the model's window and keep the end token, as OpenAI's and open_clip's tokenizers do.
 
-    By hand, because not every tokenizer keeps the end token when it truncates, and the features sit on it.
+    The features are read at the end token, which some tokenizers drop when they truncate.
     """
     return tokens if len(tokens) <= window else [*tokens[: window - 1], end]
 
 
 def text_config(model: CLIPModel) -> CLIPTextConfig:
-    """The text tower's half of a configuration."""
+    """Return the configuration of the text encoder."""
     config = model.config.text_config
     assert isinstance(config, CLIPTextConfig)
     return config
@@ -89,23 +99,24 @@ def text_config(model: CLIPModel) -> CLIPTextConfig:
 
 @dataclass(frozen=True)
 class Text:
-    """A caption's place in CLIP's space."""
+    """A caption's CLIP features."""
 
     features: Float[Tensor, " d"]
+    """Unit-length features."""
     note: str
-    """Says how much was cut; empty if nothing was."""
+    """States the truncation; empty if the caption was not truncated."""
 
 
 class ClipScorer(ABC):
-    """Embeds images and captions in one space, each of them once; metrics share one scorer.
+    """Computes CLIP features of images and captions; they are cached, and metrics share a scorer.
 
     Args:
-        checkpoint: Names the weights on the card.
-        revision: Of the checkpoint.
-        size: Side in pixels of the square that the model sees.
-        mean: Of the three channels, in [0, 1], which is subtracted.
-        deviation: Of the three channels, by which the difference is divided.
-        window: Longest caption in tokens.
+        checkpoint: Id of the weights for the card.
+        revision: Revision of the checkpoint.
+        size: Side of the model's square input in pixels.
+        mean: Mean of the three channels, in [0, 1].
+        deviation: Standard deviation of the three channels.
+        window: Maximum number of tokens of a caption.
     """
 
     def __init__(
@@ -119,32 +130,32 @@ class ClipScorer(ABC):
     ) -> None:
         self.checkpoint, self.revision, self.size, self.window = checkpoint, revision, size, window
         self.mean, self.deviation = (torch.tensor(values).view(3, 1, 1) for values in (mean, deviation))
-        # 3 kB an entry at 768 float32 numbers; a sweep sees the same sources and captions again and again.
+        # A sweep scores the same sources and captions many times; an entry of 768 numbers takes a few kB.
         self._images: dict[str, Float[Tensor, " d"]] = {}
         self._texts: dict[str, Text] = {}
 
     @abstractmethod
     def library_card(self) -> Card:
-        """The library, the model and its dtype."""
+        """Return the library, the model and its dtype."""
 
     @abstractmethod
     def crop_card(self) -> Card:
-        """How the library's own preprocessing resizes."""
+        """Return the settings of the library's own preprocessing."""
 
     @abstractmethod
     def cropped(self, image: Image.Image) -> Float[Tensor, "1 3 size size"]:
-        """An RGB image through the library's own preprocessing."""
+        """Preprocess an RGB image with the library's own preprocessing."""
 
     @abstractmethod
     def image_features(self, pixels: Float[Tensor, "1 3 size size"]) -> Float[Tensor, "1 d"]:
-        """Projected features of preprocessed pixels, of any length."""
+        """Return projected features of preprocessed pixels, not normalised."""
 
     @abstractmethod
     def text_features(self, caption: str) -> tuple[Float[Tensor, "1 d"], int]:
-        """Projected features of a caption cut to the window, of any length, and its tokens before the cut."""
+        """Return projected features of a truncated caption, not normalised, and its number of tokens before that."""
 
     def card(self, resize: str = "crop") -> Card:
-        """The part of a card that all CLIP metrics share."""
+        """Return the part of a card that all CLIP metrics share."""
         return self.library_card() | {
             "backbone": {"id": self.checkpoint, "revision": self.revision},
             "resize": self.crop_card() if resize == "crop" else self._squeeze_card(),
@@ -161,10 +172,10 @@ class ClipScorer(ABC):
 
     @torch.inference_mode()
     def image(self, image: Image.Image, resize: str = "crop") -> Float[Tensor, " d"]:
-        """Unit-length features of an RGB image, float64 on the CPU.
+        """Return unit-length features of an image, float64 on the CPU.
 
         Args:
-            image: Of any size.
+            image: An image of any size.
             resize: ``crop`` or ``squeeze``, see this module.
         """
         image = image.convert("RGB")
@@ -177,7 +188,7 @@ class ClipScorer(ABC):
 
     @torch.inference_mode()
     def text(self, caption: str) -> Text:
-        """Unit-length features of a caption, float64 on the CPU, cut to the model's window."""
+        """Return unit-length features of a caption, float64 on the CPU, truncated to the model's window."""
         if caption not in self._texts:
             features, tokens = self.text_features(caption)
             is_cut = tokens > self.window
@@ -190,15 +201,15 @@ class TransformersClip(ClipScorer):
     """A CLIPModel of transformers.
 
     Args:
-        model: Loaded.
-        image_processor: Of the checkpoint.
-        tokenizer: Of the checkpoint.
-        checkpoint: Names the weights on the card.
-        revision: Of the checkpoint.
-        device: Where to compute.
+        model: The loaded model.
+        image_processor: The checkpoint's image processor.
+        tokenizer: The checkpoint's tokenizer.
+        checkpoint: Id of the weights for the card.
+        revision: Revision of the checkpoint.
+        device: Device of the model.
 
     Raises:
-        ConfigError: The model would read a caption's features at the wrong token.
+        ConfigError: The model reads a caption's features at another token than the tokenizer's end token.
     """
 
     def __init__(
@@ -227,15 +238,18 @@ class TransformersClip(ClipScorer):
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> "TransformersClip":
-        """Load a ``save_pretrained`` folder, from disk only."""
-        # PIL's bicubic, as in OpenAI's own preprocessing; a tensor resize gives slightly other features.
+        """Load a local ``save_pretrained`` folder."""
+        # PIL's bicubic resize, as in OpenAI's preprocessing; a tensor resize gives slightly different features.
         processor = CLIPImageProcessorPil.from_pretrained(folder, local_files_only=True)
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         model = CLIPModel.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=dtype)
         return cls(model, processor, tokenizer, checkpoint, revision, device)
 
     def _check_end_token(self) -> None:
-        """A caption is pooled at its end token; transformers falls back on token 0 in silence if there is none."""
+        """Check that the model pools captions at the tokenizer's end token.
+
+        Without an end token, transformers pools at token 0 without a warning.
+        """
         configured, end = text_config(self.model).eos_token_id, self.tokenizer.eos_token_id
         pooled = len(self.tokenizer) - 1 if configured == LEGACY_EOS else configured
         if end != pooled or self.tokenizer("").input_ids[-1:] != [end]:
@@ -244,12 +258,12 @@ class TransformersClip(ClipScorer):
             )
 
     def library_card(self) -> Card:
-        """Names transformers."""
+        """See :class:`ClipScorer`."""
         dtype = str(self.model.dtype).removeprefix("torch.")
         return {"implementation": f"{package('transformers')} CLIPModel", "dtype": dtype}
 
     def crop_card(self) -> Card:
-        """The processor's settings, and where its centre crop differs from OpenAI's."""
+        """Return the processor's settings, and how its centre crop differs from OpenAI's."""
         processor = self.image_processor
         # OpenAI's preprocessing crops with torchvision, which rounds half of an odd margin to even.
         offset = "half of the margin, rounded down; torchvision's is a pixel more where the margin is 3 modulo 4"
@@ -261,8 +275,8 @@ class TransformersClip(ClipScorer):
         }
 
     def cropped(self, image: Image.Image) -> Float[Tensor, "1 3 size size"]:
-        """Through the checkpoint's CLIPImageProcessor."""
-        # uint8 in: the processor rescales by 1/255 itself.
+        """Preprocess an image with the checkpoint's CLIPImageProcessor."""
+        # The image is uint8, because the processor rescales by 1/255.
         pixels: Tensor = self.image_processor(images=image, return_tensors="pt").pixel_values
         return pixels
 
@@ -273,12 +287,12 @@ class TransformersClip(ClipScorer):
     def text_features(self, caption: str) -> tuple[Float[Tensor, "1 d"], int]:
         """See :class:`ClipScorer`."""
         tokens = self.tokenizer(caption, verbose=False).input_ids
-        cut = truncate(tokens, self.window, self.tokenizer.eos_token_id)
-        return _tensor(self.model.get_text_features(torch.tensor([cut], device=self.model.device))), len(tokens)
+        ids = truncate(tokens, self.window, self.tokenizer.eos_token_id)
+        return _tensor(self.model.get_text_features(torch.tensor([ids], device=self.model.device))), len(tokens)
 
 
 def clip_scorer(context: Context, checkpoint: Checkpoint) -> ClipScorer:
-    """The scorer of a checkpoint on the library that it names; all metrics of a process share it."""
+    """Return the scorer of a checkpoint with its library; all metrics of a process share it."""
 
     def load() -> ClipScorer:
         place = checkpoint.folder, checkpoint.id, checkpoint.version, context.device, DTYPES[checkpoint.dtype]
@@ -292,7 +306,7 @@ def clip_scorer(context: Context, checkpoint: Checkpoint) -> ClipScorer:
 
 
 def _tensor(output: Any) -> Float[Tensor, "1 d"]:
-    """The projected features: transformers 5 wraps in an output object what 4 returned as a tensor."""
+    """Return the projected features as a tensor; transformers 5 returns an output object, transformers 4 a tensor."""
     features: Tensor = output if isinstance(output, Tensor) else output.pooler_output
     return features
 
@@ -303,7 +317,7 @@ def _unit(features: Float[Tensor, "1 d"]) -> Float[Tensor, " d"]:
 
 
 class ClipScore(Metric):
-    """Does the edited image show what the edited caption says?"""
+    """CLIP score: similarity of the edited image and the edited caption."""
 
     name = "clip_score"
     unit = "100 cos"
@@ -325,11 +339,11 @@ class ClipScore(Metric):
         return cls(clip_scorer(context, checkpoint), resize)
 
     def details(self) -> Card:
-        """Names the backbone and the text, which the paper leaves open."""
+        """See :class:`Metric`; the card names backbone and text, which the paper does not state."""
         return self.scorer.card(self.resize) | {"text": "edited caption, no prefix", "clamped": False}
 
     def score(self, sample: Sample, source: Image.Image, result: EditResult, captions: Captions | None) -> Score:
-        """100 * cos(edited image, edited caption)."""
+        """Return 100 * cos(edited image, edited caption)."""
         if captions is None:
             raise MetricUndefined("there are no captions to score against")
         text = self.scorer.text(captions.edited)
@@ -337,7 +351,7 @@ class ClipScore(Metric):
 
 
 class ClipDirectional(Metric):
-    """Did the image change as the captions did?"""
+    """CLIP directional similarity: cosine between the change of the image and the change of the caption."""
 
     name = "clip_directional"
     unit = "cos"
@@ -359,11 +373,11 @@ class ClipDirectional(Metric):
         return cls(clip_scorer(context, checkpoint), resize)
 
     def details(self) -> Card:
-        """Raw captions: StyleGAN-NADA, whose name the metric shares, averages prompt templates instead."""
+        """See :class:`Metric`; captions are raw, whereas StyleGAN-NADA's metric averages prompt templates."""
         return self.scorer.card(self.resize) | {"text": "input and edited caption, no templates"}
 
     def score(self, sample: Sample, source: Image.Image, result: EditResult, captions: Captions | None) -> Score:
-        """Cosine between the change of the image and the change of the caption."""
+        """Return the cosine between the change of the image and the change of the caption."""
         if captions is None:
             raise MetricUndefined("there are no captions to score against")
         before, after = self.scorer.text(captions.input), self.scorer.text(captions.edited)

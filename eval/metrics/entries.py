@@ -1,6 +1,6 @@
-"""The metrics that a configuration names: each entry is a ``_target_`` with its arguments, and loads when first needed.
+"""The metrics of a configuration: each entry is a ``_target_`` with its arguments and is loaded on first use.
 
-A target is a metric's class, one of its classmethods, or a function that returns a metric; it may be in any package.
+A target is a metric's class, one of its classmethods, or a function that returns a metric, in any package.
 """
 
 import inspect
@@ -15,19 +15,19 @@ from instructedit.models import Context
 from instructedit.types import ConfigError
 
 Entry = Callable[..., Metric]
-"""A target with its arguments, all but the context."""
+"""A target with its arguments except the context."""
 CONTEXT = "context"
-"""The parameter through which a target is given the context, if it has one of this name."""
+"""Name of the optional parameter through which a target receives the context."""
 
 
 def metric_entries(config: Mapping[str, Any] | None) -> list[Entry]:
-    """Check what stands under ``metrics`` and import its targets. No metric is made yet.
+    """Validate the entries under ``metrics`` and import their targets, without building a metric.
 
     Args:
-        config: Entries by name, in the order of the tables; an entry that is null is left out.
+        config: Entries by name, in the order of the tables; null entries are skipped.
 
     Raises:
-        ConfigError: an entry has no target, or an argument is unknown or missing.
+        ConfigError: An entry has no target, or an argument is unknown or missing.
     """
     return [_entry(name, config[name]) for name in config if config[name] is not None] if config else []
 
@@ -35,21 +35,21 @@ def metric_entries(config: Mapping[str, Any] | None) -> list[Entry]:
 def _entry(name: str, config: Any) -> Entry:
     if not isinstance(config, Mapping) or "_target_" not in config:
         raise ConfigError(f"metrics.{name}: accepted is a mapping with _target_=<dotted path> and its arguments")
-    made: partial[Metric] = instantiate(config, _convert_="all", _partial_=True)
-    signature = inspect.signature(made.func)
+    entry: partial[Metric] = instantiate(config, _convert_="all", _partial_=True)
+    signature = inspect.signature(entry.func)
     try:
-        signature.bind(**made.keywords, **({CONTEXT: None} if CONTEXT in signature.parameters else {}))
+        signature.bind(**entry.keywords, **({CONTEXT: None} if CONTEXT in signature.parameters else {}))
     except TypeError as error:
         accepted = ", ".join(p for p in signature.parameters if p != CONTEXT) or "none"
         raise ConfigError(f"metrics.{name}: {error}; accepted arguments: {accepted}") from None
-    return made
+    return entry
 
 
 def load_metrics(entries: Iterable[Entry], context: Context) -> list[Metric]:
-    """Make the metrics, in order. Networks that several of them use are shared through ``context.pool``.
+    """Build the metrics, in order. Metrics share networks through ``context.pool``.
 
     Raises:
-        ConfigError: a checkpoint or a value cannot be used, a target returns no metric, or two metrics have one name.
+        ConfigError: A checkpoint or a value cannot be used, a target returns no metric, or two metrics share a name.
     """
     metrics: dict[str, Metric] = {}
     for entry in entries:

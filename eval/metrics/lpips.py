@@ -1,8 +1,8 @@
-"""LPIPS (Zhang et al., CVPR 2018) on AlexNet: how far the edit moved the image, by the ``lpips`` package.
+"""LPIPS (Zhang et al., CVPR 2018) with AlexNet: perceptual distance of input and edit, by the ``lpips`` package.
 
-The backbone comes from a safetensors folder and is never downloaded. ``calibration="lpips"`` weighs its channels with
-the linear layers that the package ships, fitted to people's judgements for torchvision's ImageNet AlexNet only;
-``calibration="none"`` takes the plain mean of the package's baseline, for any other AlexNet.
+The backbone is loaded from a safetensors folder and never downloaded. ``calibration="lpips"`` weights its channels with
+the package's linear layers, which were fitted to human judgements for torchvision's ImageNet AlexNet only;
+``calibration="none"`` uses the unweighted mean of the package's baseline, for any other AlexNet.
 """
 
 import warnings
@@ -23,14 +23,14 @@ from instructedit.types import Captions, ConfigError, EditResult, Sample
 
 CALIBRATIONS = ("lpips", "none")
 MINIMUM_SIDE = 31
-"""Pixels; below, AlexNet's second pooling has nothing left to pool."""
+"""Minimum side in pixels; for smaller images, the input of AlexNet's second pooling is too small."""
 
 
 def load_network(weights: Path, calibration: str) -> lpips.LPIPS:
-    """Build the network on a backbone's ``features.*`` tensors (torchvision's names).
+    """Build the network with a backbone's ``features.*`` tensors (torchvision's names).
 
     Raises:
-        ConfigError: an unknown calibration, or a file that is missing, damaged or not an AlexNet.
+        ConfigError: The calibration is unknown, or the file is missing, damaged or not an AlexNet.
     """
     if calibration not in CALIBRATIONS:
         raise ConfigError(f"calibration={calibration!r} is not one of {', '.join(CALIBRATIONS)}")
@@ -38,8 +38,8 @@ def load_network(weights: Path, calibration: str) -> lpips.LPIPS:
         state = load_file(weights)
     except (OSError, SafetensorError) as error:
         raise ConfigError(f"LPIPS backbone {weights}: {error}") from error
-    # The package draws random weights before ours replace them: that draw must not move the global generator,
-    # and its call of torchvision warns about an argument that is not ours to change.
+    # The package initialises random weights, which are replaced below; this must not change the global generator. Its
+    # call of torchvision emits a deprecation warning.
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         network = lpips.LPIPS(net="alex", lpips=calibration == "lpips", pnet_rand=True, verbose=False)
@@ -52,19 +52,19 @@ def load_network(weights: Path, calibration: str) -> lpips.LPIPS:
 
 
 def signed(image: Image.Image) -> Float[Tensor, "1 3 h w"]:
-    """Pixels in [-1, 1], the range that LPIPS was fitted on; float32."""
+    """Return pixels in [-1, 1], the input range of LPIPS; float32."""
     return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)[None].float() / 127.5 - 1
 
 
 @torch.inference_mode()
 def lpips_distance(network: lpips.LPIPS, source: Image.Image, edited: Image.Image) -> float:
-    """Perceptual distance of two images of one size, at that size; 0 if they are equal."""
+    """Return the perceptual distance of two images of the same size, without resizing; 0 if they are equal."""
     device = next(network.parameters()).device
     return float(network(signed(source).to(device), signed(edited).to(device)))
 
 
 class Lpips(Metric):
-    """Distance of the edited image from the input image."""
+    """LPIPS distance of the edited image from the input image."""
 
     name = "lpips"
     unit = ""
@@ -79,7 +79,7 @@ class Lpips(Metric):
         calibration: str = "lpips",
         device: str | torch.device = "cpu",
     ) -> None:
-        """Take the backbone from ``folder/model.safetensors``; ``checkpoint`` and ``revision`` name it on the card."""
+        """Load the backbone from ``folder/model.safetensors``; ``checkpoint`` and ``revision`` are for the card."""
         weights = Path(folder) / "model.safetensors"
         self.network = load_network(weights, calibration).to(device)
         self.calibration = calibration
@@ -87,10 +87,10 @@ class Lpips(Metric):
 
     @classmethod
     def from_checkpoint(cls, context: Context, checkpoint: Checkpoint, calibration: str) -> "Lpips":
-        """The metric on a checkpoint; its network loads once per process.
+        """Return the metric with a checkpoint's network, which is loaded once per process.
 
         Args:
-            context: Pool and device.
+            context: Model pool and device.
             checkpoint: An AlexNet.
             calibration: ``lpips`` or ``none``, see this module.
         """
@@ -102,7 +102,7 @@ class Lpips(Metric):
         return context.pool.get((cls, checkpoint, calibration, device), load)
 
     def details(self) -> Card:
-        """Names the net, the calibration and the resolution, which all three change the scale."""
+        """See :class:`Metric`; net, calibration and resolution change the scale."""
         return {
             "implementation": package("lpips"),
             "net": "alex",

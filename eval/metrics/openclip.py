@@ -1,4 +1,4 @@
-"""CLIP on open_clip (``models.clip.implementation=open_clip``), for checkpoints that transformers does not read."""
+"""CLIP with open_clip (``models.clip.implementation=open_clip``), for checkpoints that transformers cannot load."""
 
 import json
 from pathlib import Path
@@ -17,21 +17,22 @@ from instructedit.types import ConfigError
 
 
 class OpenClip(ClipScorer):
-    """A model of open_clip, in a folder as the hub holds it and as open_clip's ``push_to_hf_hub`` writes it.
+    """A model of open_clip, in a folder of the hub or written by open_clip's ``push_to_hf_hub``.
 
-    The folder has ``open_clip_config.json``, ``open_clip_model.safetensors``, and a tokenizer where the configuration
-    names one. Its own preprocessing (``crop``) is torchvision's: bicubic with antialiasing, and a centre crop unless
-    the configuration says otherwise.
+    The folder has ``open_clip_config.json``, ``open_clip_model.safetensors``, and a tokenizer if the configuration
+    names one. The preprocessing of ``crop`` is torchvision's: a bicubic resize with antialiasing, and a centre crop
+    unless the configuration sets another.
 
     Args:
-        folder: On this machine; nothing is downloaded.
-        checkpoint: Names the weights on the card; a hub id of open_clip's registry gives model and pretrained tag.
-        revision: Of the checkpoint.
-        device: Where to compute.
-        dtype: Of the weights.
+        folder: A local folder; nothing is downloaded.
+        checkpoint: Id of the weights for the card; the model and pretrained tag of a hub id are looked up in
+            open_clip's registry.
+        revision: Revision of the checkpoint.
+        device: Device of the model.
+        dtype: Dtype of the weights.
 
     Raises:
-        ConfigError: The folder holds no such model.
+        ConfigError: The folder does not contain such a model.
     """
 
     def __init__(
@@ -64,16 +65,16 @@ class OpenClip(ClipScorer):
         self.model: Any = model.to(device, dtype).eval().requires_grad_(False)
 
     def library_card(self) -> Card:
-        """Names open_clip, the model and the pretrained tag."""
+        """Return open_clip's version, the dtype, the model and the pretrained tag."""
         names = {"implementation": package("open-clip-torch"), "dtype": str(self.dtype).removeprefix("torch.")}
         return names | self.architecture
 
     def crop_card(self) -> Card:
-        """The settings of the checkpoint's preprocessing."""
+        """Return the settings of the checkpoint's preprocessing."""
         return {"by": "open_clip's image_transform", "size": self.size} | self.settings
 
     def cropped(self, image: Image.Image) -> Float[Tensor, "1 3 size size"]:
-        """Through the checkpoint's own preprocessing."""
+        """Preprocess an image with the checkpoint's own preprocessing."""
         pixels: Tensor = self._preprocess(image)
         return pixels[None]
 
@@ -83,7 +84,7 @@ class OpenClip(ClipScorer):
         return features
 
     def text_features(self, caption: str) -> tuple[Float[Tensor, "1 d"], int]:
-        """See :class:`ClipScorer`; open_clip's tokenizers cut captions themselves and keep the end token."""
+        """See :class:`ClipScorer`; open_clip's tokenizers truncate captions and keep the end token."""
         features: Tensor = self.model.encode_text(self.tokenizer(caption).to(self.device))
         if isinstance(self.tokenizer, open_clip.SimpleTokenizer):
             return features, len(self.tokenizer.encode(caption)) + 2  # start and end
@@ -91,14 +92,14 @@ class OpenClip(ClipScorer):
 
 
 def registered(checkpoint: str, configuration: dict[str, Any]) -> Card:
-    """The model and the pretrained tag of open_clip's registry, by which readers know a checkpoint.
+    """Return the model and the pretrained tag of a checkpoint in open_clip's registry.
 
     Args:
-        checkpoint: A hub id; that of a folder is in no registry.
-        configuration: Of the architecture.
+        checkpoint: A hub id, or a folder, which is not in the registry.
+        configuration: Configuration of the architecture.
 
     Returns:
-        ``model`` and ``pretrained``; None where the registry does not know them.
+        ``model`` and ``pretrained``; None if they are not in the registry.
     """
     for model, tag in open_clip.list_pretrained():
         if str(open_clip.get_pretrained_cfg(model, tag).get("hf_hub", "")).rstrip("/") == checkpoint:

@@ -1,9 +1,9 @@
-"""What an edit left alone and what it was to change: PSNR, SSIM, MSE and LPIPS outside the true mask, CLIP inside.
+"""Region metrics: PSNR, SSIM, MSE and LPIPS outside the ground-truth mask, and CLIP score inside it.
 
-As PIE-Bench (Ju et al., ICLR 2024) asks, but never by setting pixels to zero, which puts an edge into both pictures and
-counts the mask's pixels as right: every average here is over the pixels outside alone. Where a value looks around
-itself (SSIM's window, AlexNet's receptive field), the region of the edited image is filled from the input first, so
-that nothing that happened inside is seen from outside.
+They follow PIE-Bench (Ju et al., ICLR 2024), but do not set pixels to zero, which adds an edge to both images and
+counts the masked pixels as correct. Every average is over the outside pixels only. For metrics with a receptive field
+(SSIM's window, AlexNet), the masked region of the edited image is first replaced by the input, so that changes inside
+do not affect values outside.
 """
 
 import copy
@@ -26,59 +26,59 @@ from instructedit.models import Checkpoint, Context
 from instructedit.types import Captions, EditResult, Sample
 
 MARGIN = 0.15
-"""Of the box's longer side, on each side of the square that CLIP sees: a thing without its surroundings is harder."""
+"""Margin on each side of CLIP's crop, relative to the longer side of the box, to include some surroundings."""
 WINDOW = 11
-"""Pixels a side of SSIM's Gaussian window (sigma 1.5), the least side of an image."""
+"""Side of SSIM's Gaussian window (sigma 1.5) in pixels, which is the minimum side of an image."""
 
 Region = Bool[np.ndarray, "h w"]
-"""True where the edit belongs."""
+"""A mask, True inside."""
 
 
 def true_region(sample: Sample, size: tuple[int, int]) -> Region:
-    """Read a sample's true mask.
+    """Read a sample's ground-truth mask.
 
     Args:
-        sample: with or without truth.
-        size: of the image, width and height.
+        sample: The sample.
+        size: Width and height of the image.
 
     Raises:
-        MetricUndefined: there is no mask, it is of another size, or it covers all or nothing.
+        MetricUndefined: There is no mask, it has another size, or it is empty or full.
     """
     if sample.truth.mask is None:
-        raise MetricUndefined("the sample has no true mask")
+        raise MetricUndefined("the sample has no ground-truth mask")
     image = read_truth(sample.truth.mask)
     if image.size != size:
-        raise MetricUndefined(f"the true mask is {image.size}, the image {size} (width, height)")
+        raise MetricUndefined(f"the ground-truth mask is {image.size}, the image {size} (width, height)")
     region = np.asarray(image.convert("L")) >= THRESHOLD
     if region.all() or not region.any():
-        raise MetricUndefined(f"the true mask covers {'all' if region.any() else 'nothing'} of the image")
+        raise MetricUndefined(f"the ground-truth mask covers {'all' if region.any() else 'nothing'} of the image")
     return region
 
 
 def unit_pixels(image: Image.Image) -> Float[np.ndarray, "h w 3"]:
-    """RGB in [0, 1], float64."""
+    """Return RGB in [0, 1], float64."""
     return np.asarray(image.convert("RGB"), dtype=np.float64) / 255
 
 
 def restored(source: Image.Image, edited: Image.Image, region: Region) -> Image.Image:
-    """The edited image, the region filled from the source: what differs still, differs outside.
+    """Return the edited image with the region replaced by the source, so that only the outside can differ.
 
-    An edit that kept the outside shows no seam; one that did not shows it where its outside meets the region.
+    If the edit changed the outside, there is a seam at the region's boundary.
     """
     return Image.composite(source.convert("RGB"), edited.convert("RGB"), Image.fromarray(region))
 
 
 def mse_outside(source: Image.Image, edited: Image.Image, region: Region) -> float:
-    """Mean squared difference over channels and the pixels outside, of RGB in [0, 1]; in [0, 1]."""
+    """Return the mean squared difference of RGB in [0, 1] over channels and outside pixels; in [0, 1]."""
     squared = (unit_pixels(source) - unit_pixels(edited)) ** 2
     return float(squared[~region].mean())
 
 
 def psnr_outside(source: Image.Image, edited: Image.Image, region: Region) -> float:
-    """Peak signal-to-noise ratio of the pixels outside, in dB with a peak of 1.
+    """Return the peak signal-to-noise ratio of the outside pixels, in dB with a peak of 1.
 
     Raises:
-        MetricUndefined: they are equal.
+        MetricUndefined: The outside pixels are equal.
     """
     error = mse_outside(source, edited, region)
     if error == 0:
@@ -87,7 +87,7 @@ def psnr_outside(source: Image.Image, edited: Image.Image, region: Region) -> fl
 
 
 def ssim_outside(source: Image.Image, edited: Image.Image, region: Region) -> float:
-    """Mean over channels and the pixels outside of the SSIM map (Wang et al., IEEE TIP 2004), in [-1, 1]."""
+    """Return the mean of the SSIM map (Wang et al., IEEE TIP 2004) over channels and outside pixels, in [-1, 1]."""
     images = (unit_pixels(source), unit_pixels(restored(source, edited, region)))
     first, second = (torch.from_numpy(image).permute(2, 0, 1)[None] for image in images)
     _, similarity = structural_similarity_index_measure(first, second, data_range=1.0, return_full_image=True)
@@ -97,8 +97,8 @@ def ssim_outside(source: Image.Image, edited: Image.Image, region: Region) -> fl
 
 @torch.inference_mode()
 def lpips_outside(network: lpips.LPIPS, source: Image.Image, edited: Image.Image, region: Region) -> float:
-    """Mean over the pixels outside of the map of LPIPS distances, 0 if they are equal."""
-    # A shallow copy shares the weights; the switch is the package's own.
+    """Return the mean of the spatial LPIPS map over outside pixels; 0 if they are equal."""
+    # A shallow copy shares the weights; ``spatial`` is an option of the package.
     spatial = copy.copy(network)
     spatial.spatial = True
     device = next(network.parameters()).device
@@ -108,10 +108,10 @@ def lpips_outside(network: lpips.LPIPS, source: Image.Image, edited: Image.Image
 
 
 def square_around(region: Region, margin: float = MARGIN) -> tuple[int, int, int, int]:
-    """A square around a region's box, wider by ``margin`` on each side and kept inside the picture.
+    """Return a square around a region's box, wider by ``margin`` on each side and inside the picture.
 
     Returns:
-        Left, upper, right and lower, as PIL crops; where the picture is too narrow for it, its shorter side decides.
+        Left, upper, right and lower edges, as for PIL's crop. The side is at most the picture's shorter side.
     """
     height, width = region.shape
     ys, xs = np.nonzero(region)
@@ -123,37 +123,37 @@ def square_around(region: Region, margin: float = MARGIN) -> tuple[int, int, int
 
 
 class RegionMetric(Metric):
-    """A number of the part of an image that the true mask tells from the rest."""
+    """Base of metrics on the inside or outside of the ground-truth mask."""
 
     def applies(self, sample: Sample) -> bool:
-        """Only where the true mask is known."""
+        """Return whether the sample has a ground-truth mask."""
         return sample.truth.mask is not None
 
 
 class OutsideMetric(RegionMetric):
-    """Compares input and edited image where nothing should have changed."""
+    """Base of metrics that compare input and edited image outside the ground-truth mask."""
 
     fills: ClassVar[bool] = False
-    """Whether a value looks beyond its own pixel, so that the region is filled from the input first."""
+    """Whether the metric has a receptive field, so that the region is replaced by the input first."""
 
     @abstractmethod
     def compare(self, source: Image.Image, edited: Image.Image, region: Region) -> float:
-        """Compare what lies outside the region; in the metric's unit."""
+        """Compare the outside pixels and return the value in the metric's unit."""
 
     def region_card(self) -> Card:
-        """The part of a card that the metrics outside share."""
+        """Return the part of a card that the metrics outside the mask share."""
         inside = "filled from the input before the map is made" if self.fills else "not read"
         averaged = "pixels outside, none set to zero"
         return {"region": {"truth": f"PNG, >= {THRESHOLD}", "averaged over": averaged, "inside": inside}}
 
     def score(self, sample: Sample, source: Image.Image, result: EditResult, captions: Captions | None) -> Score:
-        """Compare the edited image with the input outside the true mask."""
+        """Compare the edited image with the input outside the ground-truth mask."""
         require_same_size(source, result.image)
         return Score(self.compare(source, result.image, true_region(sample, source.size)))
 
 
 class MseOutside(OutsideMetric):
-    """Squared error outside."""
+    """Mean squared error outside the mask."""
 
     name = "mse_outside"
     unit = "1e-4"
@@ -161,16 +161,16 @@ class MseOutside(OutsideMetric):
     higher_is_better = False
 
     def details(self) -> Card:
-        """The scale is PIE-Bench's."""
+        """See :class:`Metric`; the scale is PIE-Bench's."""
         return {"implementation": "own, float64", "pixels": "RGB in [0, 1]", "resize": "none"} | self.region_card()
 
     def compare(self, source: Image.Image, edited: Image.Image, region: Region) -> float:
-        """Squared error of pixels in [0, 1], times 10,000."""
+        """Return 10,000 times the mean squared error of RGB in [0, 1]."""
         return 1e4 * mse_outside(source, edited, region)
 
 
 class PsnrOutside(OutsideMetric):
-    """Peak signal-to-noise ratio outside; has no value where nothing changed, as ``mse_outside`` then says by 0."""
+    """Peak signal-to-noise ratio outside the mask; undefined if nothing changed (then ``mse_outside`` is 0)."""
 
     name = "psnr_outside"
     unit = "dB"
@@ -178,17 +178,17 @@ class PsnrOutside(OutsideMetric):
     higher_is_better = True
 
     def details(self) -> Card:
-        """Of each image; the mean of ratios is not the ratio of the mean."""
-        own = {"implementation": "own, float64", "pixels": "RGB in [0, 1], peak 1", "resize": "none"}
-        return own | {"equal images": "undefined"} | self.region_card()
+        """See :class:`Metric`; the mean of PSNR over images is not the PSNR of the mean error."""
+        card: Card = {"implementation": "own, float64", "pixels": "RGB in [0, 1], peak 1", "resize": "none"}
+        return card | {"equal images": "undefined"} | self.region_card()
 
     def compare(self, source: Image.Image, edited: Image.Image, region: Region) -> float:
-        """The ratio in dB."""
+        """Return PSNR in dB."""
         return psnr_outside(source, edited, region)
 
 
 class SsimOutside(OutsideMetric):
-    """Structural similarity outside."""
+    """Mean structural similarity outside the mask."""
 
     name = "ssim_outside"
     unit = ""
@@ -197,20 +197,20 @@ class SsimOutside(OutsideMetric):
     fills = True
 
     def details(self) -> Card:
-        """Names the window and the constants, in which implementations differ."""
+        """See :class:`Metric`; implementations differ in window and constants."""
         window = f"Gaussian {WINDOW} x {WINDOW}, sigma 1.5, reflected at the rim; k1 0.01, k2 0.03, data range 1"
-        own = {"implementation": f"{package('torchmetrics')}, float64", "window": window, "resize": "none"}
-        return own | {"pixels": "RGB in [0, 1], mean over channels"} | self.region_card()
+        card: Card = {"implementation": f"{package('torchmetrics')}, float64", "window": window, "resize": "none"}
+        return card | {"pixels": "RGB in [0, 1], mean over channels"} | self.region_card()
 
     def compare(self, source: Image.Image, edited: Image.Image, region: Region) -> float:
-        """The mean of the map."""
+        """Return the mean SSIM."""
         if min(source.size) < WINDOW:
-            raise MetricUndefined(f"the image is {source.size}, SSIM's window needs {WINDOW} pixels a side")
+            raise MetricUndefined(f"the image is {source.size}, SSIM's window needs {WINDOW} pixels per side")
         return ssim_outside(source, edited, region)
 
 
 class LpipsOutside(OutsideMetric):
-    """Perceptual distance outside."""
+    """Mean spatial LPIPS outside the mask."""
 
     name = "lpips_outside"
     unit = ""
@@ -219,27 +219,27 @@ class LpipsOutside(OutsideMetric):
     fills = True
 
     def __init__(self, whole: Lpips) -> None:
-        """Share the network of the metric of the whole image."""
+        """Use the network of ``whole``, the metric of the whole image."""
         self.whole = whole
 
     @classmethod
     def from_checkpoint(cls, context: Context, checkpoint: Checkpoint, calibration: str) -> "LpipsOutside":
-        """The metric on the network that :meth:`Lpips.from_checkpoint` loads."""
+        """Return the metric with the network of :meth:`Lpips.from_checkpoint`."""
         return cls(Lpips.from_checkpoint(context, checkpoint, calibration))
 
     def details(self) -> Card:
-        """As of the whole image, but that each layer's distances are brought to the image's size before the mean."""
+        """See :class:`Metric`; each layer's distances are interpolated to the image's size before the mean."""
         return self.whole.details() | {"map": "spatial, bilinear to the image's size"} | self.region_card()
 
     def compare(self, source: Image.Image, edited: Image.Image, region: Region) -> float:
-        """The mean of the map."""
+        """Return the mean of the spatial LPIPS map."""
         if min(source.size) < MINIMUM_SIDE:
-            raise MetricUndefined(f"the image is {source.size}, AlexNet needs {MINIMUM_SIDE} pixels a side")
+            raise MetricUndefined(f"the image is {source.size}, AlexNet needs {MINIMUM_SIDE} pixels per side")
         return lpips_outside(self.whole.network, source, edited, region)
 
 
 class ClipInside(RegionMetric):
-    """Does the edited region show what the edited caption says?"""
+    """CLIP score of a square around the ground-truth mask and the edited caption."""
 
     name = "clip_inside"
     unit = "100 cos"
@@ -252,17 +252,17 @@ class ClipInside(RegionMetric):
 
     @classmethod
     def from_checkpoint(cls, context: Context, checkpoint: Checkpoint) -> "ClipInside":
-        """The metric on a CLIP checkpoint, see :func:`eval.metrics.clip.clip_scorer`."""
+        """Return the metric with a CLIP checkpoint, see :func:`eval.metrics.clip.clip_scorer`."""
         return cls(clip_scorer(context, checkpoint))
 
     def details(self) -> Card:
-        """Names the crop: PIE-Bench blackens what lies outside instead, which is no picture that CLIP was shown."""
+        """See :class:`Metric`; PIE-Bench sets the outside to black instead, which is unlike CLIP's training images."""
         crop = f"square around the box, {MARGIN:.0%} wider on each side, kept inside the image, nothing set to zero"
         text = {"text": "edited caption, no prefix", "clamped": False}
         return self.scorer.card() | text | {"region": {"truth": f"PNG, >= {THRESHOLD}", "crop": crop}}
 
     def score(self, sample: Sample, source: Image.Image, result: EditResult, captions: Captions | None) -> Score:
-        """100 * cos(square of the edited image around the true mask, edited caption)."""
+        """Return 100 * cos(square of the edited image around the ground-truth mask, edited caption)."""
         if captions is None:
             raise MetricUndefined("there are no captions to score against")
         crop = result.image.crop(square_around(true_region(sample, result.image.size)))

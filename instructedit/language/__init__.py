@@ -1,4 +1,4 @@
-"""The language processor (paper §3.2): an instruction becomes a segmentation prompt and two captions."""
+"""Language processor (paper §3.2): parses an instruction into a segmentation prompt and two captions."""
 
 from instructedit.language.base import LanguageProcessor, Message, converse
 from instructedit.language.local import LocalLanguage

@@ -1,4 +1,4 @@
-"""What every language processor promises, and the conversation that those with a language model share."""
+"""Interface of language processors, and the conversation that processors with a language model share."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,53 +12,53 @@ _QUOTED_CHARACTERS = 120
 
 
 class LanguageProcessor(Protocol):
-    """Turns instructions into prompts."""
+    """Parses instructions into prompts."""
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """What decides the answers, for cache keys and run ids: JSON values, and nothing secret."""
+        """Everything that the answers depend on, for cache keys and run ids: JSON values without secrets."""
         ...
 
     def parse(self, instructions: Sequence[str], descriptions: Sequence[str | None]) -> list[Parsed | StageError]:
         """Parse a batch.
 
         Args:
-            instructions: What users want.
-            descriptions: Of each image, what BLIP-2 says it shows; None where nobody asked it.
+            instructions: The users' instructions.
+            descriptions: BLIP-2's description of each image, or None.
 
         Returns:
-            One answer an instruction, in order. Never raises for the sake of one.
+            One answer per instruction, in order; a :class:`StageError` for an instruction that fails.
         """
         ...
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What a language model said."""
+    """A reply of a language model."""
 
     text: str
     is_cut: bool
-    """It was still speaking when it reached the most tokens it may use."""
+    """Whether the reply was cut off at the maximum number of tokens."""
     tokens: Tokens | None = None
-    """What it cost; None where nobody counted."""
+    """Tokens used; None if they were not counted."""
 
 
 Ask = Callable[[list[list[Message]]], Sequence[Reply | StageError]]
-"""Continues chats: one answer a chat, in order."""
+"""Continues chats and returns one reply per chat, in order."""
 Read = Callable[[str], Parsed]
-"""Reads a reply, or raises :class:`ReplyError`."""
+"""Parses a reply, or raises :class:`ReplyError`."""
 
 
 def converse(ask: Ask, chats: list[list[Message]], read: Read = parse_reply) -> list[Parsed | StageError]:
-    """Ask, and ask once more, with the error, where the reply cannot be parsed.
+    """Ask for parses, and retry once, with the error, if a reply cannot be parsed.
 
     Args:
-        ask: Continues chats, all of a batch at once.
-        chats: As :func:`instructedit.language.prompt.messages` begins them.
-        read: Reads the replies.
+        ask: Continues all chats of a batch at once.
+        chats: Chats begun by :func:`instructedit.language.prompt.messages`.
+        read: Parses the replies.
 
     Returns:
-        One answer a chat, in order, with the tokens of both replies where it was asked twice.
+        One answer per chat, in order, with the tokens of both replies after a retry.
     """
     if not chats:
         return []
@@ -77,7 +77,7 @@ def converse(ask: Ask, chats: list[list[Message]], read: Read = parse_reply) -> 
 def _settled(
     reply: Reply | StageError, answer: Parsed | ReplyError | StageError, tokens: Tokens | None
 ) -> Parsed | StageError:
-    """An answer with what it cost."""
+    """Return an answer with its tokens."""
     if isinstance(answer, Parsed):
         return replace(answer, tokens=tokens)
     if isinstance(answer, ReplyError):
@@ -89,7 +89,7 @@ def _settled(
 
 
 def quote(text: str) -> str:
-    """A text on one line, in quotes, shortened for a message."""
+    """Return a text on one line, in quotes, shortened for a message."""
     line = " ".join(text.split())
     return f'"{line[:_QUOTED_CHARACTERS]}…"' if len(line) > _QUOTED_CHARACTERS else f'"{line}"'
 
@@ -101,7 +101,7 @@ def _text(reply: Reply | StageError) -> str:
 def _read(reply: Reply | StageError, read: Read) -> Parsed | ReplyError | StageError:
     if isinstance(reply, StageError):
         return reply
-    # Even where all three fields can be read, the last one may have lost its end.
+    # Even if all three fields can be parsed, the last one may be incomplete.
     if reply.is_cut:
         return ReplyError("the reply was cut off at the most tokens it may have")
     try:

@@ -1,4 +1,4 @@
-"""Language processors as the configuration names them: given a context, with their replies kept."""
+"""Language processors by their names in the configuration, built from a context, with cached replies."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,14 +17,14 @@ from instructedit.types import StageError, non_identity_keys
 
 
 class CheckpointLanguage:
-    """:class:`LocalLanguage` on a checkpoint that is loaded with the first instruction that has no kept reply."""
+    """:class:`LocalLanguage` on a checkpoint that is loaded at the first instruction without a cached reply."""
 
     def __init__(self, context: Context, model: Checkpoint, max_new_tokens: int) -> None:
         self._context, self._checkpoint, self._max_new_tokens = context, model, max_new_tokens
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """See :class:`LanguageProcessor`; needs no weights."""
+        """See :class:`LanguageProcessor`; computed without loading weights."""
         return self._on(None, None).identity
 
     def parse(self, instructions: Sequence[str], descriptions: Sequence[str | None]) -> list[Parsed | StageError]:
@@ -39,22 +39,22 @@ class CheckpointLanguage:
 
 
 def local(context: Context, model: Checkpoint, max_new_tokens: int = 200) -> LanguageProcessor:
-    """A transformers chat model on this machine."""
+    """Return a processor with a transformers chat model on this machine."""
     return cached(CheckpointLanguage(context, model, max_new_tokens), context.cache)
 
 
 # Where the server is, how it is asked, and what it costs.
 @non_identity_keys("base_url", "timeout", "max_retries", "concurrency", "api_key_env", "prices")
 def openai(context: Context, prices: Mapping[str, float | None] | None, **options: Any) -> LanguageProcessor:
-    """A model behind any OpenAI-compatible server; see :class:`OpenAILanguage`.
+    """Return a processor with a model on any OpenAI-compatible server; see :class:`OpenAILanguage`.
 
     Raises:
-        ConfigError: A setting cannot be used.
+        ConfigError: A setting has a value that is not accepted.
     """
-    prices_of(prices)  # refused here if wrong; it is the report that multiplies
+    prices_of(prices)  # validated here, used by the report
     return cached(OpenAILanguage(**options), context.cache)
 
 
 def rules(context: Context) -> LanguageProcessor:
-    """The grammar, the paper's "hard-coded parsing"."""
+    """Return the grammar, the paper's "hard-coded parsing"."""
     return RulesLanguage()

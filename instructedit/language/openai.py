@@ -1,4 +1,4 @@
-"""The language processor on a server that speaks OpenAI's chat completions: OpenAI's own, vLLM, llama.cpp, ..."""
+"""Language processor on a server with OpenAI's chat completions API: OpenAI's own, vLLM, llama.cpp, ..."""
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,35 +14,36 @@ from instructedit.types import ConfigError, Stage, StageError
 
 ALWAYS, NEVER = "always", "never"
 STRUCTURED = ("auto", ALWAYS, NEVER)
-"""Whether replies are asked for in JSON: where the server takes a schema, of any server, or of none."""
+"""When JSON replies are requested: if the server accepts a schema, always, or never."""
 _FORMAT = json_schema("edit", SCHEMA)
 
 
 class OpenAILanguage:
-    """Replies of a model behind an HTTP server.
+    """Language processor with a model on an HTTP server.
 
-    Nothing is sent, and no key is needed, before the first :meth:`parse`: kept replies can be read without either.
+    The first :meth:`parse` sends the first request and needs the key, so cached replies can be read without a server.
 
     Args:
-        model: The server's name for it; the paper used ``gpt-3.5-turbo``.
-        base_url: Of the server, such as ``http://localhost:8000/v1``; None for the one in the environment variable
-            ``OPENAI_BASE_URL``, or else OpenAI's own.
-        revision: What the name leaves open, such as a checkpoint's revision or quantization on a server of one's own.
-            It stands in cache keys; the URL does not, since the same model may stand anywhere.
-        structured: ``auto`` asks for JSON of a schema and, of a server that refuses schemas, for the paper's template;
-            replies in either are read. ``always`` never falls back, and takes no other reply than JSON. ``never`` asks
-            for the template.
-        temperature: The released code has 0.6; None sends none, for models that accept no other than their own.
-        max_tokens: Most tokens of a reply; None sends no limit, for models that refuse the parameter. The released
-            code's 40 cut "Editing prompt 2".
-        timeout: Seconds that one request may take.
-        max_retries: How often a request is repeated after a failure of the network, a refusal for too many requests
-            (no sooner than the server's ``Retry-After`` says), or a failure of the server.
-        concurrency: Requests under way at a time.
-        api_key_env: The environment variable that holds the key; servers without keys take any value.
+        model: The server's name of the model; the paper used ``gpt-3.5-turbo``.
+        base_url: URL of the server, such as ``http://localhost:8000/v1``; None uses the environment variable
+            ``OPENAI_BASE_URL``, or OpenAI's own server if it is not set.
+        revision: Anything that the model's name does not determine, such as a checkpoint's revision or quantization on
+            a private server. It is part of cache keys; the URL is not, since several servers may host one model.
+        structured: ``auto`` requests JSON by a schema, or the paper's template if the server refuses schemas, and
+            accepts both kinds of reply. ``always`` requests and accepts JSON only. ``never`` requests the template.
+        temperature: Sampling temperature; the released code uses 0.6. None sends none, for models that accept only
+            their default.
+        max_tokens: Maximum number of tokens of a reply; None sends no limit, for models that refuse the parameter. The
+            released code's 40 truncate "Editing prompt 2".
+        timeout: Timeout of one request in seconds.
+        max_retries: Number of retries after a network error, a rate limit (waiting for the server's ``Retry-After``),
+            or a server error.
+        concurrency: Maximum number of concurrent requests.
+        api_key_env: Environment variable that holds the key; servers without keys accept any value.
 
     Raises:
-        ConfigError: A setting cannot be used; ``base_url`` is no URL, or holds a password, which would be logged.
+        ConfigError: A setting has a value that is not accepted, or ``base_url`` contains a password, which would be
+            logged.
     """
 
     def __init__(
@@ -69,17 +70,17 @@ class OpenAILanguage:
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """What decides the answers."""
-        made_by = {"backend": "openai", "model": self._server.model, "revision": self._revision}
+        """Everything that the answers depend on."""
+        model = {"backend": "openai", "model": self._server.model, "revision": self._revision}
         json_prompt = None if self._structured == NEVER else JSON_PROMPT_HASH
-        asked = {"structured": self._structured, "prompt": PROMPT_HASH, "json_prompt": json_prompt}
-        return {**made_by, **self._sampling, **asked}
+        prompts = {"structured": self._structured, "prompt": PROMPT_HASH, "json_prompt": json_prompt}
+        return {**model, **self._sampling, **prompts}
 
     def parse(self, instructions: Sequence[str], descriptions: Sequence[str | None]) -> list[Parsed | StageError]:
         """Parse a batch; see :class:`instructedit.language.base.LanguageProcessor`.
 
         Raises:
-            ConfigError: There is no key; no request was made.
+            ConfigError: There is no key; no request was sent.
         """
         chats = [messages(i, d) for i, d in zip(instructions, descriptions, strict=True)]
         read = parse_json if self._structured == ALWAYS else parse_reply

@@ -1,4 +1,4 @@
-"""What a language model's tokens cost, by the prices that the user states."""
+"""Cost of a language model's tokens, by prices from the configuration."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,21 +11,21 @@ _MILLION = 1_000_000
 
 @dataclass(frozen=True)
 class Prices:
-    """Of a million tokens, in US dollars."""
+    """Prices of a million tokens, in US dollars."""
 
     prompt: float
     completion: float
 
     def cost(self, tokens: Tokens) -> float:
-        """In US dollars."""
+        """Return the cost in US dollars."""
         return (self.prompt * tokens.prompt + self.completion * tokens.completion) / _MILLION
 
 
 def prices_of(stated: Any) -> Prices | None:
-    """The prices of a configuration; None where it states none.
+    """Return the prices of a configuration; None if it has none.
 
     Raises:
-        ConfigError: A price is no amount, or stands alone.
+        ConfigError: A price is not a nonnegative number, or only one of the two is given.
     """
     if not isinstance(stated, Mapping):
         if stated is None:

@@ -1,4 +1,4 @@
-"""What a general language model is told about the task: in-context examples in the paper's template (appendix D.1)."""
+"""Prompts for a general language model: the task, with in-context examples in the paper's template (appendix D.1)."""
 
 import json
 import re
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from instructedit.files import digest
 
 Message = dict[str, str]
-"""``role`` and ``content`` of one turn of a chat."""
+"""One turn of a chat: ``role`` and ``content``."""
 
 _TASK = """\
 You help to edit pictures. A user says in a few words what to change; you answer with what two tools must be told.
@@ -59,9 +59,9 @@ Editing prompt 2: "Photo of a book on a table".\
 _CLOSING = "Answer in that form and with nothing else."
 
 TASK_PROMPT = "\n\n".join([_TASK, _FIRST_EXAMPLE, _EXAMPLES, _CLOSING])
-"""For an instruction alone."""
+"""Prompt for an instruction without a description."""
 TASK_PROMPT_WITH_DESCRIPTION = "\n\n".join([_TASK, _FIRST_EXAMPLE, _EXAMPLES, _WITH_DESCRIPTION, _CLOSING])
-"""For an instruction and BLIP-2's description of the image."""
+"""Prompt for an instruction with BLIP-2's description of the image."""
 
 _CORRECTION = """\
 That answer cannot be used: {problem}. Give it once more, complete, in the form: \
@@ -73,31 +73,31 @@ FIELDS = {
     "editing_prompt_1": "Editing prompt 1",
     "editing_prompt_2": "Editing prompt 2",
 }
-"""Of a reply in JSON: name of the field, and what the template calls it."""
+"""Field names of a JSON reply, with their names in the template."""
 SCHEMA = {
     "type": "object",
     "properties": {name: {"type": "string"} for name in FIELDS},
     "required": [*FIELDS],
     "additionalProperties": False,
 }
-"""Of a reply in JSON."""
+"""JSON schema of a reply."""
 
-# An answer in the template, as it stands in the task prompts and in the correction.
+# An example answer in the template, as in the task prompts and the correction.
 _TEMPLATE = re.compile(r'Segmentation prompt: (.+?)\. Editing prompt 1: "(.+?)"\. Editing prompt 2: "(.+?)"\.')
 
 PROMPT_HASH = digest([TASK_PROMPT, TASK_PROMPT_WITH_DESCRIPTION, _CORRECTION])[:16]
-"""Names the text above in cache keys and run ids."""
+"""Identifies the prompts above in cache keys and run ids."""
 
 
 def messages(instruction: str, description: str | None = None) -> list[Message]:
-    """The chat that asks for one parse.
+    """Return the chat that requests the parse of one instruction.
 
     Args:
-        instruction: What the user wants.
-        description: What BLIP-2 says the image shows; chooses the second form of the prompt.
+        instruction: The user's instruction.
+        description: BLIP-2's description of the image; if given, the prompt with descriptions is used.
     """
     system = TASK_PROMPT if description is None else TASK_PROMPT_WITH_DESCRIPTION
-    # On one line each: an instruction with a line break in it must not pass for a description.
+    # Line breaks are removed so that part of an instruction cannot pass for a description.
     user = " ".join(instruction.split())
     if description is not None:
         user += f"\nDescription: {' '.join(description.split())}"
@@ -105,16 +105,16 @@ def messages(instruction: str, description: str | None = None) -> list[Message]:
 
 
 def correction(reply: str, problem: str) -> list[Message]:
-    """The turns that ask again after a reply that could not be read."""
-    # Chat templates want the roles to alternate, and some servers refuse an empty turn.
-    said = reply.strip() or "(no answer)"
-    return [{"role": "assistant", "content": said}, {"role": "user", "content": _CORRECTION.format(problem=problem)}]
+    """Return the turns that request a new answer after a reply that could not be parsed."""
+    # Chat templates require alternating roles, and some servers refuse an empty turn.
+    content = reply.strip() or "(no answer)"
+    return [{"role": "assistant", "content": content}, {"role": "user", "content": _CORRECTION.format(problem=problem)}]
 
 
 def in_json(chat: Sequence[Message]) -> list[Message]:
-    """The chat with our examples of an answer in JSON; what the user and the model have said stays as it is."""
-    ours = [i for i, turn in enumerate(chat) if i != 1 and turn["role"] != "assistant"]
-    return [{**turn, "content": _exemplified(turn["content"])} if i in ours else turn for i, turn in enumerate(chat)]
+    """Return the chat with the example answers of its prompts in JSON; the instruction and replies are unchanged."""
+    prompts = [i for i, turn in enumerate(chat) if i != 1 and turn["role"] != "assistant"]
+    return [{**turn, "content": _exemplified(turn["content"])} if i in prompts else turn for i, turn in enumerate(chat)]
 
 
 def _exemplified(text: str) -> str:
@@ -122,4 +122,4 @@ def _exemplified(text: str) -> str:
 
 
 JSON_PROMPT_HASH = digest([*map(_exemplified, (TASK_PROMPT, TASK_PROMPT_WITH_DESCRIPTION, _CORRECTION)), SCHEMA])[:16]
-"""Names the text that asks for JSON in cache keys."""
+"""Identifies the JSON prompts in cache keys and run ids."""

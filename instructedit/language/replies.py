@@ -1,4 +1,4 @@
-"""Replies kept verbatim, so that a table can be made again with no language model at hand."""
+"""Cache of verbatim replies, so that tables can be reproduced without a language model."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,10 +13,10 @@ _VERSION = 1
 
 
 def cached(processor: LanguageProcessor, cache: StageCache) -> LanguageProcessor:
-    """The processor with a memory: it is asked only what the cache does not hold, and each question once a batch.
+    """Return the processor with a cache. Repeated questions of a batch are asked once.
 
-    Only replies that could be parsed are kept, and only the replies: they are parsed again when they are read, so a
-    better parser needs no new replies. A kept reply costs no tokens, nor does a question's second answer in a batch.
+    Only replies that could be parsed are cached. They are parsed again on every read, so a better parser needs no new
+    replies. A cached reply counts zero tokens, as does a repeated question of a batch.
     """
     return _Cached(processor, cache)
 
@@ -35,17 +35,17 @@ class _Cached:
         answers: dict[tuple[str, str | None], Parsed | StageError] = {}
         missing = []
         for question in dict.fromkeys(questions):
-            known = self._read(question)
-            if known is None:
+            answer = self._read(question)
+            if answer is None:
                 missing.append(question)
             else:
-                answers[question] = known
+                answers[question] = answer
         if missing:
             new = self._processor.parse([i for i, _ in missing], [d for _, d in missing])
-            for question, answer in zip(missing, new, strict=True):
-                answers[question] = answer
-                if isinstance(answer, Parsed):
-                    self._cache.put_json(Stage.LANGUAGE, self._key(question), {"reply": answer.reply})
+            for question, result in zip(missing, new, strict=True):
+                answers[question] = result
+                if isinstance(result, Parsed):
+                    self._cache.put_json(Stage.LANGUAGE, self._key(question), {"reply": result.reply})
         paid = {questions.index(question) for question in missing}
         return [answers[q] if i in paid else _free(answers[q]) for i, q in enumerate(questions)]
 
@@ -53,7 +53,7 @@ class _Cached:
         entry = self._cache.get_json(Stage.LANGUAGE, self._key(question))
         try:
             return None if entry is None else parse_reply(entry["reply"])
-        except ReplyError:  # kept by a parser that read it; this one must ask anew
+        except ReplyError:  # an earlier version of the parser accepted this reply
             return None
 
     def _key(self, question: tuple[str, str | None]) -> str:

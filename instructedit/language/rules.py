@@ -1,4 +1,4 @@
-"""The hard-coded parser that the paper compares its language processor with (§4.4), kept as an ablation."""
+"""Hard-coded parser, the paper's ablation of the language processor (§4.4)."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +11,7 @@ from instructedit.language.words import COLOUR, article, bare, like, without_col
 from instructedit.types import Captions, Stage, StageError
 
 _VERSION = 1
-"""Of the grammar; raise it when the same instruction comes to be answered differently."""
+"""Version of the grammar; increase it when the parse of any instruction changes."""
 
 _POLITE = re.compile(
     r"(?:please|now|let's|(?:can|could|would|will) you(?: please)?|"
@@ -20,10 +20,10 @@ _POLITE = re.compile(
 _NO_THINGS = ("photo", "picture", "image", "scene", "left", "right", "middle", "left side", "right side")
 _PRONOUNS = ("it", "them", "this", "that", "these", "those", "he", "she", "him", "her", "one")
 
-# What begins with such an article can be told from the words before it; "the" may belong to "on the left" as well.
+# The article separates the new object from the words before it; "the" does not, as in "on the left".
 _GIVEN = r"(?P<new>(?:an?|some) .+)"
 _OLD = r"(?P<old>.+?)"
-# Where a thing would end in one of these, the sentence was cut at the wrong place: "the cat on" + "the left".
+# An object that ends in one of these words was split at the wrong place: "the cat on" + "the left".
 _UNFINISHED = re.compile(r"(?:.* )?(?:a|an|the|and|of|on|in|to|with|for|from|into)")
 _GRAMMAR: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
@@ -75,7 +75,7 @@ _GRAMMAR: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
     ("change", (rf"make {_OLD} {_GIVEN}",)),
 )
-"""Tried from top to bottom, hence "make X Y" last: it would swallow "make X wear Y"."""
+"""Patterns are tried from top to bottom; "make X Y" is last because it also matches "make X wear Y"."""
 
 ACCEPTED = (
     '"change the X to Y", "replace the X with Y", "color the X pink", "add Y to the X", "give the X Y", '
@@ -87,17 +87,17 @@ ACCEPTED = (
 class _Wish:
     kind: str
     old: str
-    """What is edited, without its article: "bigger cat"."""
+    """The object to edit, without its article: "bigger cat"."""
     new: str
-    """What comes, as the user says it: "a lion", "pink"; empty for a removal."""
+    """The new object or colour in the user's words: "a lion", "pink"; empty for a removal."""
 
 
 class RulesLanguage:
-    """A small grammar of English requests. It needs no model, and reads no descriptions."""
+    """A small grammar of English instructions. It needs no model and ignores descriptions."""
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """What decides the answers."""
+        """Everything that the answers depend on."""
         return {"backend": "rules", "version": _VERSION}
 
     def parse(self, instructions: Sequence[str], descriptions: Sequence[str | None]) -> list[Parsed | StageError]:

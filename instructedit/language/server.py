@@ -1,4 +1,4 @@
-"""Asking a server that speaks OpenAI's chat completions: its address, its key, and what it may do wrong."""
+"""Client of a server with OpenAI's chat completions API: address, key, requests and errors."""
 
 import logging
 import os
@@ -20,31 +20,31 @@ _NO_COMPLETION = "the answer is no chat completion; does the URL end with /v1?"
 
 
 class ServerError(Exception):
-    """A server gave no reply: one line that names the model, the place and the reason, and never the key."""
+    """A server gave no reply. The one-line message names the model, the host and the reason, without the key."""
 
     def __init__(self, message: str, complaint: str, status: int | None = None) -> None:
         super().__init__(message)
         self.complaint = complaint
         """The reason in full, without the key."""
         self.status = status
-        """Of HTTP; None where there was no answer at all, or one that is no completion."""
+        """HTTP status; None if there was no response or it is not a completion."""
 
 
 class ChatServer:
-    """A model behind an HTTP server. Nothing is sent, and no key is needed, before :meth:`connect`.
+    """A model on an HTTP server. No key is needed before :meth:`connect`, and nothing is sent before :meth:`ask`.
 
     Args:
-        choice: Whose settings these are, as messages name them: ``language=openai``.
-        model: The server's name for it.
-        base_url: Such as ``http://localhost:8000/v1``; None for the one in the environment variable
-            ``OPENAI_BASE_URL``, or else OpenAI's own.
-        timeout: Seconds that one request may take.
-        max_retries: How often a request is repeated after a failure of the network, a refusal for too many requests,
-            or a failure of the server.
-        api_key_env: The environment variable that holds the key; servers without keys take any value.
+        choice: The configuration choice that messages name, such as ``language=openai``.
+        model: The server's name of the model.
+        base_url: URL such as ``http://localhost:8000/v1``; None uses the environment variable ``OPENAI_BASE_URL``, or
+            OpenAI's own server if it is not set.
+        timeout: Timeout of one request in seconds.
+        max_retries: Number of retries after a network error, a rate limit or a server error.
+        api_key_env: Environment variable that holds the key; servers without keys accept any value.
 
     Raises:
-        ConfigError: A setting cannot be used; ``base_url`` is no URL, or holds a password, which would be logged.
+        ConfigError: A setting has a value that is not accepted, or ``base_url`` contains a password, which would be
+            logged.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class ChatServer:
         check_whole(f"{group}.max_retries", max_retries, 0)
         self.choice = choice
         self.model = model
-        # An empty one is refused, or a shell variable that is not set would send pictures to OpenAI.
+        # An empty base_url is refused: it may come from an unset shell variable, and pictures would go to OpenAI.
         url = os.environ.get("OPENAI_BASE_URL") or None if base_url is None else base_url
         self._base_url = None if url is None else _checked_url(f"{group}.base_url", url)
         self._timeout = timeout
@@ -68,7 +68,7 @@ class ChatServer:
         self._takes_schemas = True
 
     def connect(self) -> openai.OpenAI:
-        """A client, to be closed after use; several threads may share it.
+        """Return a client, which the caller closes after use; threads may share it.
 
         Raises:
             ConfigError: There is no key.
@@ -84,28 +84,28 @@ class ChatServer:
 
         Args:
             client: From :meth:`connect`.
-            chat: Its turns.
-            **options: Further fields of the request; those that are None are left out.
+            chat: The turns of the chat.
+            **options: Further fields of the request; None values are omitted.
 
         Raises:
             ServerError: There is no reply.
         """
         turns = cast(list[ChatCompletionMessageParam], list(chat))
-        given = {name: value for name, value in options.items() if value is not None}
+        fields = {name: value for name, value in options.items() if value is not None}
         try:
-            completion = client.chat.completions.create(model=self.model, messages=turns, **given)
+            completion = client.chat.completions.create(model=self.model, messages=turns, **fields)
         except openai.OpenAIError as error:
             raise self._failure(client, _reason(error), getattr(error, "status_code", None)) from None
-        except ValueError:  # what calls itself JSON and is not
+        except ValueError:  # the response is declared as JSON but cannot be decoded
             raise self._failure(client, _NO_COMPLETION) from None
-        # The package does not check what a server sends: a web page comes through as text, a lacking field as None.
+        # The package does not validate responses: a web page arrives as text, a missing field as None.
         choice = completion.choices[0] if isinstance(completion, ChatCompletion) and completion.choices else None
         message = getattr(choice, "message", None)
         if choice is None or message is None:
             raise self._failure(client, _NO_COMPLETION)
         if choice.finish_reason == "content_filter" or message.refusal:
-            said = message.refusal or choice.finish_reason
-            raise self._failure(client, f"the model refuses to answer ({said})")
+            reason = message.refusal or choice.finish_reason
+            raise self._failure(client, f"the model refuses to answer ({reason})")
         is_cut = choice.finish_reason == "length"
         return Reply(message.content or "", is_cut, _tokens(getattr(completion, "usage", None)))
 
@@ -117,16 +117,16 @@ class ChatServer:
         otherwise: Sequence[Mapping[str, Any]],
         **options: Any,
     ) -> Reply:
-        """Continue a chat in JSON, where the server can hold a model to a schema.
+        """Continue a chat in JSON if the server supports schemas.
 
-        Once it is known that it cannot, and said in one line of the log, it is not tried again.
+        Once the server has refused a schema, this is logged, and schemas are not sent again.
 
         Args:
             client: From :meth:`connect`.
-            chat: Its turns.
-            response_format: The schema, as servers take it.
-            otherwise: The chat for a server that takes no schemas.
-            **options: As for :meth:`ask`.
+            chat: The turns of the chat.
+            response_format: The schema, from :func:`json_schema`.
+            otherwise: The chat for a server without support for schemas.
+            **options: See :meth:`ask`.
 
         Raises:
             ServerError: There is no reply.
@@ -140,7 +140,7 @@ class ChatServer:
                     raise
                 refusal = error
         reply = self.ask(client, otherwise, **options)
-        # Only now is it known that the schema was to blame, and not the pictures, say.
+        # The request succeeded without the schema, so the schema was the reason for the refusal.
         with self._lock:
             if self._takes_schemas:
                 self._takes_schemas = False
@@ -149,24 +149,24 @@ class ChatServer:
         return reply
 
     def _failure(self, client: openai.OpenAI, reason: str, status: int | None = None) -> ServerError:
-        # Servers are known to repeat a wrong key in their complaint about it.
+        # Some servers repeat a wrong key in their error message.
         reason = reason.replace(client.api_key, "[key]")
         url = urlsplit(str(client.base_url))
         return ServerError(f"{self.model} at {url.netloc}: {quote(reason)}", reason, status)
 
 
 def check_whole(key: str, value: object, low: int) -> None:
-    """Refuse what is no whole number from ``low`` on.
+    """Check that a value is a whole number of at least ``low``.
 
     Raises:
-        ConfigError: names the key.
+        ConfigError: It is not; the message names the key.
     """
     if not isinstance(value, int) or isinstance(value, bool) or value < low:
         raise ConfigError(f"{key}={value}: accepted are whole numbers from {low} on")
 
 
 def json_schema(name: str, schema: Mapping[str, Any]) -> dict[str, Any]:
-    """A schema as the field ``response_format`` of a request holds it."""
+    """Return a schema in the format of a request's field ``response_format``."""
     return {"type": "json_schema", "json_schema": {"name": name, "strict": True, "schema": schema}}
 
 
@@ -176,8 +176,8 @@ def _tokens(usage: Any) -> Tokens | None:
 
 
 def _may_refuse_schemas(error: ServerError) -> bool:
-    # Most servers say 400 to what they do not know. Routers say 404, as to a model that is not there, and some forks of
-    # llama.cpp 500; both name it.
+    # Most servers answer 400 to an unknown field. Routers answer 404, as for an unknown model, and some forks of
+    # llama.cpp answer 500, but both name the field in the message.
     return error.status in (400, 422, 501) or bool(_SCHEMA_NAMED.search(error.complaint))
 
 
@@ -188,7 +188,7 @@ def _reason(error: openai.OpenAIError) -> str:
         return f"no connection ({error.__cause__ or error})"
     body = getattr(error, "body", None)
     if isinstance(body, Mapping) and "detail" in body:
-        # Servers made with FastAPI say their reason so, and the package passes it over.
+        # FastAPI servers give the reason in this field, which the package ignores.
         return f"{error} - {body['detail']}"
     return str(error)
 
@@ -197,7 +197,7 @@ def _checked_url(key: str, url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ConfigError(f"{key}: {url!r} is no URL; give one such as http://localhost:8000/v1")
-    # Not shown, since the HTTP library would log it with every request, and so would we.
+    # URLs with secrets are refused because the HTTP library logs the URL of every request. The message omits them.
     if "@" in parts.netloc or parts.query:
         hint = "leave out user, password and query, and put the key into the environment"
         raise ConfigError(f"{key}: the URL of {parts.hostname} holds more than a place; {hint}")

@@ -1,4 +1,4 @@
-"""English as far as the hard-coded parser needs it: articles, plurals, colours, and words that only find a thing."""
+"""English for the hard-coded parser: articles, plurals, colours, and words that only locate an object."""
 
 import re
 
@@ -30,23 +30,23 @@ _HEAD_ENDS = re.compile(r" (?:with|of|in|on|at|under|behind|near|from|that|who|w
 
 
 def without_colour(phrase: str) -> str:
-    """ "white scarf" -> "scarf"."""
+    """Remove colours: "white scarf" -> "scarf"."""
     return re.sub(rf"\b{COLOUR} ", "", phrase)
 
 
 def without_determiner(phrase: str) -> str:
-    """ "the bigger cat" -> "bigger cat"."""
+    """Remove the determiner: "the bigger cat" -> "bigger cat"."""
     return _DETERMINER.sub("", phrase, count=1) if _DETERMINER.match(phrase) else re.sub(r"^(all|both) ", "", phrase)
 
 
 def bare(phrase: str) -> str:
-    """A thing without the words that only help to find it: "bigger cat", "cat on the left" -> "cat"."""
-    found = _FINDING_AFTER.sub("", phrase)
-    return _FINDING_BEFORE.sub("", found, count=1) if _FINDING_BEFORE.match(found) else found
+    """Remove the words that only locate an object: "bigger cat", "cat on the left" -> "cat"."""
+    noun = _FINDING_AFTER.sub("", phrase)
+    return _FINDING_BEFORE.sub("", noun, count=1) if _FINDING_BEFORE.match(noun) else noun
 
 
 def is_bare_noun(phrase: str) -> bool:
-    """Whether a phrase stands without an article: plurals, and what has no number."""
+    """Return whether a phrase takes no indefinite article: a plural or an uncountable noun."""
     words = _HEAD_ENDS.split(phrase, maxsplit=1)[0].split()
     head = words[-1] if words else ""
     if head in _PLURALS | _UNCOUNTABLE:
@@ -55,14 +55,14 @@ def is_bare_noun(phrase: str) -> bool:
 
 
 def article(phrase: str) -> str:
-    """The phrase with "a" or "an" in front, where English wants one."""
+    """Prepend "a" or "an" if the phrase takes an indefinite article."""
     if is_bare_noun(phrase):
         return phrase
     return f"{_article_of(phrase)} {phrase}"
 
 
 def like(phrase: str, model: str) -> str:
-    """What comes instead of ``model``: in the number that the user gives it, else in the number of ``model``."""
+    """Return the replacement of ``model`` with its article: in the user's grammatical number, else in ``model``'s."""
     plain = without_determiner(phrase)
     if re.match(r"an? ", phrase):
         return f"{_article_of(plain)} {plain}"

@@ -1,4 +1,4 @@
-"""What all segmenters share: choosing among boxes, and joining the masks of the chosen ones."""
+"""Base of all segmenters: the selection of boxes, and the union of their masks."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,47 +17,50 @@ SELECT = ("union", "best", "first")
 
 @dataclass(frozen=True)
 class Segmentation:
-    """A mask and the boxes that it was made from."""
+    """A mask and the detected boxes."""
 
     mask: Bool[np.ndarray, "h w"]
     boxes: tuple[Box, ...]
-    """Above both thresholds, highest score first."""
+    """All boxes above the box threshold, highest score first."""
 
 
 class Detector(Protocol):
-    """Finds what a prompt names."""
+    """Finds the objects that a prompt names."""
 
     def detect(self, image: Image.Image, prompt: str, box_threshold: float, text_threshold: float) -> list[Box]:
-        """Boxes with a score above ``box_threshold``, in the detector's own order.
+        """Return the boxes with a score above ``box_threshold``, in the order of the detector's queries.
 
         Args:
             image: RGB.
-            prompt: Such as "bigger cat".
+            prompt: The segmentation prompt, such as "bigger cat".
             box_threshold: In [0, 1].
-            text_threshold: A word counts as part of a box's phrase above it, in [0, 1].
+            text_threshold: In [0, 1]; a word with a higher score is part of a box's phrase.
         """
         ...
 
 
 class Masker(Protocol):
-    """Turns boxes into masks."""
+    """Predicts masks from boxes."""
 
     def masks(self, image: Image.Image, boxes: Sequence[Box]) -> Bool[np.ndarray, "n h w"]:
-        """One mask for each box, of the image's size."""
+        """Return one mask per box, of the image's size."""
         ...
 
 
 class Segmenter:
-    """Any detector and any mask model.
+    """A detector followed by a mask predictor.
 
     Args:
-        context: Models, cache and device, handed to both.
-        detector: Makes the detector from the context.
-        masker: Makes the mask model.
-        box_threshold: A box needs a score above it, in [0, 1].
-        text_threshold: A word counts as part of a box's phrase above it, in [0, 1].
-        select: Which boxes make the mask: the ``union`` of all, the ``best`` by score, or the ``first`` in the order
-            of the detector's queries.
+        context: Models, cache and device, passed to both.
+        detector: Builds the detector from the context.
+        masker: Builds the mask predictor.
+        box_threshold: In [0, 1]; boxes with a higher score are kept.
+        text_threshold: In [0, 1]; a word with a higher score is part of a box's phrase.
+        select: The boxes whose masks are used: ``union`` of all, ``best`` by score, or ``first`` in the order of the
+            detector's queries.
+
+    Raises:
+        ConfigError: A parameter is out of range.
     """
 
     def __init__(
@@ -78,9 +81,10 @@ class Segmenter:
         self.box_threshold, self.text_threshold, self.select = box_threshold, text_threshold, select
 
     def segment(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> list[Segmentation | StageError]:
-        """A mask for each image and prompt; where no box is found, a :class:`StageError` that says so.
+        """Return a mask for each image and prompt, or a :class:`StageError` if there is no box or the mask is empty.
 
-        One image at a time: padding prompts to one length would let neighbours in a batch change a result.
+        Images are processed one at a time: padding the prompts to one length would make a result depend on the other
+        samples of the batch.
         """
         return [self._segment(image, prompt) for image, prompt in zip(images, prompts, strict=True)]
 
@@ -89,21 +93,21 @@ class Segmenter:
         if not in_query_order:
             return StageError(Stage.SEGMENTER, f"no box found for {prompt!r} above box_threshold={self.box_threshold}")
         ranked = tuple(sorted(in_query_order, key=lambda box: -box.score))
-        chosen = {"union": ranked, "best": ranked[:1], "first": tuple(in_query_order[:1])}[self.select]
-        mask = np.any(self.masker.masks(image, chosen), axis=0)
+        selected = {"union": ranked, "best": ranked[:1], "first": tuple(in_query_order[:1])}[self.select]
+        mask = np.any(self.masker.masks(image, selected), axis=0)
         if not mask.any():
             return StageError(Stage.SEGMENTER, f"the mask for {prompt!r} is empty")
         return Segmentation(mask, ranked)
 
 
 def boxes_inside(image: Image.Image, corners: Tensor, scores: Tensor, phrases: Sequence[str]) -> list[Box]:
-    """Boxes, cut where they leave the image.
+    """Return boxes clipped to the image.
 
     Args:
-        image: Whose pixels the corners count.
-        corners: x1, y1, x2, y2 of each box, ``n 4``.
-        scores: Of each, ``n``.
-        phrases: The words that each answers.
+        image: The image.
+        corners: x1, y1, x2, y2 of each box in pixels, ``n 4``.
+        scores: One per box, ``n``.
+        phrases: The matched words of the prompt, one phrase per box.
     """
     return [
         Box(min(x1, image.width), min(y1, image.height), min(x2, image.width), min(y2, image.height), score, phrase)
@@ -112,10 +116,10 @@ def boxes_inside(image: Image.Image, corners: Tensor, scores: Tensor, phrases: S
 
 
 def required(checkpoint: Checkpoint | None, key: str, content: str) -> Checkpoint:
-    """A checkpoint that not every preset of models names.
+    """Return a checkpoint that not every models preset has.
 
     Raises:
-        ConfigError: names the missing key.
+        ConfigError: It is None; the message names the missing key.
     """
     if checkpoint is None:
         raise ConfigError(

@@ -1,6 +1,6 @@
-"""Turn the published .pth files of Grounding DINO and SAM, which are pickles, into folders of safetensors.
+"""Convert the published .pth files of Grounding DINO and SAM, which are pickles, to folders of safetensors.
 
-The folders serve ``segmenter=grounded_sam_original``; ``python -m scripts.convert`` makes them.
+``segmenter=grounded_sam_original`` loads these folders; ``python -m scripts.convert`` writes them.
 """
 
 import ast
@@ -20,22 +20,22 @@ from instructedit.types import ConfigError
 
 
 def convert_grounding_dino(weights: Path, settings: Path, text_encoder: str, folder: Path) -> None:
-    """Make the folder that :class:`OriginalGroundingDino` loads, and load it once.
+    """Write the folder that :class:`OriginalGroundingDino` loads, and load it once as a check.
 
     Args:
         weights: The published .pth file.
-        settings: The Python file of settings that belongs to it; read, never run.
+        settings: The matching Python file of settings; it is parsed but not executed.
         text_encoder: Folder or hub id of BERT, for its configuration and tokenizer.
-        folder: Where to write.
+        folder: Folder to write.
 
     Raises:
-        ConfigError: names the file that cannot be read or does not fit.
+        ConfigError: A file cannot be read or does not match; the message names it.
     """
     state = _read(weights)
     if not isinstance(state.get("model"), Mapping):
         raise ConfigError(f"{weights} holds no weights under 'model', as Grounding DINO's do")
     try:
-        # A module of plain assignments; taking them apart runs no stranger's code.
+        # The file holds plain assignments; parsing them avoids running downloaded code.
         values = {
             ast.unparse(line.targets[0]): ast.literal_eval(line.value)
             for line in ast.parse(settings.read_text()).body
@@ -50,15 +50,15 @@ def convert_grounding_dino(weights: Path, settings: Path, text_encoder: str, fol
 
 
 def convert_sam(weights: Path, model_type: str, folder: Path) -> None:
-    """Make the folder that :class:`OriginalSam` loads, and load it once.
+    """Write the folder that :class:`OriginalSam` loads, and load it once as a check.
 
     Args:
         weights: The published .pth file.
-        model_type: Its entry in the package's registry, such as ``vit_h``.
-        folder: Where to write.
+        model_type: Key of the package's model registry, such as ``vit_h``.
+        folder: Folder to write.
 
     Raises:
-        ConfigError: names the file that cannot be read or does not fit.
+        ConfigError: A file cannot be read or does not match; the message names it.
     """
     _write(folder, {"model_type": model_type}, _read(weights))
     load_sam(folder)
@@ -77,5 +77,5 @@ def _read(weights: Path) -> Mapping[str, Any]:
 def _write(folder: Path, settings: Mapping[str, Any], state: Mapping[str, Tensor]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CONFIG).write_text(json.dumps(settings, indent=2) + "\n")
-    # Copies, because heads that layers share are stored under each layer's name, which safetensors refuses.
+    # safetensors refuses tensors that share memory, such as heads shared by layers, so they are copied.
     save_file({name: value.clone().contiguous() for name, value in state.items()}, folder / WEIGHTS)

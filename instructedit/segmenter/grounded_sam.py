@@ -1,4 +1,4 @@
-"""Grounding DINO and SAM, and their successors, on transformers."""
+"""Grounding DINO, SAM and their successors on transformers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,17 +30,17 @@ from instructedit.types import Box, Stage
 class GroundedSam(Segmenter):
     """Grounded Segment Anything on transformers.
 
-    Defaults are those of the released code (box threshold 0.3, text threshold 0.25), but for ``select``:
-    its command line takes the first box in the detector's order; ``union`` is what a plural ("the oranges") needs, and
-    equals the others where one box is found.
+    The defaults are those of the released code (box threshold 0.3, text threshold 0.25), except for ``select``: the
+    released command line uses the first box in the detector's order. ``union`` also handles plurals ("the oranges"); if
+    one box is found, all choices are equal.
 
     Args:
         context: Models, cache and device.
         grounding_dino: Checkpoint of GroundingDinoForObjectDetection with its processor.
         sam: Checkpoint of SamModel with its processor.
-        box_threshold: As :class:`Segmenter`'s, and the next two.
-        text_threshold: In [0, 1].
-        select: ``union``, ``best`` or ``first``.
+        box_threshold: See :class:`Segmenter`.
+        text_threshold: See :class:`Segmenter`.
+        select: See :class:`Segmenter`.
     """
 
     def __init__(
@@ -72,11 +72,14 @@ class GroundingDino:
 
     @torch.no_grad()
     def detect(self, image: Image.Image, prompt: str, box_threshold: float, text_threshold: float) -> list[Box]:
-        """Boxes above the thresholds in the order of queries; the raw scores are cached, so thresholds cost nothing."""
+        """Return the boxes above ``box_threshold`` in query order; raw scores are cached, so all thresholds share them.
+
+        See :class:`instructedit.segmenter.base.Detector`.
+        """
         text = prompt.strip().strip(".").lower()
         processor = self.context.pool.processor(GroundingDinoProcessor, self.checkpoint)
         window = self.context.pool.processor(self.CONFIG, self.checkpoint).max_text_len
-        # A list of labels would refuse dots within; these are the tokens that it makes of a prompt without.
+        # A list of labels must not contain dots; for a prompt without dots, this text gives the same tokens.
         inputs = processor(images=image, text=[f"{text}."], truncation=True, max_length=window, return_tensors="pt")
         key = StageCache.key(Stage.BOXES, 1, image=hash_image(image), text=text, model=self.checkpoint.fingerprint)
         raw = self.context.cache.get(Stage.BOXES, key)
@@ -86,19 +89,19 @@ class GroundingDino:
             raw = {"logits": out.logits[0].float().cpu(), "pred_boxes": out.pred_boxes[0].float().cpu()}
             self.context.cache.put(Stage.BOXES, key, raw)
         if not bool((raw["logits"].sigmoid() > box_threshold).any()):
-            return []  # which the processor cannot decode
-        (found,) = processor.post_process_grounded_object_detection(
+            return []  # the processor fails if no box is left
+        (detections,) = processor.post_process_grounded_object_detection(
             _Raw(raw["logits"][None], raw["pred_boxes"][None]),
             inputs.input_ids.cpu(),
             threshold=box_threshold,
             text_threshold=text_threshold,
             target_sizes=[(image.height, image.width)],
         )
-        return boxes_inside(image, found["boxes"], found["scores"], found["text_labels"])
+        return boxes_inside(image, detections["boxes"], detections["scores"], detections["text_labels"])
 
 
 class MMGroundingDino(GroundingDino):
-    """Boxes by MM Grounding DINO (Zhao et al., 2024): the same interface, trained anew on more data; LLMDet too.
+    """Boxes by MM Grounding DINO (Zhao et al., 2024), which was retrained on more data, or by LLMDet.
 
     Args:
         context: Models, cache and device.
@@ -136,11 +139,11 @@ class Sam:
 
     @torch.no_grad()
     def masks(self, image: Image.Image, boxes: Sequence[Box]) -> Bool[np.ndarray, "n h w"]:
-        """One mask for each box."""
+        """Return one mask per box, of the image's size."""
         corners = [[box.x1, box.y1, box.x2, box.y2] for box in boxes]
         key = StageCache.key(Stage.MASKS, 1, image=hash_image(image), boxes=corners, model=self.checkpoint.fingerprint)
-        kept = self.context.cache.get(Stage.MASKS, key)
-        if kept is None:
+        entry = self.context.cache.get(Stage.MASKS, key)
+        if entry is None:
             model = self.context.pool.model(self.MODEL, self.checkpoint, self.context.device)
             processor = self.context.pool.processor(self.PROCESSOR, self.checkpoint)
             inputs = processor(images=image, input_boxes=[corners], return_tensors="pt")
@@ -149,17 +152,17 @@ class Sam:
                 input_boxes=inputs.input_boxes.to(self.context.device, model.dtype),
                 multimask_output=False,
             )
-            # SAM's processor pads, and asks for the size before; SAM 2's stretches.
+            # SAM's processor pads and needs both sizes; SAM 2's stretches and needs the original one.
             sizes = [inputs[name] for name in ("original_sizes", "reshaped_input_sizes") if name in inputs]
             (masks,) = processor.post_process_masks(out.pred_masks.float().cpu(), *sizes)
-            kept = {"masks": masks[:, 0].bool()}
-            self.context.cache.put(Stage.MASKS, key, kept)
-        found: np.ndarray = kept["masks"].numpy()
-        return found
+            entry = {"masks": masks[:, 0].bool()}
+            self.context.cache.put(Stage.MASKS, key, entry)
+        result: np.ndarray = entry["masks"].numpy()
+        return result
 
 
 class Sam2(Sam):
-    """Masks by SAM 2 (Ravi et al., 2024), or 2.1.
+    """Masks by SAM 2 (Ravi et al., 2024) or SAM 2.1.
 
     Args:
         context: Models, cache and device.

@@ -1,6 +1,6 @@
 """Grounding DINO and SAM on the packages that the released code uses, groundingdino-py and segment-anything.
 
-Their .pth files are pickles, so a user turns them into folders of safetensors first::
+Their .pth files are pickles and must be converted to folders of safetensors first::
 
     python -m scripts.convert grounding_dino groundingdino_swint_ogc.pth FOLDER --text_encoder BERT
     python -m scripts.convert sam sam_vit_h_4b8939.pth FOLDER --model_type vit_h
@@ -32,7 +32,7 @@ from instructedit.types import Box, ConfigError, Stage
 
 try:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # its imports from timm have moved
+        warnings.simplefilter("ignore")  # its imports from timm are deprecated
         import groundingdino.config
         import groundingdino.models.GroundingDINO.groundingdino as network
         from groundingdino.datasets import transforms
@@ -47,35 +47,35 @@ except ImportError as missing:
     ) from missing
 
 SETTINGS = Path(groundingdino.config.__file__).parent
-"""The package's own: GroundingDINO_SwinT_OGC.py and GroundingDINO_SwinB_cfg.py."""
+"""Folder of the package's settings: GroundingDINO_SwinT_OGC.py and GroundingDINO_SwinB_cfg.py."""
 CONFIG, WEIGHTS, TEXT_ENCODER = "config.json", "model.safetensors", "text_encoder"
 UNUSED = {"label_enc.weight", "bert.embeddings.position_ids"}
-"""In the published Grounding DINO weights, and in no model of the package: of training, and of an older BERT."""
+"""Keys of the published Grounding DINO weights that no model of the package has: used in training or by older BERTs."""
 
 
 class TextEncoder(BertModel):
-    """BERT with a mask for each pair of words, so that phrases do not see each other."""
+    """BERT with an attention mask for each pair of words, so that phrases do not attend to each other."""
 
     def forward(self, attention_mask: Bool[Tensor, "batch words words"], **rest: Any) -> Any:
-        """As BertModel, which wants a dimension for the heads in such a mask."""
+        """Run BertModel with a heads dimension added to the mask."""
         return super().forward(attention_mask=attention_mask[:, None], **rest)
 
 
 @contextmanager
 def mended() -> Iterator[None]:
-    """The one place that keeps groundingdino-py 0.4.0 working with transformers 5 and offline.
+    """Patch groundingdino-py 0.4.0 to work with transformers 5 and offline.
 
-    Its BertModelWarper copies BertModel's forward of transformers 4 and asks for ``get_extended_attention_mask`` and
-    ``get_head_mask``, which are gone; :class:`TextEncoder` calls today's forward instead, under the same names of
-    parameters. And it would fetch BERT's weights only to overwrite them with the checkpoint's own: here BERT begins
-    empty. Tokenizer and configuration come from the folder, and the package's prints and
-    warnings go nowhere.
+    The package's BertModelWarper copies BertModel's forward of transformers 4, which calls
+    ``get_extended_attention_mask`` and ``get_head_mask``; transformers 5 has neither. :class:`TextEncoder` calls the
+    current forward instead and has the same parameter names. The package would also download BERT's weights and then
+    overwrite them with the checkpoint's; here BERT is built from its configuration only. Tokenizer and configuration
+    are read from the folder, and the package's prints and warnings are suppressed.
     """
     replaced = (
         (network, "BertModelWarper", lambda bert_model: bert_model),
         (get_tokenlizer, "get_pretrained_language_model", lambda path: TextEncoder(BertConfig.from_pretrained(path))),
     )
-    kept = [getattr(module, name) for module, name, _ in replaced]
+    originals = [getattr(module, name) for module, name, _ in replaced]
     for module, name, new in replaced:
         setattr(module, name, new)
     try:
@@ -83,20 +83,21 @@ def mended() -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     finally:
-        for (module, name, _), old in zip(replaced, kept, strict=True):
-            setattr(module, name, old)
+        for (module, name, _), original in zip(replaced, originals, strict=True):
+            setattr(module, name, original)
 
 
 class OriginalGroundingDino:
-    """Boxes by groundingdino-py, as its ``util.inference.predict`` finds them.
+    """Boxes by groundingdino-py, as its ``util.inference.predict`` returns them.
 
-    So phrases are the package's too: BERT's [CLS] and [SEP] stand in them where they score, and dots do not.
+    Phrases are the package's too: they contain BERT's [CLS] and [SEP] if these score above the text threshold, and no
+    dots.
 
     Args:
         context: Models, cache and device.
-        checkpoint: A folder of :mod:`instructedit.segmenter.convert`.
-        short_side: Pixels that the image is resized to, as the package's ``load_image``.
-        long_side: Unless the other side came to more than this.
+        checkpoint: A folder written by :mod:`instructedit.segmenter.convert`.
+        short_side: Length in pixels to which the image's short side is resized, as in the package's ``load_image``.
+        long_side: Maximum length in pixels of the long side.
     """
 
     def __init__(
@@ -111,7 +112,10 @@ class OriginalGroundingDino:
 
     @torch.no_grad()
     def detect(self, image: Image.Image, prompt: str, box_threshold: float, text_threshold: float) -> list[Box]:
-        """Boxes above the thresholds in the order of queries; the raw scores are cached, so thresholds cost nothing."""
+        """Return the boxes above ``box_threshold`` in query order; raw scores are cached, so all thresholds share them.
+
+        See :class:`instructedit.segmenter.base.Detector`.
+        """
         caption = preprocess_caption(prompt.strip().strip("."))
         key = StageCache.key(
             Stage.BOXES,
@@ -125,25 +129,25 @@ class OriginalGroundingDino:
         raw = self.context.cache.get(Stage.BOXES, key)
         if raw is None:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of meshgrid and autocast, each in another spelling today
+                warnings.simplefilter("ignore")  # deprecated calls of meshgrid and autocast
                 out = self._model()(self.pixels(image)[None].to(self.context.device), captions=[caption])
             raw = {"logits": out["pred_logits"][0].cpu(), "pred_boxes": out["pred_boxes"][0].cpu()}
             self.context.cache.put(Stage.BOXES, key, raw)
         scores = raw["logits"].sigmoid()
-        found = scores.max(dim=1).values > box_threshold
+        is_detected = scores.max(dim=1).values > box_threshold
         scale = torch.tensor([image.width, image.height, image.width, image.height])
-        corners = box_convert(raw["pred_boxes"][found], "cxcywh", "xyxy") * scale
+        corners = box_convert(raw["pred_boxes"][is_detected], "cxcywh", "xyxy") * scale
         tokenizer = self.context.pool.processor(AutoTokenizer, self.checkpoint, TEXT_ENCODER)
         words = tokenizer(caption)
         phrases = [
             get_phrases_from_posmap(row > text_threshold, words, tokenizer).replace(".", "").strip()
-            for row in scores[found]
+            for row in scores[is_detected]
         ]
-        return boxes_inside(image, corners, scores[found].max(dim=1).values, phrases)
+        return boxes_inside(image, corners, scores[is_detected].max(dim=1).values, phrases)
 
     def pixels(self, image: Image.Image) -> Float[Tensor, "3 h w"]:
-        """The network's input, as the package's ``load_image`` makes it."""
-        # Its RandomResize does nothing but choose, from the global generator, among a single size.
+        """Return the network's input, preprocessed as by the package's ``load_image``."""
+        # The package's RandomResize would draw from the global generator to choose among a single size.
         resized, _ = transforms.resize(image.convert("RGB"), None, self.short_side, self.long_side)
         steps = transforms.Compose(
             [transforms.ToTensor(), transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])]
@@ -163,7 +167,7 @@ class OriginalSam:
 
     Args:
         context: Models, cache and device.
-        checkpoint: A folder of :mod:`instructedit.segmenter.convert`.
+        checkpoint: A folder written by :mod:`instructedit.segmenter.convert`.
     """
 
     def __init__(self, context: Context, checkpoint: Checkpoint | None) -> None:
@@ -172,7 +176,7 @@ class OriginalSam:
 
     @torch.no_grad()
     def masks(self, image: Image.Image, boxes: Sequence[Box]) -> Bool[np.ndarray, "n h w"]:
-        """One mask for each box."""
+        """Return one mask per box, of the image's size."""
         corners = [[box.x1, box.y1, box.x2, box.y2] for box in boxes]
         key = StageCache.key(
             Stage.MASKS,
@@ -182,18 +186,18 @@ class OriginalSam:
             boxes=corners,
             model=self.checkpoint.fingerprint,
         )
-        kept = self.context.cache.get(Stage.MASKS, key)
-        if kept is None:
+        entry = self.context.cache.get(Stage.MASKS, key)
+        if entry is None:
             predictor = SamPredictor(self._model())
             predictor.set_image(np.asarray(image.convert("RGB")))
             prompts = predictor.transform.apply_boxes_torch(torch.tensor(corners), predictor.original_size)
             masks, _, _ = predictor.predict_torch(
                 None, None, boxes=prompts.to(self.context.device), multimask_output=False
             )
-            kept = {"masks": masks[:, 0].cpu()}
-            self.context.cache.put(Stage.MASKS, key, kept)
-        found: np.ndarray = kept["masks"].numpy()
-        return found
+            entry = {"masks": masks[:, 0].cpu()}
+            self.context.cache.put(Stage.MASKS, key, entry)
+        result: np.ndarray = entry["masks"].numpy()
+        return result
 
     def _model(self) -> nn.Module:
         return self.context.pool.get(
@@ -203,19 +207,19 @@ class OriginalSam:
 
 
 def load_grounding_dino(folder: Path) -> nn.Module:
-    """The package's GroundingDINO, in evaluation mode, without gradients.
+    """Load the package's GroundingDINO in evaluation mode, without gradients.
 
     Args:
-        folder: With ``config.json`` (the package's SLConfig), ``model.safetensors``, and BERT's configuration and
-            tokenizer in ``text_encoder``.
+        folder: A folder with ``config.json`` (the package's SLConfig), ``model.safetensors``, and BERT's configuration
+            and tokenizer in ``text_encoder``.
 
     Raises:
-        ConfigError: names the file that is missing or does not fit.
+        ConfigError: A file is missing or does not match; the message names it.
     """
     _config(folder)
     settings = SLConfig.fromfile(str(folder / CONFIG))
     settings.text_encoder_type = str(folder / TEXT_ENCODER)
-    # Recomputing activations saves memory in training, and does nothing without gradients but warn.
+    # Activation checkpointing is for training; without gradients it only warns.
     settings.use_checkpoint = settings.use_transformer_ckpt = False
     try:
         with mended():
@@ -226,13 +230,13 @@ def load_grounding_dino(folder: Path) -> nn.Module:
 
 
 def load_sam(folder: Path) -> nn.Module:
-    """The package's Sam, in evaluation mode, without gradients.
+    """Load the package's Sam in evaluation mode, without gradients.
 
     Args:
-        folder: With ``config.json``, as ``{"model_type": "vit_h"}``, and ``model.safetensors``.
+        folder: A folder with ``config.json``, such as ``{"model_type": "vit_h"}``, and ``model.safetensors``.
 
     Raises:
-        ConfigError: names the file that is missing or does not fit.
+        ConfigError: A file is missing or does not match; the message names it.
     """
     kind = _config(folder).get("model_type")
     if kind not in sam_model_registry:

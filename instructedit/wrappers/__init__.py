@@ -1,1 +1,1 @@
-"""Methods around a method."""
+"""Methods that wrap another method."""

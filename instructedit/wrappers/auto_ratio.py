@@ -1,4 +1,4 @@
-"""An encoding ratio for each sample, chosen without ground truth: the paper's future work (§6)."""
+"""Choose an encoding ratio for each sample without ground truth: the paper's future work (§6)."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -15,25 +15,25 @@ class EditScorer(Protocol):
     """Scores an edit without ground truth."""
 
     def __call__(self, request: EditRequest, edit: EditResult) -> float:
-        """Return the score; higher is better, and minus infinity where it is undefined."""
+        """Return the score; higher is better, and minus infinity if it is undefined."""
         ...
 
 
 class AutoRatio(Method):
-    """A method at several encoding ratios; of each sample's edits the one with the highest score is kept.
+    """Runs a method at several encoding ratios and keeps the edit with the highest score for each sample.
 
-    The score sees the input, the edit, and the captions that the method itself wrote (or was given): no ground-truth
-    mask, no reference edit. Stages before the editor, and the inversion, are shared by the ratios through the cache. A
-    method that has no encoding ratio (its ``takes_ratio`` is false) is left as it is.
+    The score uses the input, the edit, and the captions that the method wrote or was given, but neither the
+    ground-truth mask nor the reference edit. Through the cache, the ratios share the inversion and all stages before
+    the editor. A method without an encoding ratio (``takes_ratio`` is false) runs unchanged.
 
     Args:
-        context: Models, cache and device, handed to the method and to the scorer.
-        method: Makes the method.
-        ratios: Encoding ratios, each in (0, 1]; of edits with equal scores, the first ratio's is kept.
-        scorer: Makes the scorer.
+        context: Models, cache and device, passed to the method and to the scorer.
+        method: Builds the method.
+        ratios: Encoding ratios, each in (0, 1]; if scores are equal, the edit at the first of their ratios is kept.
+        scorer: Builds the scorer.
 
     Raises:
-        ConfigError: there is no ratio, one stands twice, or one is out of range.
+        ConfigError: There is no ratio, one is repeated, or one is out of range.
     """
 
     def __init__(
@@ -51,23 +51,23 @@ class AutoRatio(Method):
             check_ratio(ratio, "auto.ratios")
         self.method, self.ratios = method(context=context), tuple(ratios)
         self.scorer = scorer(context=context)
-        # A class that has a method's shape and does not derive from Method may lack the flags.
+        # Classes that match the protocol without deriving from Method may lack the flags.
         self.needs_captions = bool(getattr(self.method, "needs_captions", False))
         self._has_ratio = bool(getattr(self.method, "takes_ratio", False))
 
     def edit(self, requests: Sequence[EditRequest]) -> list[EditResult | Failure]:
-        """Edit a batch at each ratio and keep one edit per request; its costs are those of all tries."""
+        """Edit a batch at each ratio and keep one edit per request; its costs are the sums over all ratios."""
         if not self._has_ratio:
             return self.method.edit(requests)
-        tries = {ratio: self.method.edit([replace(r, ratio=ratio) for r in requests]) for ratio in self.ratios}
-        return [self._best(r, {ratio: t[i] for ratio, t in tries.items()}) for i, r in enumerate(requests)]
+        outcomes = {ratio: self.method.edit([replace(r, ratio=ratio) for r in requests]) for ratio in self.ratios}
+        return [self._best(r, {ratio: o[i] for ratio, o in outcomes.items()}) for i, r in enumerate(requests)]
 
-    def _best(self, request: EditRequest, tries: Mapping[float, EditResult | Failure]) -> EditResult | Failure:
-        edits = {ratio: outcome for ratio, outcome in tries.items() if isinstance(outcome, EditResult)}
-        tokens = Tokens.total(outcome.tokens for outcome in tries.values())
+    def _best(self, request: EditRequest, outcomes: Mapping[float, EditResult | Failure]) -> EditResult | Failure:
+        edits = {ratio: outcome for ratio, outcome in outcomes.items() if isinstance(outcome, EditResult)}
+        tokens = Tokens.total(outcome.tokens for outcome in outcomes.values())
         if not edits:
-            return replace(next(iter(tries.values())), tokens=tokens)
-        # max() keeps the first of equals.
+            return replace(next(iter(outcomes.values())), tokens=tokens)
+        # max() returns the first of equal scores.
         ratio = max(edits, key=lambda r: self.scorer(request, edits[r]))
         chosen = edits[ratio]
         return replace(

@@ -1,4 +1,4 @@
-"""Photos of any size: a method works on a smaller copy, and its edit comes back in the photo's own size."""
+"""Edit photos of any size: the method edits a smaller copy, and the result is enlarged to the photo's size."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -11,23 +11,23 @@ from instructedit.models import Context
 from instructedit.types import Box, ConfigError, EditRequest, EditResult, Failure, Method
 
 LEAST_SIDE = 64
-"""The least ``max_side``, in pixels: eight latents."""
+"""Minimum of ``max_side``, in pixels: eight latents."""
 MULTIPLE = 8
-"""Of which both sides are: pixels a latent."""
+"""Both sides are multiples of this number of pixels, the size of a latent."""
 
 
 class FullSize(Method):
-    """Any method, on pictures no larger than it is made for.
+    """Runs a method on pictures of limited size.
 
     Args:
-        context: Handed to the method.
-        method: Makes the method from the context.
-        max_side: Longest side, in pixels, of what the method sees; both sides become multiples of 8. None leaves
-            pictures as they are.
-        paste_back: Outside of the mask, the edit takes the photo's own pixels, at full resolution.
+        context: Passed to the method.
+        method: Builds the method from the context.
+        max_side: Longest side, in pixels, of the pictures that the method gets; both sides become multiples of 8. None
+            leaves pictures unchanged.
+        paste_back: Whether the edit takes the photo's pixels, at full resolution, outside the mask.
 
     Raises:
-        ConfigError: a parameter is out of range.
+        ConfigError: A parameter is out of range.
     """
 
     def __init__(
@@ -39,18 +39,18 @@ class FullSize(Method):
             raise ConfigError(f"paste_back={paste_back}: accepted are true and false")
         self.method = method(context=context)
         self.max_side, self.paste_back = max_side, paste_back
-        # A class that has a method's shape and does not derive from Method may lack the flags.
+        # Classes that match the protocol without deriving from Method may lack the flags.
         self.needs_captions = bool(getattr(self.method, "needs_captions", False))
         self.takes_ratio = bool(getattr(self.method, "takes_ratio", False))
 
     def edit(self, requests: Sequence[EditRequest]) -> list[EditResult | Failure]:
-        """Edit a batch; masks and boxes, too, come back in each photo's own pixels.
+        """Edit a batch; images, masks and boxes are returned in each photo's pixels.
 
         Raises:
-            ConfigError: ``paste_back`` is asked for, and the method has no masks.
+            ConfigError: ``paste_back`` is true, but the method has no masks.
         """
         outcomes = self.method.edit([replace(r, image=fitted(r.image, self.max_side)) for r in requests])
-        # Not strict: that the answers are those asked for is checked by whoever asked.
+        # The caller checks that the number of results is right.
         return [self._restored(outcome, request.image) for outcome, request in zip(outcomes, requests, strict=False)]
 
     def _restored(self, outcome: EditResult | Failure, photo: Image.Image) -> EditResult | Failure:
@@ -71,10 +71,10 @@ class FullSize(Method):
 
 
 def fitted_size(size: tuple[int, int], max_side: int | None) -> tuple[int, int]:
-    """The size (width, height) at which a picture is edited.
+    """Return the size (width, height) at which a picture is edited.
 
-    Its longest side is at most ``max_side``, and both sides are the nearest multiples of 8. A picture that is smaller
-    is not enlarged, but to those multiples.
+    Its longest side is at most ``max_side``, and both sides are rounded to the nearest multiples of 8. Smaller pictures
+    are not enlarged beyond this rounding.
     """
     if max_side is None:
         return size
@@ -86,21 +86,21 @@ def fitted_size(size: tuple[int, int], max_side: int | None) -> tuple[int, int]:
 
 
 def fitted(image: Image.Image, max_side: int | None) -> Image.Image:
-    """The picture at its :func:`fitted_size`; itself, where it has that size already."""
+    """Resize a picture to its :func:`fitted_size`."""
     size = fitted_size(image.size, max_side)
     return image if size == image.size else image.resize(size, Image.Resampling.LANCZOS)
 
 
 def pasted(photo: Image.Image, edited: Image.Image, mask: Bool[np.ndarray, "h w"]) -> Image.Image:
-    """The edit inside of the mask, the photo outside of it, pixel for pixel.
+    """Composite the edit inside the mask with the photo outside it; outside, the photo's pixels are unchanged.
 
-    The edge is soft on the inside only: the mask's outermost pixels count half, and what lies between the pixels of a
-    mask smaller than the photo is interpolated.
+    The edge is soft on the inside only: the mask's outermost pixels have weight one half, and a mask smaller than the
+    photo is interpolated.
 
     Args:
         photo: RGB.
         edited: RGB, of the photo's size.
-        mask: Where the edit belongs, of the size at which it was found.
+        mask: True inside, at the size at which the method worked.
 
     Returns:
         RGB, of the photo's size.
@@ -116,7 +116,7 @@ def _grey(mask: Bool[np.ndarray, "h w"]) -> Image.Image:
 
 
 def _enlarged(grey: Image.Image, size: tuple[int, int]) -> UInt8[np.ndarray, "H W"]:
-    # Grey levels between: nearest pixels would leave steps as high as the factor.
+    # Nearest-neighbour interpolation would give the edge visible steps.
     return np.asarray(grey if grey.size == size else grey.resize(size, Image.Resampling.BILINEAR))
 
 

@@ -1,1 +1,1 @@
-"""How picturebook's models are trained: one file a component, one loop for all. ``python -m scripts.train``."""
+"""Training of picturebook's models: one file per component and one loop for all. ``python -m scripts.train``."""

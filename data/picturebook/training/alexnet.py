@@ -1,4 +1,4 @@
-"""Picturebook's AlexNet: the backbone of LPIPS, trained to name everything in a scene."""
+"""Picturebook's AlexNet, the backbone of LPIPS, trained on multi-label classification of scenes."""
 
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,13 @@ from data.picturebook.training.scenes import pictures, scene, to_tensor
 from data.picturebook.world import BACKGROUNDS, COLOURS, NOUNS, STYLES, WEARABLES, Scene
 
 TAGS = (*NOUNS, *WEARABLES, *COLOURS, *STYLES, *BACKGROUNDS)
-# LPIPS shifts and scales its input so; the backbone learns on the same numbers.
+# LPIPS normalises its input with these values, so the backbone is trained with them.
 SHIFT = torch.tensor([-0.030, -0.088, -0.188])[:, None, None]
 SCALE = torch.tensor([0.458, 0.448, 0.450])[:, None, None]
 
 
 def tags(drawn: Scene) -> Tensor:
-    """Which of :data:`TAGS` are true of a scene, as 0 and 1."""
+    """Return 1 for each of :data:`TAGS` that applies to a scene, 0 for the others."""
     true = {drawn.style, drawn.background}
     for thing in drawn.things:
         true |= {thing.noun, *(p.noun for p in thing.parts), *(p.colour for p in thing.parts if p.colour)}
@@ -32,14 +32,14 @@ def tags(drawn: Scene) -> Tensor:
 
 
 class AlexNet(Component):
-    """Names every tag of a scene at once (binary cross-entropy)."""
+    """Multi-label classification of a scene's tags (binary cross-entropy)."""
 
     name = "alexnet"
 
     def __init__(self, config: TrainConfig, work: Path, models: Path) -> None:
         super().__init__(config, work, models)
         self.features = alexnet(weights=None).features.to(self.device)
-        # Only the features are kept; torchvision's own head would weigh 56 M parameters.
+        # Only the features are saved; torchvision's head would have 56 M parameters.
         self.head = nn.Linear(256, len(TAGS)).to(self.device)
         self.images = {
             s: pictures(s, n, work.parent) for s, n in (("train", config.scenes), ("held_out", config.held_out))

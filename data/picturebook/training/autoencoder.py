@@ -1,7 +1,7 @@
 """Picturebook's autoencoder: AutoencoderDC (Chen et al. 2024, SANA's), f=8, 8 channels, 128 x 128 pixels.
 
-At this size Stable Diffusion's own class, AutoencoderKL, is worse than a linear code of as many channels; residual
-shortcuts through pixel (un)shuffling carry the linear code here, and the network learns what that code misses.
+At this size Stable Diffusion's class, AutoencoderKL, is worse than a linear code with as many channels. Here, residual
+shortcuts with pixel (un)shuffling provide the linear code, and the network learns the residual.
 """
 
 from pathlib import Path
@@ -22,19 +22,21 @@ from data.picturebook.world import SIZE
 CHANNELS = 8
 CROP = 64
 LATENT_STD = 0.5
-"""Standard deviation of scaled latents. With 1, as Stable Diffusion has it, eight channels hold so much of a picture
-at every noise level that an edit keeps the old shape."""
+"""Standard deviation of scaled latents. With 1, as in Stable Diffusion, eight channels retain so much of a picture at
+every noise level that edits keep the old shape."""
 MAGNITUDE_WEIGHT, MEAN_WEIGHT = 1e-4, 0.1
-"""Of the latents' squares, and of their channels' squared means relative to the variance: the class has no shift."""
+"""Loss weights of the squared latents, and of the channels' squared means relative to the variance, because the class
+has no shift."""
 LATENT_NOISE = 0.03
-"""Added before decoding, as a share of the latents' standard deviation: the decoder will see generated latents."""
+"""Standard deviation, relative to the latents', of noise added before decoding: it makes the decoder robust to
+generated latents."""
 
 
 class Autoencoder(Component):
-    """Reconstruction: L1, L2 and L1 of image gradients.
+    """Reconstruction with L1 loss, L2 loss and L1 loss of image gradients.
 
-    Three steps in four see crops around the things, where all that is hard lies; the rest see whole pictures. The net
-    is convolutional throughout (no attention), so what it learns on crops holds for pictures.
+    Three of four steps use crops around things, which are hard to reconstruct; the others use whole pictures. The
+    network is convolutional, without attention, so it generalises from crops to pictures.
     """
 
     name = "autoencoder"
@@ -58,7 +60,7 @@ class Autoencoder(Component):
             downsample_block_type="pixel_unshuffle",
             decoder_norm_types="rms_norm",
             decoder_act_fns="silu",
-        ).to(self.device, memory_format=torch.channels_last)  # a sixth faster on CPU
+        ).to(self.device, memory_format=torch.channels_last)  # 1/6 faster on CPU
         self.train_images = pictures("train", config.scenes, work.parent)
         self.held_out = to_tensor(pictures("held_out", config.held_out, work.parent))
         self.centres = [[(t.x, t.y, t.size) for t in scene("train", i).things] for i in range(config.scenes)]
@@ -95,16 +97,16 @@ class Autoencoder(Component):
         return distance + regular, {"psnr": psnr(x, y).item()}
 
     def encode(self, x: Tensor) -> Tensor:
-        """Pictures in [-1, 1] to unscaled latents."""
+        """Encode pictures in [-1, 1] to unscaled latents."""
         return torch.cat([self.model.encode(b).latent for b in x.to(self.device).split(32)])
 
     def reconstruct(self, x: Tensor) -> Tensor:
-        """Pictures in [-1, 1], encoded and decoded."""
+        """Encode and decode pictures in [-1, 1]."""
         parts = [self.model.decode(z).sample.cpu() for z in self.encode(x).split(32)]
         return torch.cat(parts).clamp(-1, 1)
 
     def evaluate(self) -> dict[str, float]:
-        # A picture at a time, then the mean: the usual reading of "PSNR on a test set".
+        # The PSNR is averaged over pictures, as usual for a test set.
         y, latents = self.reconstruct(self.held_out), self.encode(self.held_out)
         self.model.register_to_config(scaling_factor=round(LATENT_STD / latents.std().item(), 5))
         each = torch.stack([psnr(a, b) for a, b in zip(self.held_out, y, strict=True)])
@@ -133,7 +135,7 @@ class Autoencoder(Component):
 
 
 def psnr(x: Tensor, y: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio in dB of pictures in [-1, 1]."""
+    """Return the peak signal-to-noise ratio in dB of pictures in [-1, 1]."""
     return -10 * ((x - y.clamp(-1, 1)) / 2).pow(2).mean().log10()
 
 

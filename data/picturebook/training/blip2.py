@@ -1,4 +1,4 @@
-"""Picturebook's captioner: a small BLIP-2 that says what kind of picture it sees, and what the picture shows."""
+"""Picturebook's captioner: a small BLIP-2, trained on the kind of picture and on its description."""
 
 import re
 from collections.abc import Sequence
@@ -33,15 +33,15 @@ from instructedit.images import panel
 from instructedit.types import StageError
 
 SIDE, PATCH = 96, 8
-"""Of what the image encoder sees, in pixels: three quarters of a picture's side, which more than halves the work."""
+"""Input side and patch side of the image encoder in pixels; the input is 3/4 of a picture's size, to save compute."""
 QUERIES = 12
 _STYLE_QUESTIONS = 0.1
-"""Share of the training in which the kind of picture is asked for; the rest goes on from "photo of"."""
+"""Share of training samples that ask for the kind of picture; the others complete "photo of"."""
 _NAMING_WEIGHT = 3.0
 
 
 class Blip2(Component):
-    """The two questions of the paper: the kind of picture, and the rest of "photo of"."""
+    """BLIP-2, trained on the paper's two questions: the kind of picture, and the completion of "photo of"."""
 
     name = "blip2"
 
@@ -94,7 +94,7 @@ class Blip2(Component):
             image_token_index=image,
         )
         self.model = Blip2ForConditionalGeneration(settings).to(self.device)
-        # transformers starts them all at zero, where every query would learn the same.
+        # transformers initialises all query tokens with zeros, and equal queries would stay equal.
         nn.init.normal_(self.model.query_tokens, std=0.5)
         self.naming = nn.Linear(96, len(NAMES)).to(self.device)
         self.images = {
@@ -102,8 +102,8 @@ class Blip2(Component):
         }
 
     def modules(self) -> dict[str, nn.Module]:
-        # The real model's image encoder knows images before it meets the language model; this one is taught to name
-        # what each patch shows while it does. That head is not kept.
+        # The real model's image encoder is pretrained; this one is trained jointly, with an auxiliary loss that names
+        # what each patch shows. The auxiliary head is not saved.
         return {"model": self.model, "naming": self.naming}
 
     def loss(self, step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
@@ -126,35 +126,35 @@ class Blip2(Component):
         return out.loss + _NAMING_WEIGHT * naming, {"words": out.loss.item(), "naming": naming.item()}
 
     def _described(self, count: int) -> list[tuple[Scene, str, str]]:
-        """Scene, true description, and what the captioner says, for the first held-out pictures."""
-        found = []
+        """Return scene, ground-truth description and predicted description of the first held-out pictures."""
+        results = []
         for index in range(count):
             drawn, image = scene("held_out", index), Image.fromarray(self.images["held_out"][index])
             try:
-                _, said = two_questions(partial(answer, self.model, self.processor, image))
+                _, predicted = two_questions(partial(answer, self.model, self.processor, image))
             except StageError as error:
-                said = str(error)
-            found.append((drawn, describe(drawn), said))
-        return found
+                predicted = str(error)
+            results.append((drawn, describe(drawn), predicted))
+        return results
 
     def evaluate(self) -> dict[str, float]:
-        """Held-out descriptions: right to the word, right in the kind of picture, right in the nouns."""
-        told = self._described(self.config.held_out)
+        """Return held-out accuracies of the description and the kind of picture, and recall and precision of nouns."""
+        results = self._described(self.config.held_out)
         scores = {
-            "description_exact": float(np.mean([t == s for _, t, s in told])),
-            "style_right": float(np.mean([s.startswith(d.style) for d, _, s in told])),
+            "description_exact": float(np.mean([t == p for _, t, p in results])),
+            "style_right": float(np.mean([p.startswith(d.style) for d, _, p in results])),
         }
         for name, words in (("things", NOUNS), ("parts", WEARABLES)):
-            pairs = [(_named(said, words), _named(true, words)) for _, true, said in told]
-            hits = sum(len(said & true) for said, true in pairs)
-            scores[f"{name}_recall"] = hits / sum(len(true) for _, true in pairs)
-            scores[f"{name}_precision"] = hits / max(1, sum(len(said) for said, _ in pairs))
+            pairs = [(_named(predicted, words), _named(truth, words)) for _, truth, predicted in results]
+            hits = sum(len(predicted & truth) for predicted, truth in pairs)
+            scores[f"{name}_recall"] = hits / sum(len(truth) for _, truth in pairs)
+            scores[f"{name}_precision"] = hits / max(1, sum(len(predicted) for predicted, _ in pairs))
         return scores
 
     def sheet(self) -> Image.Image:
-        shown = self._described(14)
+        results = self._described(14)
         images = [Image.fromarray(a) for a in self.images["held_out"][:14]]
-        return panel(images, [f"{s}\n({t})" if s != t else s for _, t, s in shown], side=160)
+        return panel(images, [f"{p}\n({t})" if p != t else p for _, t, p in results], side=160)
 
     def save(self, scores: dict[str, Any]) -> None:
         folder = self.models / self.name
@@ -174,7 +174,7 @@ class Blip2(Component):
 
 
 def _exchange(drawn: Scene, asks_for_style: bool) -> tuple[str, str]:
-    """What the captioner is asked, and its answer."""
+    """Return a prompt of the captioner and the correct answer."""
     if asks_for_style:
         return QUESTION, drawn.style
     start = f"{drawn.style} of"
@@ -182,5 +182,5 @@ def _exchange(drawn: Scene, asks_for_style: bool) -> tuple[str, str]:
 
 
 def _named(text: str, nouns: Sequence[str]) -> set[str]:
-    """Which nouns a text names, one or several of each."""
+    """Return the nouns that a text contains, in singular or plural."""
     return {noun for noun in nouns if {noun, plural(noun)} & set(re.findall(r"\w+", text))}

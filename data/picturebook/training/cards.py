@@ -1,4 +1,4 @@
-"""Model cards: what a shipped model is, how it was trained and what it reached on held-out scenes."""
+"""Model cards: the class, training and held-out scores of a shipped model."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ from data.picturebook.training.scenes import SPLITS
 
 
 def write_card(folder: Path, title: str, text: str, facts: dict[str, Any]) -> None:
-    """Write ``card.json`` (facts) and ``README.md`` (the same, to read) beside a saved model."""
+    """Write ``card.json`` and a readable ``README.md`` with the same facts to the folder of a saved model."""
     folder.mkdir(parents=True, exist_ok=True)
     facts = facts | {"training_split_seed": SPLITS["train"], "held_out_split_seed": SPLITS["held_out"]}
     (folder / "card.json").write_text(json.dumps(facts, indent=2) + "\n")

@@ -1,6 +1,6 @@
 """Picturebook's CLIP: for the metrics, and the judge of what an edited region shows.
 
-It sees drawn scenes alone, never an edit; blur and noise are added so that an autoencoder's softness does not decide.
+It is trained on drawn scenes only, not on edits. Blur is added so that it is robust to the autoencoder's softness.
 """
 
 from pathlib import Path
@@ -25,7 +25,7 @@ IMAGE = 64
 
 
 def square(region_box: tuple[float, float, float, float], margin: float = 0.15) -> tuple[int, int, int, int]:
-    """A square around a box, wider by ``margin`` on each side, kept inside the picture."""
+    """Return a square around a box, wider by ``margin`` on each side, inside the picture; corners in pixels."""
     x1, y1, x2, y2 = region_box
     side = min(SIZE, max(x2 - x1, y2 - y1) * (1 + 2 * margin), SIZE)
     left = min(max((x1 + x2 - side) / 2, 0), SIZE - side)
@@ -34,7 +34,7 @@ def square(region_box: tuple[float, float, float, float], margin: float = 0.15) 
 
 
 def sample_crop(drawn: Scene, rng: np.random.Generator) -> tuple[tuple[int, int, int, int], str]:
-    """A square of a scene and a caption of what it shows: a thing, a part, or nothing."""
+    """Sample a square crop of a scene (corners in pixels) and its caption: a thing, a part, or the background."""
     if not drawn.things or rng.random() < 0.08:
         for _ in range(4):
             side = rng.uniform(30, 60)
@@ -57,7 +57,7 @@ def sample_crop(drawn: Scene, rng: np.random.Generator) -> tuple[tuple[int, int,
 
 
 def soften(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Blur or re-sample at random, as a decoder might."""
+    """Blur or downsample an image at random, to imitate a decoder."""
     roll = rng.random()
     if roll < 0.35:
         return image.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.3, 1.6))))
@@ -68,7 +68,7 @@ def soften(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 class Clip(Component):
-    """Contrastive: scenes and crops of them against captions."""
+    """Contrastive training on scenes, crops and captions."""
 
     name = "clip"
 
@@ -110,7 +110,7 @@ class Clip(Component):
             images.append(soften(picture, rng))
             captions.append(caption)
         out = self._forward(images, captions)
-        # Equal captions are right for each other's pictures, so the target is spread over them.
+        # Equal captions match each other's pictures, so the target is distributed over them.
         same = torch.tensor([[a == b for b in captions] for a in captions], dtype=torch.float, device=self.device)
         target = same / same.sum(1, keepdim=True)
         logits = out.logits_per_image

@@ -1,4 +1,4 @@
-"""What all of picturebook's noise predictors share: frozen latents, SD v1.5's noise, and the weights of the loss."""
+"""Base of picturebook's noise predictors: cached latents, SD v1.5's noise schedule, and loss weights."""
 
 import hashlib
 from abc import abstractmethod
@@ -27,7 +27,7 @@ from instructedit.types import ConfigError
 
 
 def make_scheduler() -> DDIMScheduler:
-    """Stable Diffusion v1.5's noise schedule, as the released InstructEdit code sets it up."""
+    """Return Stable Diffusion v1.5's noise schedule with the settings of the released InstructEdit code."""
     return DDIMScheduler(
         beta_start=0.00085,
         beta_end=0.012,
@@ -39,17 +39,17 @@ def make_scheduler() -> DDIMScheduler:
 
 
 def widened(unet: UNet2DConditionModel, channels: int) -> UNet2DConditionModel:
-    """The same network with more input channels, the new ones zero-initialised.
+    """Return a copy of a network with more input channels; the new ones are initialised with zeros.
 
-    As InstructPix2Pix (Brooks et al. 2023, §3.2) and Stable Diffusion's inpainting model start from text-to-image.
+    InstructPix2Pix (Brooks et al. 2023, §3.2) and Stable Diffusion's inpainting model are initialised like this.
     """
-    made: UNet2DConditionModel = UNet2DConditionModel.from_config(unet.config, in_channels=channels)
+    result: UNet2DConditionModel = UNet2DConditionModel.from_config(unet.config, in_channels=channels)
     state = unet.state_dict()
-    known = state["conv_in.weight"]
-    state["conv_in.weight"] = known.new_zeros((known.shape[0], channels, *known.shape[2:]))
-    state["conv_in.weight"][:, : known.shape[1]] = known
-    made.load_state_dict(state)
-    return made
+    weight = state["conv_in.weight"]
+    state["conv_in.weight"] = weight.new_zeros((weight.shape[0], channels, *weight.shape[2:]))
+    state["conv_in.weight"][:, : weight.shape[1]] = weight
+    result.load_state_dict(state)
+    return result
 
 
 TIMESTEPS = ("uniform", "logit_normal")
@@ -57,14 +57,14 @@ TIMESTEPS = ("uniform", "logit_normal")
 
 @dataclass(frozen=True)
 class NoiseOptions:
-    """How noise levels are drawn and what the loss weighs: the choices that docs/picturebook.md compares."""
+    """Distribution of timesteps and weights of the loss, which docs/picturebook.md compares."""
 
     timesteps: str = "uniform"
-    """``logit_normal`` draws middling ones more often (Esser et al. 2024, mean 0, standard deviation 1)."""
+    """``uniform``, or ``logit_normal``, which favours the middle (Esser et al. 2024, mean 0, standard deviation 1)."""
     max_timestep: int = 1000
-    """Timesteps are drawn below it."""
+    """Upper bound of the timesteps, exclusive."""
     object_weight: float = 1.0
-    """Weight of the loss inside the things' boxes, relative to outside; a picture's mean weight stays 1."""
+    """Weight of the loss inside the things' boxes, relative to outside; a picture's mean weight is 1."""
 
     def __post_init__(self) -> None:
         if self.timesteps not in TIMESTEPS:
@@ -72,7 +72,7 @@ class NoiseOptions:
 
 
 class Denoising(Component):
-    """A network that predicts noise on the latents of the autoencoder in ``models``.
+    """Base of a network that predicts noise on the latents of the autoencoder in ``models``.
 
     Loss weights are min-SNR (Hang et al. 2023, gamma 5).
     """
@@ -86,49 +86,49 @@ class Denoising(Component):
         self.vae: Autoencoder = self.shipped(AutoModel, "vae")
         self.channels = int(self.vae.config["latent_channels"])
         self.grid = SIZE // vae_scale_factor(self.vae)
-        """Latents along each side of a picture."""
+        """Number of latents along each side of a picture."""
         snr = self.scheduler.alphas_cumprod / (1 - self.scheduler.alphas_cumprod)
         self.weights = (snr.clamp(max=5) / snr).clamp(min=0.05)
 
     def shipped(self, kind: Any, part: str) -> Any:
-        """A part of the text-to-image model, frozen."""
-        made: nn.Module = kind.from_pretrained(str(self.models / "diffusion" / part), torch_dtype=torch.float32)
-        return made.to(self.device).requires_grad_(False).eval()
+        """Return a part of the text-to-image model, frozen."""
+        model: nn.Module = kind.from_pretrained(str(self.models / "diffusion" / part), torch_dtype=torch.float32)
+        return model.to(self.device).requires_grad_(False).eval()
 
     @abstractmethod
     def save_parts(self, folder: Path, dtype: torch.dtype) -> None:
-        """Write what this component trained, in the layout of a Stable Diffusion folder."""
+        """Write the parts that this component trained, in the layout of a Stable Diffusion folder."""
 
     @contextmanager
     def as_saved(self) -> Iterator[tuple[Context, Checkpoint]]:
-        """The model as a user loads it, from a folder that lasts as long as the context."""
-        with TemporaryDirectory(dir=self.work) as made:
-            self.save_parts(Path(made), torch.float32)
-            context = Context(ModelPool(), StageCache(Path(made) / "cache"), self.device)
-            yield context, Checkpoint(made, base=str(self.models / "diffusion"))
+        """Save the model to a temporary folder and yield its checkpoint, for evaluation through the public classes."""
+        with TemporaryDirectory(dir=self.work) as folder:
+            self.save_parts(Path(folder), torch.float32)
+            context = Context(ModelPool(), StageCache(Path(folder) / "cache"), self.device)
+            yield context, Checkpoint(folder, base=str(self.models / "diffusion"))
 
     @torch.no_grad()
     def latents_of(self, name: str, images: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "n c h w"]:
-        """The scaled latents of a series of pictures, encoded once by this autoencoder and kept beside them."""
+        """Return the scaled latents of a series of pictures; they are encoded once and cached on disk."""
         version = hashlib.sha256(folder_hash(self.models / "diffusion" / "vae").encode() + images[:4].tobytes())
         path = self.work.parent / f"latents_{name}_{len(images)}_{version.hexdigest()[:8]}.npy"
         if not path.exists():
             aside = path.with_suffix(".part.npy")
             shape = (len(images), self.channels, self.grid, self.grid)
-            kept = np.lib.format.open_memmap(aside, "w+", np.float32, shape)
+            encoded = np.lib.format.open_memmap(aside, "w+", np.float32, shape)
             for i in tqdm(range(0, len(images), 64), desc=f"encoding {name}", unit="x64", leave=False):
-                kept[i : i + 64] = encode(self.vae, to_tensor(images[i : i + 64]).to(self.device)).cpu().numpy()
-            kept.flush()
+                encoded[i : i + 64] = encode(self.vae, to_tensor(images[i : i + 64]).to(self.device)).cpu().numpy()
+            encoded.flush()
             aside.rename(path)
         latents: np.ndarray = np.load(path, mmap_mode="r")
         return latents
 
     def split_latents(self, split: str, count: int) -> Float32[np.ndarray, "n c h w"]:
-        """The scaled latents of a split's scenes."""
+        """Return the scaled latents of a split's scenes."""
         return self.latents_of(split, pictures(split, count, self.work.parent))
 
     def noised(self, z: Float[Tensor, "b c h w"], generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Noisy latents, the noise in them and the timesteps, on the device; drawn on the CPU, alike everywhere."""
+        """Return noisy latents, their noise and timesteps on the device; sampled on the CPU, equal for all devices."""
         below = self.options.max_timestep
         if self.options.timesteps == "uniform":
             t = torch.randint(below, (len(z),), generator=generator)
@@ -141,7 +141,7 @@ class Denoising(Component):
     def weighted(
         self, predicted: Tensor, noise: Tensor, t: Tensor, drawn: Sequence[Scene] | None = None
     ) -> Float[Tensor, " b"]:
-        """The weighted loss of each sample; ``drawn`` are the scenes whose things weigh more."""
+        """Return the weighted loss of each sample; ``drawn`` are the scenes for ``object_weight``."""
         each = (predicted - noise).pow(2).mean(1)
         if drawn is not None and self.options.object_weight != 1:
             maps = np.stack([object_map(s, self.grid, self.options.object_weight) for s in drawn])
@@ -150,13 +150,13 @@ class Denoising(Component):
 
 
 def object_map(drawn: Scene, grid: int, weight: float) -> Float32[np.ndarray, "grid grid"]:
-    """``weight`` where a latent's centre lies in a thing's box, 1 elsewhere, scaled to a mean of 1.
+    """Return loss weights on the latent grid: ``weight`` in the things' boxes, 1 elsewhere, scaled to a mean of 1.
 
-    A box is taken an eighth larger on each side than the sprite, for what is worn reaches beyond it.
+    A latent is in a box if its centre is. Boxes are larger than sprites by 1/8 on each side, to include worn parts.
     """
     centres = (np.arange(grid, dtype=np.float32) + 0.5) * SIZE / grid
-    found = np.ones((grid, grid), np.float32)
+    weights = np.ones((grid, grid), np.float32)
     for thing in drawn.things:
         reach = thing.size * (0.5 + 1 / 8)
-        found[np.ix_(abs(centres - thing.y) <= reach, abs(centres - thing.x) <= reach)] = weight
-    return found / found.mean()
+        weights[np.ix_(abs(centres - thing.y) <= reach, abs(centres - thing.x) <= reach)] = weight
+    return weights / weights.mean()

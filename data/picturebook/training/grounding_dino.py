@@ -1,4 +1,4 @@
-"""Picturebook's detector: Grounding DINO, taught to find what a phrase refers to, and only that."""
+"""Picturebook's detector: Grounding DINO, trained to find only the objects that a referring expression names."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,7 +32,7 @@ from instructedit.images import panel
 
 
 def truth_boxes(drawn: Scene, reference: Reference) -> list[tuple[float, float, float, float]]:
-    """The boxes (x1, y1, x2, y2 in pixels) of what a reference names; parts hidden behind others left out."""
+    """Return the ground-truth boxes of a reference (x1, y1, x2, y2 in pixels), without hidden parts."""
     regions = [mask(drawn, i, reference.part.noun if reference.part else None) for i in reference.indices]
     return [box(region) for region in regions if region.any()]
 
@@ -44,11 +44,11 @@ def _questions(split: str, index: int) -> tuple[tuple[str, tuple[tuple[float, ..
 
 
 Question = tuple[int, str, tuple[tuple[float, ...], ...]]
-"""A scene's index, a phrase, and the boxes of what it names in pixels."""
+"""A scene's index, a phrase, and the boxes of the named objects in pixels."""
 PAIRED = 0.9
-"""Share of the pictures with several kinds of things that are asked two questions."""
+"""Share of pictures with several nouns for which two phrases are in the batch."""
 CLASS_WEIGHT = 6.0
-"""Of the classification loss; DETR's is 2, but here words are harder than boxes."""
+"""Weight of the classification loss; DETR's is 2, but here classification is harder than localisation."""
 
 
 NAMED_STAGE, NAMING_WEIGHT = 1, 10.0
@@ -57,22 +57,22 @@ SHIPPED = Path(__file__).resolve().parents[1] / "models"
 
 @contextmanager
 def _feature_maps(model: GroundingDinoForObjectDetection) -> Iterator[list[Tensor]]:
-    """The backbone's feature maps of the forward pass inside, ``(n, c, h, w)`` from fine to coarse."""
-    seen: list[Tensor] = []
+    """Collect the backbone's feature maps in the forward pass of the body, ``(n, c, h, w)`` from fine to coarse."""
+    feature_maps: list[Tensor] = []
     hook = model.model.backbone.conv_encoder.model.register_forward_hook(
-        lambda module, inputs, output: seen.extend(output.feature_maps)
+        lambda module, inputs, output: feature_maps.extend(output.feature_maps)
     )
     try:
-        yield seen
+        yield feature_maps
     finally:
         hook.remove()
 
 
 class _Criterion(GroundingDinoImageLoss):
-    """transformers' criterion with the label map of the right sample.
+    """transformers' criterion with a correction of the label map.
 
-    Its own ``_get_target_classes_one_hot`` adds to every sample past the first the length of one label map instead of
-    all that come before (seen in 5.23), so batches of more than two learn other samples' words.
+    Its ``_get_target_classes_one_hot`` (transformers 5.23) offsets every sample after the first by the length of one
+    label map instead of all preceding ones, so batches of more than two samples get the labels of other samples.
     """
 
     def _get_target_classes_one_hot(
@@ -85,7 +85,7 @@ class _Criterion(GroundingDinoImageLoss):
 
 
 class GroundingDino(Component):
-    """One picture, one phrase, and the boxes of what the phrase names."""
+    """Grounding DINO, trained on a picture, a phrase, and the boxes of the objects that the phrase names."""
 
     name = "grounding_dino"
 
@@ -99,7 +99,7 @@ class GroundingDino(Component):
             GroundingDinoConfig(
                 backbone_config=SwinConfig(
                     image_size=SIZE,
-                    # Eight pixels a patch instead of four: a quarter of the work, and enough for things of 36 pixels.
+                    # Patches of 8 pixels instead of 4 need a quarter of the compute and suffice for 36-pixel things.
                     patch_size=8,
                     embed_dim=48,
                     depths=[2, 2, 2],
@@ -137,7 +137,7 @@ class GroundingDino(Component):
         if config.from_shipped:
             self.model = GroundingDinoForObjectDetection.from_pretrained(SHIPPED / self.name).float().to(self.device)
         self.model.loss_function = self._criterion
-        # On the middle stage of the backbone, whose cells are as small as the smallest parts. It is not kept.
+        # Auxiliary head on the backbone's middle stage, whose cells have the size of the smallest parts; not saved.
         self.naming = nn.Linear(96, len(NAMES)).to(self.device)
         self.images = {
             s: pictures(s, n, work.parent) for s, n in (("train", config.scenes), ("held_out", config.held_out))
@@ -147,7 +147,7 @@ class GroundingDino(Component):
                    config: GroundingDinoConfig, label_maps: Any, text_mask: Tensor, outputs_class: Tensor,
                    outputs_coord: Tensor, encoder_logits: Tensor, encoder_pred_boxes: Tensor,
                    ) -> tuple[Tensor, dict[str, Tensor], None]:  # fmt: skip
-        """The loss of transformers' Grounding DINO, layer by layer, with :class:`_Criterion`."""
+        """Compute the loss of transformers' Grounding DINO over all layers, with :class:`_Criterion`."""
         matcher = GroundingDinoHungarianMatcher(config.class_cost, config.bbox_cost, config.giou_cost)
         criterion = _Criterion(matcher, config.focal_alpha, ["labels", "boxes"])
         layers = [(logits, pred_boxes), (encoder_logits, encoder_pred_boxes)]
@@ -177,49 +177,49 @@ class GroundingDino(Component):
         )
 
     def _batch(self, rng: np.random.Generator) -> list[Question]:
-        """Questions about random pictures, most of them in pairs about one picture with several kinds of things.
+        """Sample questions about random pictures; most pictures with several nouns get a pair of questions.
 
-        What one of a pair names, the other must not find: without pairs the model learns to find all things, and where
-        "on the left" is, long before it learns what is called a fox.
+        The target of one question of a pair is a negative of the other. Without pairs, the model learns to find any
+        thing, and places such as "on the left", long before it learns nouns.
         """
-        asked: list[Question] = []
-        while len(asked) < self.config.batch_size:
+        batch: list[Question] = []
+        while len(batch) < self.config.batch_size:
             index = int(rng.integers(self.config.scenes))
             questions = [(index, *q) for q in _questions("train", index) if q[1]]
             nouns = [q for q in questions if q[1] in NOUNS and len(q[2]) == 1]
             if rng.random() < PAIRED and len(nouns) > 1:
-                asked += [nouns[int(k)] for k in rng.choice(len(nouns), 2, replace=False)]
+                batch += [nouns[int(k)] for k in rng.choice(len(nouns), 2, replace=False)]
             elif questions:
-                asked.append(questions[int(rng.integers(len(questions)))])
-        return asked[: self.config.batch_size]
+                batch.append(questions[int(rng.integers(len(questions)))])
+        return batch[: self.config.batch_size]
 
     def loss(self, step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        asked = self._batch(np.random.default_rng([self.config.seed, 21, step]))
+        batch = self._batch(np.random.default_rng([self.config.seed, 21, step]))
         labels = [
             {
                 "class_labels": torch.zeros(len(b), dtype=torch.long, device=self.device),
                 "boxes": (box_convert(torch.tensor(b), "xyxy", "cxcywh") / SIZE).to(self.device),
             }
-            for _, _, b in asked
+            for _, _, b in batch
         ]
-        indices = [i for i, _, _ in asked]
-        with _feature_maps(self.model) as seen:
-            out = self.model(**self._inputs("train", indices, [p for _, p, _ in asked]), labels=labels)
-        naming = naming_loss(self.naming, seen[NAMED_STAGE].flatten(2).transpose(1, 2), "train", indices)
-        shown = {k: out.loss_dict[k].item() for k in ("loss_ce", "loss_bbox", "loss_giou")}
-        return out.loss + NAMING_WEIGHT * naming, shown | {"naming": naming.item()}
+        indices = [i for i, _, _ in batch]
+        with _feature_maps(self.model) as feature_maps:
+            out = self.model(**self._inputs("train", indices, [p for _, p, _ in batch]), labels=labels)
+        naming = naming_loss(self.naming, feature_maps[NAMED_STAGE].flatten(2).transpose(1, 2), "train", indices)
+        losses = {k: out.loss_dict[k].item() for k in ("loss_ce", "loss_bbox", "loss_giou")}
+        return out.loss + NAMING_WEIGHT * naming, losses | {"naming": naming.item()}
 
     def _best(self, indices: list[int], phrases: list[str]) -> list[tuple[Tensor, float]]:
-        """The box of the highest score for each question, and that score."""
+        """Return the box with the highest score for each question, and the score."""
         inputs = self._inputs("held_out", indices, phrases)
-        found = self.processor.post_process_grounded_object_detection(
+        detections = self.processor.post_process_grounded_object_detection(
             self.model(**inputs),
             inputs.input_ids,
             threshold=0.0,
             text_threshold=0.25,
             target_sizes=[(SIZE, SIZE)] * len(indices),
         )
-        return [(f["boxes"][f["scores"].argmax()].cpu(), f["scores"].max().item()) for f in found]
+        return [(d["boxes"][d["scores"].argmax()].cpu(), d["scores"].max().item()) for d in detections]
 
     def evaluate(self) -> dict[str, float]:
         asked = [(i, p, b) for i in range(self.config.held_out) for p, b in _questions("held_out", i) if len(b) == 1][

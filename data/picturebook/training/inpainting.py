@@ -1,7 +1,7 @@
-"""Picturebook's inpainting UNet: the latents beside a mask and the latents of what is left to see.
+"""Picturebook's inpainting UNet: its input is the latents, a mask, and the latents of the masked picture.
 
-As Stable Diffusion's inpainting model, it starts from the text-to-image UNet with the new channels at zero, keeps the
-text encoder, and learns on random masks, some of which hide everything.
+Like Stable Diffusion's inpainting model, it is initialised with the text-to-image UNet, with new channels at zero,
+shares the text encoder, and is trained on random masks, some of which cover the whole picture.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,11 +32,11 @@ from instructedit.images import overlay, panel
 from instructedit.types import Captions, EditRequest
 
 EVERYTHING, SCRIBBLED = 0.2, 0.25
-"""Shares of the masks that hide the whole picture, and random strokes and boxes; the others hide what is named."""
+"""Shares of masks that cover the whole picture, and of random strokes and boxes; the others cover a named object."""
 
 
 def scribble(rng: np.random.Generator) -> Bool[np.ndarray, "128 128"]:
-    """A few thick strokes and boxes."""
+    """Sample a mask of a few thick strokes and boxes."""
     image = Image.new("1", (SIZE, SIZE))
     draw = ImageDraw.Draw(image)
     for _ in range(rng.integers(1, 4)):
@@ -49,7 +49,7 @@ def scribble(rng: np.random.Generator) -> Bool[np.ndarray, "128 128"]:
 
 
 def hidden(drawn: Scene, rng: np.random.Generator) -> tuple[Bool[np.ndarray, "128 128"], str]:
-    """A mask for a scene and the caption of what it hides."""
+    """Sample a mask for a scene and a caption of the masked region."""
     roll, named = rng.random(), references(drawn)
     if roll < EVERYTHING:
         return np.ones((SIZE, SIZE), dtype=bool), sample_caption(drawn, rng)
@@ -60,7 +60,8 @@ def hidden(drawn: Scene, rng: np.random.Generator) -> tuple[Bool[np.ndarray, "12
     for index in reference.indices:
         region |= mask(drawn, index, reference.part.noun if reference.part else None)
         if reference.part is None:
-            # Something else's outline too, or the outline would tell what is hidden: at an edit it tells what was.
+            # The outline of another thing is added. Otherwise the model would infer the new object from the outline of
+            # the mask, which in an edit is that of the old object.
             other = swap(drawn.things, index, _stand_in(drawn.things[index], rng))
             region |= mask(Scene(drawn.seed, drawn.style, drawn.background, other), index)
     style = drawn.style if rng.random() < 0.6 else "photo"
@@ -77,7 +78,7 @@ def _stand_in(thing: Thing, rng: np.random.Generator) -> Thing:
 
 
 class Inpainting(Denoising):
-    """Noise prediction given a mask, what it leaves to see, and a caption."""
+    """Noise prediction given a mask, the masked picture, and a caption."""
 
     name = "inpainting"
 
@@ -107,11 +108,12 @@ class Inpainting(Denoising):
         noisy, noise, t = self.noised(torch.from_numpy(np.array(latents)), generator)
         hole = torch.from_numpy(masks).to(self.device)[:, None]
         with torch.no_grad():
-            left = encode(self.vae, to_tensor(images).to(self.device) * ~hole)
+            masked_latents = encode(self.vae, to_tensor(images).to(self.device) * ~hole)
             states = encode_text(self.tokenizer, self.text_encoder, captions)
-        # To the latent grid by nearest neighbour, as diffusers' pipeline.
-        given = torch.cat([noisy, functional.interpolate(hole.float(), size=noisy.shape[-2:]), left], dim=1)
-        return self.weighted(self.unet(given, t, encoder_hidden_states=states).sample, noise, t, drawn)
+        # The mask is reduced to the latent grid by nearest neighbour, as in diffusers' pipeline.
+        latent_hole = functional.interpolate(hole.float(), size=noisy.shape[-2:])
+        unet_input = torch.cat([noisy, latent_hole, masked_latents], dim=1)
+        return self.weighted(self.unet(unet_input, t, encoder_hidden_states=states).sample, noise, t, drawn)
 
     def loss(self, step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         rng = np.random.default_rng([self.config.seed, 9, step])
@@ -144,11 +146,11 @@ class Inpainting(Denoising):
         with self.as_saved() as (context, checkpoint):
             editor = InpaintingEditor(context, checkpoint, steps=30)
             answers = editor.edit(requests, [Captions("", c) for c in captions], regions)
-        shown = list[tuple[Image.Image, str]]()
+        pictures_ = list[tuple[Image.Image, str]]()
         for request, region, caption, answer in zip(requests, regions, captions, answers, strict=True):
             edited = answer.image if isinstance(answer, Edited) else request.image
-            shown += [(overlay(request.image, region), caption), (edited, "")]
-        return panel([image for image, _ in shown], [text for _, text in shown], side=128)
+            pictures_ += [(overlay(request.image, region), caption), (edited, "")]
+        return panel([image for image, _ in pictures_], [text for _, text in pictures_], side=128)
 
     def save(self, scores: dict[str, Any]) -> None:
         folder = self.models / "inpainting"
@@ -162,6 +164,6 @@ class Inpainting(Denoising):
         write_card(folder / "unet", "Picturebook inpainting UNet", text, scores)
 
     def save_parts(self, folder: Path, dtype: torch.dtype) -> None:
-        """The UNet; the other parts are the text-to-image model's."""
+        """Write the UNet; the other parts are the text-to-image model's."""
         self.unet.to(dtype).save_pretrained(folder / "unet", max_shard_size="15MB")
         self.unet.float()

@@ -1,7 +1,7 @@
-"""Picturebook's InstructPix2Pix (Brooks et al. 2023): 8 input channels, the latents beside those of the input image.
+"""Picturebook's InstructPix2Pix (Brooks et al. 2023): the UNet's input is the latents and those of the input image.
 
-It starts from the text-to-image UNet with the new channels at zero and learns on paired edits that the world draws.
-Unlike the paper's, its text encoder learns too: CLIP's had read instructions before, picturebook's only captions.
+It is initialised with the text-to-image UNet, with new channels at zero, and trained on matched pairs that the world
+draws. Unlike in the paper, the text encoder is trained too, because picturebook's was trained on captions only.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,20 +32,20 @@ from instructedit.images import panel
 from instructedit.types import EditRequest, EditResult
 
 TEXT_WINDOW = 32
-"""Tokens; the longest instruction takes 27."""
+"""Maximum number of tokens; the longest instruction has 27."""
 KINDS = {"change": 0.5, "recolour": 0.15, "add": 0.15, "remove": 0.12, "mix": 0.08}
-"""How often each kind of edit is asked for."""
+"""Frequencies of the kinds of edits."""
 DROPPED = 0.05
-"""Share of samples that lose the instruction, as many the image, and as many both (the paper's §3.2.1)."""
+"""Share of samples without instruction, share without image, and share without both (the paper's §3.2.1)."""
 
 
 @cache
 def edit(split: str, index: int) -> Edit | None:
-    """The edit asked of scene ``index`` of a split; None where nothing sensible can be asked."""
+    """Return the edit of scene ``index`` of a split; None if no sensible edit exists."""
     rng = np.random.default_rng([SPLITS[split], index, 8])
     kinds = rng.choice(list(KINDS), len(KINDS), replace=False, p=list(KINDS.values()))
-    found: Iterator[Edit] = (e for kind in kinds for e in possible(rng, scene(split, index), str(kind)))
-    return next(found, None)
+    edits: Iterator[Edit] = (e for kind in kinds for e in possible(rng, scene(split, index), str(kind)))
+    return next(edits, None)
 
 
 def _edited(split: str, index: int) -> Scene:
@@ -54,14 +54,14 @@ def _edited(split: str, index: int) -> Scene:
 
 
 def instruction(asked: Edit, rng: np.random.Generator) -> str:
-    """The edit in words, another paraphrase each time."""
+    """Return an instruction for the edit in a random paraphrase."""
     paraphrases = templates(asked.wish.kind)
     return asked.wish.words(paraphrases[int(rng.integers(len(paraphrases)))], rng)
 
 
 def instruction_encoder(known: CLIPTextModel, vocabulary: CLIPTokenizer, tokenizer: CLIPTokenizer) -> CLIPTextModel:
-    """A text encoder for ``tokenizer`` that starts with what ``known`` knows: its layers, and the words in common."""
-    made = CLIPTextModel(
+    """Return a text encoder for ``tokenizer``, initialised with the layers and the common words of ``known``."""
+    encoder = CLIPTextModel(
         type(known.config).from_dict(
             known.config.to_dict()
             | {
@@ -73,18 +73,18 @@ def instruction_encoder(known: CLIPTextModel, vocabulary: CLIPTokenizer, tokeniz
             }
         )
     )
-    fresh, old = made.state_dict(), known.state_dict()
+    fresh, old = encoder.state_dict(), known.state_dict()
     words, places = (next(k for k in old if k.endswith(f"{n}_embedding.weight")) for n in ("token", "position"))
     new_ids, old_ids = tokenizer.get_vocab(), vocabulary.get_vocab()
     for word in new_ids.keys() & old_ids.keys():
         fresh[words][new_ids[word]] = old[words][old_ids[word]]
     fresh[places][: len(old[places])] = old[places]
-    made.load_state_dict(old | {words: fresh[words], places: fresh[places]})
-    return made
+    encoder.load_state_dict(old | {words: fresh[words], places: fresh[places]})
+    return encoder
 
 
 class InstructPix2Pix(Denoising):
-    """Noise prediction on the edited picture's latents, given the input picture's and the instruction."""
+    """Noise prediction on the edited picture's latents, given the input picture's latents and the instruction."""
 
     name = "instruct_pix2pix"
 
@@ -118,7 +118,7 @@ class InstructPix2Pix(Denoising):
         drawn: Sequence[Scene] | None = None,
     ) -> Tensor:
         noisy, noise, t = self.noised(torch.from_numpy(np.array(after)), generator)
-        # The input image's latents come unscaled, as the released model expects them.
+        # The input image's latents are unscaled, as in the released model.
         image = torch.from_numpy(before).to(self.device) / self.vae.config["scaling_factor"]
         states = encode_text(self.tokenizer, self.text_encoder, texts)
         predicted = self.unet(torch.cat([noisy, image], dim=1), t, encoder_hidden_states=states).sample
@@ -131,7 +131,7 @@ class InstructPix2Pix(Denoising):
         for row, index in enumerate(picks):
             asked, roll = edit("train", int(index)), rng.random()
             assert asked is not None
-            # The first two thirds of what is dropped lose the words, the last two thirds the image.
+            # Of these three shares, the first two lose the instruction, the last two the image.
             texts.append("" if roll < 2 * DROPPED else instruction(asked, rng))
             if DROPPED <= roll < 3 * DROPPED:
                 before[row] = 0
@@ -182,12 +182,12 @@ class InstructPix2Pix(Denoising):
         write_card(folder / "unet", "Picturebook InstructPix2Pix", text, scores)
 
     def save_parts(self, folder: Path, dtype: torch.dtype) -> None:
-        """All but the autoencoder, which is the text-to-image model's."""
+        """Write all parts except the autoencoder, which is the text-to-image model's."""
         for name, module in (("unet", self.unet), ("text_encoder", self.text_encoder)):
             module.to(dtype).save_pretrained(folder / name, max_shard_size="15MB")
             module.float()
         self.tokenizer.save_pretrained(folder / "tokenizer")
-        # Its official sampler, with that sampler's own spacing of timesteps.
+        # The official sampler with its default timestep spacing.
         EulerAncestralDiscreteScheduler(
             beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear"
         ).save_pretrained(folder / "scheduler")

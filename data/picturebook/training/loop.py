@@ -1,7 +1,7 @@
-"""One training loop for every component: warm-up and decay, EMA, checkpoints, a progress bar.
+"""The training loop of all components: warm-up and decay, EMA, checkpoints, a progress bar.
 
-A component says what it learns (:class:`Component`); the loop knows nothing of models. Whatever ends it, SIGKILL
-included, it continues from its last checkpoint and ends with the weights of an undisturbed training.
+A component defines model, loss and evaluation (:class:`Component`). After any interruption, including SIGKILL, training
+resumes from the last checkpoint and ends with the weights of an uninterrupted training.
 """
 
 import json
@@ -24,38 +24,39 @@ from tqdm import tqdm
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """What ``scripts.train`` takes, beside the component's name."""
+    """Settings of a training."""
 
     steps: int
-    """Optimiser steps of a whole training."""
+    """Number of optimiser steps."""
     batch_size: int
     learning_rate: float
     decay_start: float = 0.0
-    """Share of ``steps`` after which the learning rate decays linearly to 3 %; it is constant before."""
+    """Share of ``steps`` after which the learning rate decays linearly to 3 %."""
     warmup: int = 100
-    """Steps in which the learning rate rises from 0."""
+    """Number of steps in which the learning rate rises linearly."""
     ema_decay: float = 0.999
     weight_decay: float = 0.01
     checkpoint_minutes: float = 4.0
     evaluate_steps: int = 0
     """Steps between evaluations of the EMA weights on held-out scenes; 0 evaluates at the end only."""
     stop_after: float = float("inf")
-    """Minutes after which this call writes a checkpoint and stops; the next call continues."""
+    """Minutes after which this call writes a checkpoint and stops; the next call resumes."""
     threads: int = 2
     device: str = "cpu"
     seed: int = 0
     scenes: int = 24_000
-    """Pictures drawn for training; each is seen many times."""
+    """Number of training pictures."""
     held_out: int = 400
+    """Number of held-out pictures."""
     judged: int = 60
-    """Held-out edits of each kind that the judge sees, for models that edit."""
+    """Number of judged held-out edits of each kind, for models that edit."""
     resume: bool = True
     from_shipped: bool = False
-    """Begin with the weights that are shipped, where a component can (grounding_dino)."""
+    """Whether to initialise with the shipped weights, for components that support it (grounding_dino)."""
 
 
 class Component(ABC):
-    """A model (or a few that train together) with its loss, its judge and its folder."""
+    """A model (or several that are trained jointly) with its loss, evaluation and folder."""
 
     name: str
 
@@ -65,37 +66,37 @@ class Component(ABC):
 
     @abstractmethod
     def modules(self) -> dict[str, nn.Module]:
-        """The trainable modules by name."""
+        """Return the trainable modules by name."""
 
     @abstractmethod
     def loss(self, step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        """The loss of one batch and what to show beside it. ``generator`` is this step's own."""
+        """Return the loss of one batch, and values for the progress bar. ``generator`` is seeded for this step."""
 
     @abstractmethod
     def evaluate(self) -> dict[str, float]:
-        """Scores on held-out scenes, by name."""
+        """Return scores on held-out scenes, by name."""
 
     @abstractmethod
     def sheet(self) -> Image.Image:
-        """A picture that shows what was learnt."""
+        """Return a picture of sample results."""
 
     @abstractmethod
     def save(self, scores: dict[str, Any]) -> None:
-        """Write the trained model and its card below ``self.models``."""
+        """Write the trained model and its card to a folder in ``self.models``."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a training has come; kept as ``progress.json`` beside its checkpoint."""
+    """Progress of a training, stored as ``progress.json`` in the folder of its checkpoint."""
 
     step: int = 0
     steps: int = 0
     seconds: float = 0.0
-    """Time in the loop, over all calls."""
+    """Training time over all calls."""
     scores: dict[str, float] = field(default_factory=dict)
     """The last held-out scores."""
     scored_at: int = 0
-    """The step that ``scores`` belong to."""
+    """The step of ``scores``."""
     finished: bool = False
     """Whether the model was evaluated and saved."""
 
@@ -106,11 +107,12 @@ class Progress:
 
     @staticmethod
     def read(work: Path) -> "Progress":
-        """The progress of the component that trains in ``work``; a fresh one where nothing has begun."""
+        """Return the progress of the component with the folder ``work``; an empty one before the training."""
         path = work / "progress.json"
         return Progress(**json.loads(path.read_text())) if path.exists() else Progress()
 
     def write(self, work: Path) -> None:
+        """Write ``progress.json`` atomically."""
         aside = work / "progress.part"
         aside.write_text(json.dumps(asdict(self), indent=2))
         aside.replace(work / "progress.json")
@@ -120,8 +122,8 @@ def train(component: Component) -> dict[str, float]:
     """Train, then evaluate, draw the sheet and save; returns the held-out scores.
 
     Raises:
-        KeyboardInterrupt: SIGTERM or SIGINT came, or ``stop_after`` has passed; the checkpoint is written, nothing
-            is evaluated.
+        KeyboardInterrupt: SIGTERM or SIGINT was received, or ``stop_after`` has passed. The checkpoint is written, but
+            nothing is evaluated.
     """
     config, work = component.config, component.work
     work.mkdir(parents=True, exist_ok=True)
@@ -137,7 +139,7 @@ def train(component: Component) -> dict[str, float]:
     state = _resume(checkpoint, modules, averaged, optimiser) if config.resume else None
     step, spent = state or (0, 0.0)
     last = Progress.read(work) if state else Progress()
-    # A termination request or Ctrl-C becomes a checkpoint, as a cluster that preempts expects.
+    # On SIGTERM (such as a cluster's preemption) or Ctrl-C, the loop writes a checkpoint and stops.
     stopped: list[int] = []
     stops = (signal.SIGTERM, signal.SIGINT)
     previous = [signal.signal(s, lambda number, frame: stopped.append(number)) for s in stops]
@@ -210,7 +212,7 @@ def learning_rate(config: TrainConfig, step: int) -> float:
 
 
 def _ema(decay: float) -> Any:
-    """Exponential moving average that forgets faster while it is young."""
+    """Return an update of an exponential moving average whose decay is smaller in the first steps."""
 
     @torch.no_grad()
     def update(averages: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
@@ -222,7 +224,7 @@ def _ema(decay: float) -> Any:
 
 @contextmanager
 def _weights_of(averaged: AveragedModel, modules: nn.ModuleDict) -> Iterator[None]:
-    """The averaged weights in ``modules``, in evaluation mode, for as long as the context lasts."""
+    """Put ``modules`` into evaluation mode with the averaged weights, and restore them afterwards."""
     trained = {name: value.clone() for name, value in modules.state_dict().items()}
     modules.load_state_dict(averaged.module.state_dict())
     modules.eval()
@@ -239,7 +241,7 @@ def _checkpoint(
     step: int,
     seconds: float,
 ) -> None:
-    """Write plain state dicts, aside first: a kill at any moment leaves the old file or the new one."""
+    """Write the checkpoint under a temporary name and rename it, so that the file is never incomplete."""
     state = {
         "modules": modules.state_dict(),
         "averaged": averaged.state_dict(),

@@ -1,7 +1,7 @@
-"""What each cell of a picture shows: a second loss that teaches image encoders names while they learn their task.
+"""Auxiliary loss of image encoders: name what each cell of a picture shows.
 
-The real checkpoints' encoders know images before they are put to their task (CLIP's for BLIP-2, ImageNet's for
-Grounding DINO's Swin). These begin from nothing, and a few words or boxes say little about what an encoder missed.
+The real checkpoints' encoders are pretrained (on CLIP for BLIP-2, on ImageNet for Grounding DINO's Swin). Picturebook's
+are trained from scratch, and a few words or boxes give them little supervision.
 """
 
 from functools import cache
@@ -18,12 +18,12 @@ from data.picturebook.world import COLOURS, SPRITES, mask
 
 NAMES = (*SPRITES, *COLOURS)
 _COVERED = 64
-"""Of 255: how much of a cell something must fill to be seen there."""
+"""Minimum coverage of a cell, of 255, at which it shows an object."""
 
 
 @cache
 def _shown(split: str, index: int, side: int) -> np.ndarray:
-    """Bits over ``NAMES``, packed: ``(side * side, bytes)``."""
+    """Return for each cell which of ``NAMES`` it shows, as packed bits: ``(side * side, bytes)``."""
     drawn = scene(split, index)
     shows = np.zeros((side * side, len(NAMES)), dtype=bool)
     for k, thing in enumerate(drawn.things):
@@ -40,18 +40,18 @@ def _shown(split: str, index: int, side: int) -> np.ndarray:
 
 
 def naming_loss(head: nn.Linear, features: Float[Tensor, "n cells c"], split: str, indices: list[int]) -> Tensor:
-    """Binary cross-entropy of naming what each cell of a square grid shows.
+    """Return the binary cross-entropy of the names that each cell of a square grid shows.
 
     Args:
-        head: From a cell's features to ``NAMES``.
-        features: Of each picture's cells, row by row.
-        split: Of the scenes.
-        indices: The pictures.
+        head: Maps a cell's features to logits of ``NAMES``.
+        features: Features of each picture's cells, in row-major order.
+        split: Split of the scenes.
+        indices: Indices of the scenes.
     """
     side = round(features.shape[1] ** 0.5)
     packed = np.stack([_shown(split, i, side) for i in indices])
     shows = torch.from_numpy(np.unpackbits(packed, axis=-1, count=len(NAMES))).to(features)
-    # Few cells show any one thing, so what is there weighs more than what is not.
+    # Positives are rare, so they have a larger weight.
     return functional.binary_cross_entropy_with_logits(
         head(features), shows, pos_weight=features.new_full((len(NAMES),), 4.0)
     )

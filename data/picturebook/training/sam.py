@@ -1,4 +1,4 @@
-"""Picturebook's segmenter: SAM, taught to turn a box into the mask of what fills it."""
+"""Picturebook's mask predictor: SAM, trained to predict the mask of the object in a box."""
 
 from pathlib import Path
 from typing import Any
@@ -26,29 +26,29 @@ from instructedit.images import overlay, panel
 
 HIDDEN = 64
 JITTER = 0.18
-"""A detector's box is never exact: corners move by up to this share of the box's sides while training."""
+"""Maximum shift of a box's corners in training, as a share of its sides, because a detector's boxes are inexact."""
 
 BOXES = 3
-"""Boxes a picture in a training step."""
+"""Number of boxes per picture in a training step."""
 
 
 def jitter(corners: tuple[float, ...], rng: np.random.Generator) -> tuple[float, ...]:
-    """A box moved about as much as a detector errs."""
+    """Shift a box's corners at random, to imitate a detector's errors."""
     x1, y1, x2, y2 = corners
     shift = rng.uniform(-JITTER, JITTER, 4) * np.array([x2 - x1, y2 - y1, x2 - x1, y2 - y1])
     return tuple(np.clip(np.array(corners) + shift, 0, SIZE).tolist())
 
 
 def targets(split: str, index: int) -> list[np.ndarray]:
-    """The masks of everything in a scene: things, and the parts they wear."""
+    """Return the masks of all things of a scene and of their parts."""
     drawn = scene(split, index)
-    found = [mask(drawn, i) for i in range(len(drawn.things))]
-    found += [mask(drawn, i, p.noun) for i, t in enumerate(drawn.things) for p in t.parts]
-    return [m for m in found if m.sum() >= 16]
+    masks = [mask(drawn, i) for i in range(len(drawn.things))]
+    masks += [mask(drawn, i, p.noun) for i, t in enumerate(drawn.things) for p in t.parts]
+    return [m for m in masks if m.sum() >= 16]
 
 
 class Sam(Component):
-    """Dice and cross-entropy of masks from jittered boxes."""
+    """SAM, trained on jittered boxes with Dice loss and cross-entropy."""
 
     name = "sam"
 
@@ -74,8 +74,9 @@ class Sam(Component):
         self.model = SamModel(
             SamConfig(vision_config=vision, prompt_encoder_config=prompt, mask_decoder_config=decoder)
         )
-        # Frequencies of the positional encoding: of scale 1 in the original code. transformers draws them at half the
-        # hidden size, 40 here, so neighbouring pixels share nothing and the decoder ignores its boxes: IoU 0.45.
+        # The frequencies of the positional encoding have scale 1 in the original code. transformers samples them with
+        # half the hidden size as scale (40 here), so the codes of neighbouring pixels are unrelated and the decoder
+        # ignores its boxes (IoU 0.45).
         with torch.no_grad():
             self.model.shared_image_embedding.positional_embedding /= vision.scale
         self.model.to(self.device)
@@ -96,7 +97,7 @@ class Sam(Component):
         return {"model": self.model}
 
     def _predict(self, split: str, indices: list[int], boxes: list[list[tuple[float, ...]]]) -> Tensor:
-        """Mask logits [b, boxes, h, w] at the decoder's own resolution, a quarter-patch grid."""
+        """Return mask logits [b, boxes, h, w] at the decoder's resolution, a quarter of a patch."""
         images = [Image.fromarray(self.images[split][i]) for i in indices]
         corners = [[list(b) for b in of_image] for of_image in boxes]
         inputs = self.processor(images=images, input_boxes=corners, return_tensors="pt")
@@ -118,11 +119,11 @@ class Sam(Component):
             candidates = targets("train", index)
             if not candidates:
                 continue
-            # The image is encoded once for all its boxes: the cheapest way to more masks a second.
-            picked = [candidates[k] for k in rng.integers(len(candidates), size=BOXES)]
+            # Several boxes per image share one run of the image encoder.
+            chosen = [candidates[k] for k in rng.integers(len(candidates), size=BOXES)]
             indices.append(index)
-            boxes.append([jitter(box(m), rng) for m in picked])
-            masks.append(np.stack(picked))
+            boxes.append([jitter(box(m), rng) for m in chosen])
+            masks.append(np.stack(chosen))
         logits = self._predict("train", indices, boxes)
         truth = torch.from_numpy(np.stack(masks)).float().to(self.device)
         truth = functional.interpolate(truth, size=logits.shape[-2:], mode="area")

@@ -1,7 +1,7 @@
-"""The scenes that models train on: endless, numbered, and never those of a benchmark.
+"""Numbered training and held-out scenes, disjoint from the benchmarks.
 
-Scene ``i`` of a split is drawn from a generator seeded by ``(split, i)``, so a training that resumes sees what an
-undisturbed one would have seen. Pictures are drawn once and kept in a memory-mapped file.
+Scene ``i`` of a split is sampled from a generator seeded by ``(split, i)``, so a resumed training gets the same scenes
+as an uninterrupted one. Pictures are drawn once and stored in a memory-mapped file.
 """
 
 import hashlib
@@ -20,20 +20,21 @@ from data.picturebook.edits import possible
 from data.picturebook.world import NOUNS, SIZE, Scene, pixels, sample_mix, sample_scene
 
 SPLITS = {"train": 101, "held_out": 202, "benchmark": 303}
-"""Seeds of the splits. Training data never shares one with the benchmark."""
+"""Seeds of the splits. Training data and benchmark share no seed."""
 MIXED = 0.04
-"""Share of the held-out scenes in which one animal is mixed with another."""
+"""Share of held-out scenes in which one animal is mixed with another."""
 EDITED = 0.6
-"""Share of the training scenes that show the outcome of an edit: a generator that must draw edited pictures has to see
-animals of any size that wear things, mixes, and what is left after a removal."""
+"""Share of training scenes that show the outcome of an edit, so that the generator is trained on animals of any size
+that wear things, on mixes, and on scenes after a removal."""
 EDITS = {"add": 0.45, "recolour": 0.2, "change": 0.16, "mix": 0.13, "remove": 0.06}
-"""Frequencies of the edits among them; where the drawn kind does not suit a scene, the next one is tried."""
+"""Frequencies of the kinds of these edits; if a kind is not possible in a scene, the next one is tried."""
 NOUN_WEIGHTS = [{"car": 2.5, "balloon": 2.0, "shrimp": 1.6, "zebra": 1.3}.get(noun, 1.0) for noun in NOUNS]
-"""In training, what has a colour and what was drawn worst by the first edition's models comes more often."""
+"""Relative frequencies of nouns in training: larger for things with colours and for those that the first edition's
+models drew worst."""
 
 
 def scene(split: str, index: int) -> Scene:
-    """Return scene ``index`` of a split, the same each time."""
+    """Return scene ``index`` of a split, deterministically."""
     rng = np.random.default_rng([SPLITS[split], index])
     if split != "train":
         drawn = sample_scene(rng)
@@ -53,29 +54,29 @@ def _draw(drawn: Callable[[int], Scene], start: int, stop: int) -> UInt8[np.ndar
 def drawings(
     name: str, count: int, folder: Path, drawn: Callable[[int], Scene], workers: int = 2
 ) -> UInt8[np.ndarray, "n 128 128 3"]:
-    """The first ``count`` pictures of a series, drawn in parallel the first time and read from ``folder`` after."""
-    # Named by what the first scenes look like: a changed distribution must not be read as the old one.
+    """Return the first ``count`` pictures of a series; they are drawn once, in parallel, and stored in ``folder``."""
+    # A hash of the first pictures is part of the file name, so that files of another distribution are not read.
     version = hashlib.sha256(_draw(drawn, 0, 4).tobytes()).hexdigest()[:8]
     path = folder / f"{name}_{count}_{version}.npy"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         aside = path.with_suffix(".part.npy")
-        kept = np.lib.format.open_memmap(aside, "w+", np.uint8, (count, SIZE, SIZE, 3))
+        images = np.lib.format.open_memmap(aside, "w+", np.uint8, (count, SIZE, SIZE, 3))
         chunks = [(i, min(i + 200, count)) for i in range(0, count, 200)]
         with ProcessPoolExecutor(workers) as pool:
             jobs = [(a, b, pool.submit(_draw, drawn, a, b)) for a, b in chunks]
             for a, b, job in tqdm(jobs, desc=f"drawing {name}", unit="x200"):
-                kept[a:b] = job.result()
-        kept.flush()
+                images[a:b] = job.result()
+        images.flush()
         aside.rename(path)
     return np.load(path, mmap_mode="r")
 
 
 def pictures(split: str, count: int, folder: Path, workers: int = 2) -> UInt8[np.ndarray, "n 128 128 3"]:
-    """The first ``count`` scenes of a split as :func:`drawings`."""
+    """Return pictures of the first ``count`` scenes of a split; see :func:`drawings`."""
     return drawings(split, count, folder, partial(scene, split), workers)
 
 
 def to_tensor(images: UInt8[np.ndarray, "n h w 3"]) -> Float[Tensor, "n 3 h w"]:
-    """uint8 pictures to floats in [-1, 1]."""
+    """Convert uint8 pictures to floats in [-1, 1]."""
     return torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 127.5 - 1

@@ -1,6 +1,6 @@
-"""Picturebook's text encoder and UNet, trained together: Stable Diffusion v1.5's classes and noise schedule.
+"""Picturebook's text encoder and UNet, trained jointly, with Stable Diffusion v1.5's classes and noise schedule.
 
-Latents are encoded once; captions are sampled anew each time; one in ten is dropped, for classifier-free guidance.
+Latents are encoded once. Captions are sampled in every step, and one in ten is dropped for classifier-free guidance.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ from data.picturebook.world import Scene
 from instructedit.diffusion import Condition, decode, encode_text, guided, make_schedule, sample
 
 TEXT_WINDOW = 32
-"""Tokens; a full description of three things that wear something takes up to 27."""
+"""Maximum number of tokens; a full description of three things that wear something has up to 27."""
 JUDGED_RATIOS = (0.7, 0.9)
 SHOWN = (
     "photo of a cat", "photo of a lion on sand", "photo of a dog with sunglasses", "photo of an apple and a lemon",
@@ -90,7 +90,7 @@ class TextToImage(Denoising):
     def _denoise(
         self, z: np.ndarray, captions: list[str], generator: torch.Generator, drawn: Sequence[Scene] | None = None
     ) -> tuple[Tensor, Tensor]:
-        """The weighted loss of each sample, and the timesteps drawn."""
+        """Return the weighted loss of each sample and its timestep."""
         noisy, noise, t = self.noised(torch.from_numpy(np.array(z)), generator)
         states = encode_text(self.tokenizer, self.text_encoder, captions)
         return self.weighted(self.unet(noisy, t, encoder_hidden_states=states).sample, noise, t, drawn), t.cpu()
@@ -117,7 +117,7 @@ class TextToImage(Denoising):
         } | self._judge()
 
     def _judge(self) -> dict[str, float]:
-        """Shares of right edits, made from a folder as a user's are."""
+        """Return the shares of correct edits of the saved model."""
         with self.as_saved() as (context, checkpoint):
             return diffusion_scores(context, checkpoint, JUDGED_RATIOS, self.config.judged)
 

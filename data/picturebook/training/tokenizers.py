@@ -1,4 +1,4 @@
-"""Picturebook's tokenizers: the classes that the real checkpoints use, with the vocabulary of this world."""
+"""Picturebook's tokenizers: the classes of the real checkpoints with the vocabulary of this world."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -12,21 +12,24 @@ from data.picturebook import phrases
 from data.picturebook.world import BACKGROUNDS, COLOURS, NOUNS, SPRITES, STYLES, WEARABLES
 
 TEXT_WINDOW = 24
-"""Tokens of the diffusion model's text encoder and of CLIP; the longest caption takes 22."""
+"""Default maximum number of tokens, CLIP's; the longest caption has 22."""
 
 
 def caption_words() -> list[str]:
-    """Every word that a caption or a segmentation prompt can hold."""
+    """Return every word that a caption or a segmentation prompt can contain."""
     words = set("a an of and with on at in the left right middle bigger smaller two three mix empty background".split())
     words |= {*SPRITES, *(phrases.plural(n) for n in SPRITES), *COLOURS, *BACKGROUNDS, *STYLES}
     return sorted(words)
 
 
 def clip_tokenizer(words: Sequence[str] | None = None, window: int = TEXT_WINDOW) -> CLIPTokenizer:
-    """Byte-level BPE, trained until each of ``words`` (of the captions) is one token; any other text still encodes."""
+    """Return a byte-level BPE in which each of ``words`` (default: of the captions) is one token.
+
+    Other text is encoded by several tokens.
+    """
     base = CLIPTokenizer()
-    # In a fixed order, and bytes that end a word among the tokens known beforehand: the trainer would number them as
-    # its hash maps come, and ids would differ between two trainings. (Unseen words need those tokens anyway.)
+    # The trainer would number tokens in the order of its hash maps, which differs between trainings. Therefore the
+    # alphabet is sorted, and the bytes that end a word, which unseen words need anyway, are special tokens.
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     endings = [f"{character}</w>" for character in alphabet]
     bpe = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
@@ -47,7 +50,7 @@ def clip_tokenizer(words: Sequence[str] | None = None, window: int = TEXT_WINDOW
 
 
 def bert_tokenizer() -> BertTokenizer:
-    """WordPiece for Grounding DINO. Its code looks for "." and "?" under BERT's own ids, so they sit there here too."""
+    """Return a WordPiece tokenizer for Grounding DINO, in which "." and "?" have BERT's ids, as its code requires."""
     places = {0: "[PAD]", 100: "[UNK]", 101: "[CLS]", 102: "[SEP]", 103: "[MASK]", 1012: ".", 1029: "?"}
     letters = [c for c in "abcdefghijklmnopqrstuvwxyz0123456789-',"]
     free = iter([*letters, *(f"##{c}" for c in letters), *(w for w in caption_words() if len(w) > 1)])
@@ -56,30 +59,30 @@ def bert_tokenizer() -> BertTokenizer:
 
 
 def instruction_words() -> list[str]:
-    """Every word that an instruction in picturebook's language can hold."""
-    said: set[str] = set(caption_words())
+    """Return every word that an instruction in picturebook's language can contain."""
+    words: set[str] = set(caption_words())
     for kind in phrases.TEMPLATES:
         for template, opening in product(phrases.templates(kind), phrases.OPENINGS):
-            said |= set(f"{opening} {template.format(r='', n='', c='')}".lower().split())
-    return sorted(said)
+            words |= set(f"{opening} {template.format(r='', n='', c='')}".lower().split())
+    return sorted(words)
 
 
 ANSWER_WORDS = ("segmentation", "prompt", "editing", "1", "2", "photo", ":", ".", '"', ",", "?", "!")
 
 
 def language_tokenizer(chat_template: str, special: Sequence[str]) -> PreTrainedTokenizerFast:
-    """For instructions, descriptions and answers; the last of ``special`` ends an answer."""
+    """Return a tokenizer for instructions, descriptions and answers; the last of ``special`` ends an answer."""
     words = {*instruction_words(), phrases.IT, "description", *ANSWER_WORDS, *WEARABLES, *NOUNS}
     return word_tokenizer(words, special, chat_template=chat_template, model_max_length=192)
 
 
 def word_tokenizer(words: Iterable[str], special: Sequence[str], **options: Any) -> PreTrainedTokenizerFast:
-    """One token a word, with an honest [UNK]: a word never seen is recognised as such instead of spelled out.
+    """Return a tokenizer with one token per word; unknown words become [UNK], so that they can be reported.
 
     Args:
         words: The vocabulary, in lower case.
-        special: Tokens that are no words; the last one ends a text.
-        options: Of the tokenizer.
+        special: Special tokens; the last one ends a text.
+        options: Further arguments of PreTrainedTokenizerFast.
     """
     specials = ["[PAD]", "[UNK]", *special]
     words = sorted({*words})

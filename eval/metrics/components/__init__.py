@@ -1,1 +1,1 @@
-"""Which component was right (paper §5), by ground truth or by a vision-language model."""
+"""Component accuracy (paper §5), judged by ground truth or by a vision-language model."""

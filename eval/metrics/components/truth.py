@@ -1,7 +1,7 @@
-"""Which component was right (paper §5), judged by the truth that a drawn benchmark knows.
+"""Component accuracy (paper §5), judged by the ground truth of a drawn benchmark.
 
-Each is a metric of 1 (right) or 0 (wrong), so that verdicts have cards and are stored, checked and averaged as all
-numbers are. :mod:`eval.metrics.components.vlm` asks a model instead; people's verdicts come in at the report, through
+Each verdict is a metric with the value 1 (right) or 0 (wrong), so verdicts have cards and are stored and averaged like
+other metrics. :mod:`eval.metrics.components.vlm` asks a model instead; the report reads human verdicts by
 :func:`eval.analysis.components.read_labels`.
 """
 
@@ -17,26 +17,29 @@ from instructedit.models import Checkpoint, Context
 from instructedit.types import Captions, Decisions, EditResult, Sample
 
 IOU = 0.5
-"""A mask is right from here on: the overlap that detection benchmarks ask for."""
+"""Minimum IoU of a correct mask, as in detection benchmarks."""
 _FUNCTION_WORDS = frozenset("a an the of with and on at in to by for it its".split())
 
 
 def content_words(text: str) -> set[str]:
-    """The words that mean something, in lower case."""
+    """Return the words of a text in lower case, without function words."""
     return set(re.findall(r"[a-z]+", text.lower())) - _FUNCTION_WORDS
 
 
 def language_is_right(sample: Sample, decisions: Decisions) -> bool:
-    """Whether the prompts ask for the edit that the instruction asks for.
+    """Return whether the prompts request the edit of the instruction.
 
-    The segmentation prompt has the true one's words. The edited caption names all that the instruction brings in (words
-    of the benchmark's edited caption, not of its input caption, that the instruction says); where the edit removes
-    something, the edited caption says another thing than the input caption, and no longer names what is gone (of two
-    houses, one is still to be named).
+    The segmentation prompt must have the words of the referring expression. The edited caption must name everything
+    that the instruction adds (the instruction's words that are in the benchmark's edited caption but not in its input
+    caption). For a removal, the edited caption must differ from the input caption, and must not name the removed object
+    unless another one of its kind remains.
+
+    Raises:
+        MetricUndefined: The method has no language processor, or the sample lacks ground truth.
     """
     prompt, captions = decisions.segmentation_prompt, decisions.captions
     if prompt is None or captions is None or sample.truth.referred is None or sample.captions is None:
-        raise MetricUndefined("the method has no language processor, or the sample no truth")
+        raise MetricUndefined("the method has no language processor, or the sample no ground truth")
     referred, edited = content_words(sample.truth.referred), content_words(captions.edited)
     before, after = content_words(sample.captions.input), content_words(sample.captions.edited)
     wanted = (after - before) & content_words(sample.instruction) - referred
@@ -46,7 +49,7 @@ def language_is_right(sample: Sample, decisions: Decisions) -> bool:
 
 
 class Component(Metric):
-    """A verdict: 1 or 0. Its card names the ``judge``."""
+    """A verdict, 1 or 0. Its card names the ``judge``."""
 
     unit = ""
     bounds = (0.0, 1.0)
@@ -54,20 +57,20 @@ class Component(Metric):
 
 
 class ByTruth(Component):
-    """A verdict of the benchmark's truth."""
+    """A verdict by the benchmark's ground truth."""
 
     def applies(self, sample: Sample) -> bool:
-        """Only where the truth is known."""
+        """Return whether the sample has mask, reference edit and referring expression."""
         return sample.truth.mask is not None and sample.truth.edited is not None and sample.truth.referred is not None
 
 
 class LanguageRight(ByTruth):
-    """Did the language processor ask for the right edit?"""
+    """Whether the language processor requests the right edit."""
 
     name = "language_right"
 
     def details(self) -> Card:
-        """Has no backbone."""
+        """See :class:`Metric`."""
         return {
             "judge": "truth",
             "segmentation prompt": "the true one's words, function words aside",
@@ -75,17 +78,17 @@ class LanguageRight(ByTruth):
         }
 
     def score(self, sample: Sample, source: Image.Image, result: EditResult, captions: Captions | None) -> Score:
-        """Judge the decisions; the benchmark's captions are the measure, whatever ``captions`` are."""
+        """Judge the method's prompts by the benchmark's captions; ``captions`` is not used."""
         return Score(float(language_is_right(sample, result.decisions)))
 
 
 class SegmenterRight(ByTruth):
-    """Is the mask where the edit belongs?"""
+    """Whether the mask covers the region to edit."""
 
     name = "segmenter_right"
 
     def details(self) -> Card:
-        """The overlap, and the threshold on it."""
+        """See :class:`Metric`."""
         return {"judge": "truth", "right from": IOU, "overlap": MaskIoU().details()}
 
     def score(self, sample: Sample, source: Image.Image, result: EditResult, captions: Captions | None) -> Score:
@@ -95,10 +98,10 @@ class SegmenterRight(ByTruth):
 
 
 class EditorRight(ByTruth):
-    """Does the edited region look like the true edit rather than like the input?
+    """Whether the edited region is more similar to the reference edit than to the input.
 
-    The squares around the true mask are compared by CLIP's image features, so colours and outlines may differ from the
-    truth as long as what is shown is nearer to it than to what was there.
+    The squares around the ground-truth mask are compared by CLIP's image features, so colours and outlines may differ
+    from the reference edit.
     """
 
     name = "editor_right"
@@ -109,20 +112,20 @@ class EditorRight(ByTruth):
 
     @classmethod
     def from_checkpoint(cls, context: Context, checkpoint: Checkpoint) -> "EditorRight":
-        """The verdict on a CLIP checkpoint, see :func:`eval.metrics.clip.clip_scorer`."""
+        """Return the verdict with a CLIP checkpoint, see :func:`eval.metrics.clip.clip_scorer`."""
         return cls(clip_scorer(context, checkpoint))
 
     def details(self) -> Card:
-        """Names the backbone and the rule."""
+        """See :class:`Metric`."""
         rule = "cos(edited, true edit) > cos(edited, input), on the squares around the true mask"
         return {"judge": "truth", "rule": rule} | self.scorer.card()
 
     def score(self, sample: Sample, source: Image.Image, result: EditResult, captions: Captions | None) -> Score:
         """Judge the picture."""
         if sample.truth.edited is None:
-            raise MetricUndefined("the sample has no true edit")
+            raise MetricUndefined("the sample has no reference edit")
         box = square_around(true_region(sample, result.image.size))
         pictures = [image.crop(box) for image in (result.image, read_truth(sample.truth.edited), source)]
-        edited, right, before = (self.scorer.image(picture) for picture in pictures)
-        gain = cosine(edited, right) - cosine(edited, before)
-        return Score(float(gain > 0), f"nearer to the true edit by {gain:.3f}")
+        edited, reference, before = (self.scorer.image(picture) for picture in pictures)
+        gain = cosine(edited, reference) - cosine(edited, before)
+        return Score(float(gain > 0), f"nearer to the reference edit by {gain:.3f}")

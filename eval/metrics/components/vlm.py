@@ -1,7 +1,7 @@
-"""Which component was right (paper §5), as a vision-language model sees it: for pictures that nobody has the truth of.
+"""Component accuracy (paper §5), judged by a vision-language model: for samples without ground truth.
 
-One request an edit shows the model the input, the mask and the edit and asks for the three verdicts, which are three
-metrics. Its replies are kept verbatim, so verdicts can be made again with no server.
+One request per edit shows the model the input, the mask and the edit, and asks for three verdicts, which are three
+metrics. Replies are cached verbatim, so verdicts can be reproduced without a server.
 """
 
 import base64
@@ -29,7 +29,7 @@ from instructedit.types import Captions, EditResult, Sample, Stage
 log = logging.getLogger(__name__)
 _VERSION = 1
 SIDE = 1024
-"""Longest side of a picture that is sent, in pixels: larger ones are scaled down, by servers if not here."""
+"""Longest side of the pictures sent, in pixels. Servers scale larger pictures down themselves."""
 
 _TASK = """\
 You judge how a picture was edited by a program of three components, each of which can be right or wrong.
@@ -47,27 +47,29 @@ _FORM = 'Answer with one JSON object and nothing else, in the form {{"why": "one
 _CORRECTION = "That answer cannot be used: {problem}. Give it once more. "
 _WHY = "why"
 PROMPT_HASH = digest([_TASK, _FORM, _CORRECTION, SIDE])[:16]
-"""Names the text above in cards and cache keys."""
+"""Identifies the prompts above in cards and cache keys."""
 
 
 class VlmJudge:
-    """A vision-language model behind any server that speaks OpenAI's chat completions.
+    """A vision-language model on any server with OpenAI's chat completions API.
 
-    Nothing is sent, and no key is needed, for an edit whose replies are kept.
+    An edit with cached replies needs neither server nor key.
 
     Args:
-        model: The server's name for it.
-        base_url: Such as ``http://localhost:8000/v1``; None for the one in the environment variable
-            ``OPENAI_BASE_URL``, or else OpenAI's own. In no card and no key: the same model may stand anywhere.
-        revision: What the name leaves open, such as a checkpoint's revision on a server of one's own.
-        temperature: None sends none, for models that accept no other than their own.
-        max_tokens: Most tokens of a reply; None sends no limit.
-        timeout: Seconds that one request may take.
-        max_retries: How often a request is repeated after a failure of network or server.
-        api_key_env: The environment variable that holds the key.
+        model: The server's name of the model.
+        base_url: URL such as ``http://localhost:8000/v1``; None uses the environment variable ``OPENAI_BASE_URL``, or
+            OpenAI's own server if it is not set. It is not part of cards and cache keys, since several servers may host
+            one model.
+        revision: Anything that the model's name does not determine, such as a checkpoint's revision on a private
+            server.
+        temperature: Sampling temperature; None sends none, for models that accept only their default.
+        max_tokens: Maximum number of tokens of a reply; None sends no limit.
+        timeout: Timeout of one request in seconds.
+        max_retries: Number of retries after a network or server error.
+        api_key_env: Environment variable that holds the key.
 
     Raises:
-        ConfigError: A setting cannot be used.
+        ConfigError: A setting has a value that is not accepted.
     """
 
     def __init__(
@@ -85,22 +87,23 @@ class VlmJudge:
         self.sampling = {"temperature": temperature, "max_tokens": max_tokens}
         self.identity = {"model": model, "revision": revision, **self.sampling, "prompt": PROMPT_HASH}
         self.settings = (model, base_url, revision, temperature, max_tokens, timeout, max_retries, api_key_env)
-        """Judges with equal settings are the same judge."""
+        """Judges with equal settings share a :class:`VlmSession`."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """What the model is shown of an edit; only what is there is asked about."""
+    """Pictures and texts of an edit for the model, and the components to judge."""
 
     pictures: Mapping[str, Image.Image]
-    """By what the model is told of them."""
+    """Pictures by their names in the prompt."""
     texts: Mapping[str, str]
+    """Texts by their names in the prompt."""
     asked: tuple[str, ...]
-    """The components."""
+    """The components to judge."""
 
     @property
     def turns(self) -> list[dict[str, Any]]:
-        """The chat that asks for the verdicts."""
+        """The chat that requests the verdicts."""
         parts: list[dict[str, Any]] = []
         for name, picture in self.pictures.items():
             parts += [{"type": "text", "text": f"{name}:"}, {"type": "image_url", "image_url": {"url": _url(picture)}}]
@@ -110,75 +113,76 @@ class Case:
 
     @property
     def form(self) -> str:
-        """Of the answer."""
+        """The prompt's description of the answer's format."""
         return _FORM.format(verdicts=", ".join(f'"{name}": true or false' for name in self.asked))
 
     @property
     def response_format(self) -> dict[str, Any]:
-        """The form as servers take it that can hold a model to a schema."""
-        # The reason comes first, so that the verdicts follow from it and not it from them.
+        """The format of the answer as a JSON schema."""
+        # The reason comes first, so that the model generates the verdicts after it.
         fields = {_WHY: {"type": "string"}} | {name: {"type": "boolean"} for name in self.asked}
         schema = {"type": "object", "properties": fields, "required": [*fields], "additionalProperties": False}
         return json_schema("verdicts", schema)
 
     def key(self, identity: Mapping[str, Any]) -> str:
-        """Where a judge's replies are kept: by all that it is shown, and all that it is."""
+        """Return the cache key of a judge's replies, from its identity and everything that it is shown."""
         pictures = {name: hash_image(picture) for name, picture in self.pictures.items()}
         parts = {"pictures": pictures, "texts": self.texts, "asked": self.asked}
         return StageCache.key(Stage.JUDGE, _VERSION, identity=identity, **parts)
 
 
 class VlmSession:
-    """The requests of one run to a judge, and the replies so far.
+    """The requests of one run to a judge.
 
     Args:
-        judge: Whom to ask.
-        cache: Keeps replies, those that cannot be read too.
+        judge: The judge.
+        cache: Cache of replies, including those that cannot be parsed.
     """
 
     def __init__(self, judge: VlmJudge, cache: StageCache) -> None:
         self.judge = judge
         self._cache = cache
-        # Three metrics ask in turn about one edit: without a cache, or with a server that fails, it is asked once.
+        # Three metrics score an edit in turn. The last result is kept so that each edit is requested once, even
+        # without a cache or if the server fails.
         self._last: tuple[str, list[Reply] | ServerError] = ("", [])
-        self._told: set[str] = set()
+        self._logged: set[str] = set()
 
     def verdict(self, component: str, case: Case) -> Score:
-        """Whether a component was right, and why.
+        """Return whether a component was right, with the reason as note.
 
         Raises:
-            MetricUndefined: the server gave no reply, or none that can be read.
-            ConfigError: there is no key, and no reply is kept.
+            MetricUndefined: The server gave no reply, or none that can be parsed.
+            ConfigError: There is no key, and no cached reply.
         """
         replies = self._replies(case)
         try:
-            found = read_verdicts(replies[-1], case.asked)
+            verdicts = read_verdicts(replies[-1], case.asked)
         except ReplyError as error:
             text = quote(replies[-1].text)
             raise MetricUndefined(f"the judge was asked twice, and still {error}; its reply was {text}") from None
-        return Score(float(found.right[component]), found.why)
+        return Score(float(verdicts.right[component]), verdicts.why)
 
     def _replies(self, case: Case) -> list[Reply]:
         key = case.key(self.judge.identity)
         if key != self._last[0]:
             self._last = (key, self._recall(case, key))
-        said = self._last[1]
-        if isinstance(said, ServerError):
-            raise MetricUndefined(f"no reply of the judge: {said}")
-        return said
+        replies = self._last[1]
+        if isinstance(replies, ServerError):
+            raise MetricUndefined(f"no reply of the judge: {replies}")
+        return replies
 
     def _recall(self, case: Case, key: str) -> list[Reply] | ServerError:
-        if kept := self._cache.get_json(Stage.JUDGE, key):
-            return [Reply(**reply) for reply in kept["replies"]]
+        if entry := self._cache.get_json(Stage.JUDGE, key):
+            return [Reply(**reply) for reply in entry["replies"]]
         try:
             replies = list(self._ask(case))
         except ServerError as error:
-            if str(error) not in self._told:  # once, not for each edit while a server is away
-                log.warning("no reply of the judge: %s; the same command again asks again", error)
-                self._told.add(str(error))
+            if str(error) not in self._logged:  # each error is logged once, not for each edit
+                log.warning("no reply of the judge: %s; the same command asks again", error)
+                self._logged.add(str(error))
             return error
-        kept = [{"text": reply.text, "is_cut": reply.is_cut} for reply in replies]
-        self._cache.put_json(Stage.JUDGE, key, {"replies": kept})
+        values = [{"text": reply.text, "is_cut": reply.is_cut} for reply in replies]
+        self._cache.put_json(Stage.JUDGE, key, {"replies": values})
         return replies
 
     def _ask(self, case: Case) -> Iterator[Reply]:
@@ -190,9 +194,9 @@ class VlmSession:
                 read_verdicts(reply, case.asked)
             except ReplyError as error:
                 # Some servers refuse an empty turn.
-                said = {"role": "assistant", "content": reply.text.strip() or "(no answer)"}
-                again = {"role": "user", "content": _CORRECTION.format(problem=error) + case.form}
-                yield self._complete(client, [*turns, said, again], case)
+                answer = {"role": "assistant", "content": reply.text.strip() or "(no answer)"}
+                correction = {"role": "user", "content": _CORRECTION.format(problem=error) + case.form}
+                yield self._complete(client, [*turns, answer, correction], case)
 
     def _complete(self, client: openai.OpenAI, turns: list[dict[str, Any]], case: Case) -> Reply:
         ask, sampling = self.judge.server.ask_in_json, self.judge.sampling
@@ -206,55 +210,55 @@ class ByVlm(Component):
     component: ClassVar[Stage]
 
     def __init__(self, context: Context, judge: VlmJudge) -> None:
-        """Share the requests with the other two verdicts of the same judge and run.
+        """Share requests with the other two verdicts of the same judge and run.
 
         Args:
-            context: Its cache keeps the replies; a run has a cache object of its own.
-            judge: Whom to ask; equal settings are one judge.
+            context: Its cache stores the replies; each run has its own cache object.
+            judge: The judge; judges with equal settings are the same.
         """
         key = (VlmSession, judge.settings, context.cache)
         self.session = context.pool.get(key, lambda: VlmSession(judge, context.cache))
 
     def details(self) -> Card:
-        """Who judges, and by which instructions; the server's place decides nothing."""
+        """See :class:`Metric`; the card names the judge and the prompt, but not the server's URL."""
         shown = f"input, input with the mask in red, edit; at most {SIDE} pixels a side"
         return {"judge": "vlm", **self.session.judge.identity, "shown": shown}
 
     def score(self, sample: Sample, source: Image.Image, result: EditResult, captions: Captions | None) -> Score:
-        """Ask about the edit, or recall what was said; the method's own captions are judged, whatever ``captions``."""
+        """Return the verdict on the edit. The method's own captions are judged; ``captions`` is not used."""
         case = case_of(sample, source, result)
         if self.component not in case.asked:
-            lacking = {Stage.LANGUAGE: "language processor", Stage.SEGMENTER: "mask"}
-            raise MetricUndefined(f"the method has no {lacking[self.component]}")
+            missing = {Stage.LANGUAGE: "language processor", Stage.SEGMENTER: "mask"}
+            raise MetricUndefined(f"the method has no {missing[self.component]}")
         return self.session.verdict(self.component, case)
 
 
 class VlmLanguageRight(ByVlm):
-    """Did the language processor ask for the right edit?"""
+    """Whether the language processor requests the right edit."""
 
     name = LanguageRight.name
     component = Stage.LANGUAGE
 
 
 class VlmSegmenterRight(ByVlm):
-    """Is the mask where the edit belongs?"""
+    """Whether the mask covers the region to edit."""
 
     name = SegmenterRight.name
     component = Stage.SEGMENTER
 
 
 class VlmEditorRight(ByVlm):
-    """Does the edited picture show what was asked for?"""
+    """Whether the edited picture shows the requested edit."""
 
     name = EditorRight.name
     component = Stage.EDITOR
 
 
 def case_of(sample: Sample, source: Image.Image, result: EditResult) -> Case:
-    """What is to be judged.
+    """Return the case to judge.
 
     Raises:
-        MetricUndefined: picture and mask are not of one size.
+        MetricUndefined: Picture, edit and mask do not have the same size.
     """
     require_same_size(source, result.image)
     pictures, texts, asked = {"The picture": source}, {"Instruction": sample.instruction}, []
@@ -276,49 +280,50 @@ def case_of(sample: Sample, source: Image.Image, result: EditResult) -> Case:
 
 @dataclass(frozen=True)
 class Verdicts:
-    """A reply, read."""
+    """Verdicts parsed from a reply."""
 
     right: Mapping[str, bool]
-    """By component."""
+    """Whether each component is right."""
     why: str
+    """The model's reason."""
 
 
 def read_verdicts(reply: Reply, asked: Sequence[str]) -> Verdicts:
-    """Read the last JSON object of a reply; words, code fences and ``<think>`` around it are left aside.
+    """Parse the last JSON object of a reply; text, code fences and ``<think>`` around it are ignored.
 
     Args:
-        reply: The model's words.
-        asked: The components that need a verdict. Only true and false are verdicts, no words or numbers.
+        reply: The model's reply.
+        asked: The components that need a verdict. Verdicts are true or false, not texts or numbers.
 
     Raises:
-        ReplyError: There is no such object, or it lacks a verdict.
+        ReplyError: There is no JSON object, or it lacks a verdict.
     """
     objects = list(_objects(reply.text.rpartition("</think>")[2]))
     if not objects:
         raise ReplyError("the reply was cut off" if reply.is_cut else "the reply has no JSON object")
-    found = objects[-1]
-    if lacking := [name for name in asked if not isinstance(found.get(name), bool)]:
-        raise ReplyError(f"the reply has no true or false for {', '.join(lacking)}")
-    return Verdicts({name: found[name] for name in asked}, " ".join(str(found.get(_WHY, "")).split()))
+    values = objects[-1]
+    if missing := [name for name in asked if not isinstance(values.get(name), bool)]:
+        raise ReplyError(f"the reply has no true or false for {', '.join(missing)}")
+    return Verdicts({name: values[name] for name in asked}, " ".join(str(values.get(_WHY, "")).split()))
 
 
 def _objects(text: str) -> Iterator[dict[str, Any]]:
-    """The outermost JSON objects in a text."""
+    """Yield the outermost JSON objects of a text."""
     decoder, start = json.JSONDecoder(), text.find("{")
     while start >= 0:
         try:
-            found, end = decoder.raw_decode(text, start)
+            value, end = decoder.raw_decode(text, start)
         except (ValueError, RecursionError):
             end = start + 1
         else:
-            yield found
+            yield value
         start = text.find("{", end)
 
 
 def _small(picture: Image.Image) -> Image.Image:
-    made = picture.convert("RGB")
-    made.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
-    return made
+    small = picture.convert("RGB")
+    small.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+    return small
 
 
 def _url(picture: Image.Image) -> str:

@@ -169,7 +169,7 @@ def test_missing_keys_duplicates_and_torn_json_are_named(tmp_path):
     assert "line 1: instruction: missing" in complaint(tmp_path, {"id": "a", "image": "b.png"})
     assert "line 3: id: 'lion-1' is taken by line 1" in complaint(tmp_path, FULL, SHORT, FULL)
     assert "line 2: id: 'SHORT' is taken by line 1" in complaint(tmp_path, SHORT, SHORT | {"id": "SHORT"})
-    assert "line 1: id: stands twice" in complaint(tmp_path, '{"id": "a", "id": "b"}')
+    assert "line 1: id: repeated" in complaint(tmp_path, '{"id": "a", "id": "b"}')
     assert "line 2: line: no JSON" in complaint(tmp_path, SHORT, json.dumps(FULL)[:50])
     assert "line 1: line: a JSON object is expected, not a list" in complaint(tmp_path, "[1]")
     assert "line 1: line: no JSON" in complaint(tmp_path, "[" * 200_000)

@@ -133,7 +133,7 @@ SHORT = {"image": "a.png", "instruction": "x"}
     [
         ([SHORT | {"prompt": "x"}], None, "column 'prompt': unknown; accepted are id, image, instruction"),
         ([SHORT], "image;instruction", "column 'image;instruction': unknown; .* commas"),
-        ([SHORT], "image,image,instruction", "column 'image': stands twice"),
+        ([SHORT], "image,image,instruction", "column 'image': repeated"),
         ([SHORT], "image", "column 'instruction': missing"),
         ([SHORT], "image,instruction,variation_2", "column 'variation_1': missing"),
         ([], "", "column 'image': missing"),
@@ -464,11 +464,11 @@ def test_the_papers_instructions_wait_for_pictures(tmp_path: Path) -> None:
     names = sorted(s.image.relative_to(folder).as_posix() for s in benchmark.samples)
     message = complaint(folder, "eval.benchmarks.paper.read")
     assert all(name in message for name in names)
-    assert "11 of 11 pictures are not there" in message
-    assert "never released" in message
+    assert "11 of 11 pictures are missing" in message
+    assert "were not released" in message
     for name in names[1:]:
         picture(folder / name)
-    assert f"1 of 11 pictures are not there: {names[0]};" in complaint(folder, "eval.benchmarks.paper.read")
+    assert f"1 of 11 pictures are missing: {names[0]};" in complaint(folder, "eval.benchmarks.paper.read")
     picture(folder / names[0])
     assert len(load_benchmark(folder, reader="eval.benchmarks.paper.read").samples) == 11
 

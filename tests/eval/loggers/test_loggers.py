@@ -289,7 +289,7 @@ def test_a_broken_wandb_costs_one_warning_and_nothing_else(
     (warning,) = (r for r in caplog.records if r.name == "eval.loggers.base")
     line = warning.getMessage()
     assert "\n" not in line
-    assert "results are safe" in line
+    assert "results are in" in line
     assert "secret" not in line
     assert capsys.readouterr().out == printed
 

@@ -47,7 +47,7 @@ def test_reads_the_true_mask_at_half_grey(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("mask", "reason"),
-    [(None, "the method has no mask"), (np.ones((10, 8), dtype=bool), r"\(10, 8\), the true one \(8, 10\)")],
+    [(None, "the method has no mask"), (np.ones((10, 8), dtype=bool), r"\(10, 8\), the ground truth \(8, 10\)")],
 )
 def test_says_why_there_is_no_value(tmp_path: Path, mask: np.ndarray | None, reason: str) -> None:
     Image.fromarray(np.zeros((8, 10), dtype=np.uint8)).save(tmp_path / "mask.png")
@@ -57,7 +57,7 @@ def test_says_why_there_is_no_value(tmp_path: Path, mask: np.ndarray | None, rea
 
 
 def test_without_truth_there_is_no_value() -> None:
-    with pytest.raises(MetricUndefined, match="no true mask"):
+    with pytest.raises(MetricUndefined, match="no ground-truth mask"):
         MaskIoU().score(SAMPLE, plain(0), result(plain(0), box(0, 0, 1, 1)), None)
 
 

@@ -173,8 +173,8 @@ def test_the_square_is_the_one_that_picturebooks_clip_was_trained_on() -> None:
     [
         (np.ones((64, 64), bool), "covers all"),
         (np.zeros((64, 64), bool), "covers nothing"),
-        (np.ones((64, 32), bool), r"the true mask is \(32, 64\), the image \(64, 64\)"),
-        (None, "no true mask"),
+        (np.ones((64, 32), bool), r"the ground-truth mask is \(32, 64\), the image \(64, 64\)"),
+        (None, "no ground-truth mask"),
     ],
 )
 def test_without_two_regions_there_is_no_value(
