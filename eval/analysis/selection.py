@@ -18,6 +18,7 @@ from eval.metrics.base import MetricUndefined
 from eval.metrics.entries import Entry, load_metrics
 from eval.runs.records import FailureRecord, SampleRecord
 from eval.runs.run import VALUES, Run, frame_of
+from instructedit.checks import require
 from instructedit.files import digest, write_aside
 from instructedit.models import Context
 from instructedit.types import ConfigError, EditRequest, EditResult, Sample
@@ -37,8 +38,7 @@ class Rule:
     """Of LPIPS: what a unit of perceptual distance must bring in directional similarity."""
 
     def __post_init__(self) -> None:
-        if not self.weight >= 0:
-            raise ConfigError(f"tuning.weight={self.weight}: accepted are numbers from 0 on")
+        require(self.weight >= 0, "tuning.weight", self.weight, "numbers from 0 on")
 
     @property
     def text(self) -> str:
