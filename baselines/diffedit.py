@@ -11,6 +11,7 @@ from torch import Tensor
 
 from instructedit import diffusion
 from instructedit.cache import StageCache, hash_image
+from instructedit.checks import require, require_one_of
 from instructedit.editor import MaskGuidedEditor, latent_mask
 from instructedit.latent_diffusion import generator, noise
 from instructedit.models import Checkpoint, Context
@@ -89,10 +90,8 @@ class DiffEdit(Method):
         strength: float = 0.5,
         clamp: float = 3.0,
     ) -> None:
-        if variant not in VARIANTS:
-            raise ConfigError(f"variant={variant!r}: accepted are {', '.join(VARIANTS)}")
-        if not 0 < theta < 1:
-            raise ConfigError(f"theta={theta}: accepted are numbers between 0 and 1, such as 0.5")
+        require_one_of("variant", variant, VARIANTS)
+        require(0 < theta < 1, "theta", theta, "numbers between 0 and 1, such as 0.5")
         if noises < 1 or clamp <= 0 or not 1 / steps <= strength <= 1:
             raise ConfigError(
                 f"noises={noises}, clamp={clamp}, strength={strength}: accepted are noises from 1 on, clamp above 0, "

@@ -10,11 +10,12 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from instructedit.checks import require_one_of, require_whole
 from instructedit.diffusion import Condition
 from instructedit.latent_diffusion import SAMPLERS, LatentDiffusion, generator, noise, to_images
 from instructedit.models import Checkpoint, Context
 from instructedit.stages import Progress, run_stages
-from instructedit.types import ConfigError, EditRequest, EditResult, Failure, Method, Stage
+from instructedit.types import EditRequest, EditResult, Failure, Method, Stage
 
 SIZINGS = ("aspect", "official")
 MULTIPLE = 64
@@ -53,12 +54,9 @@ class InstructPix2Pix(Method):
         sampler: str = "euler_ancestral",
         sizing: str = "aspect",
     ) -> None:
-        if sampler not in SAMPLERS:
-            raise ConfigError(f"sampler={sampler!r}: accepted are {', '.join(SAMPLERS)}")
-        if not 1 <= steps <= 1000:
-            raise ConfigError(f"steps={steps}: accepted are 1 to 1000")
-        if sizing not in SIZINGS:
-            raise ConfigError(f"sizing={sizing!r}: accepted are {', '.join(SIZINGS)}")
+        require_one_of("sampler", sampler, SAMPLERS)
+        require_whole("steps", steps, 1, 1000)
+        require_one_of("sizing", sizing, SIZINGS)
         self.backbone = LatentDiffusion(context, diffusion)
         self.guidance_scale, self.image_guidance_scale = guidance_scale, image_guidance_scale
         self.steps, self.sampler, self.sizing = steps, sampler, sizing

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from instructedit import diffusion
+from instructedit.checks import require, require_one_of, require_whole
 from instructedit.latent_diffusion import LatentDiffusion, to_images
 from instructedit.models import Checkpoint, Context
 from instructedit.stages import Progress, run_stages
@@ -77,14 +78,11 @@ class MDP(Method):
         guidance_scale: float = 7.5,
         null_text: bool = False,
     ) -> None:
-        if schedule not in SCHEDULES:
-            raise ConfigError(f"schedule={schedule!r}: accepted are {', '.join(SCHEDULES)}")
-        if not 1 <= steps <= 1000:
-            raise ConfigError(f"steps={steps}: accepted are 1 to 1000")
+        require_one_of("schedule", schedule, SCHEDULES)
+        require_whole("steps", steps, 1, 1000)
         if not 0 <= start <= end <= steps:
             raise ConfigError(f"start={start}, end={end}: accepted are steps 0 <= start <= end <= {steps}")
-        if not 0 <= factor <= 1:
-            raise ConfigError(f"factor={factor}: accepted are 0 to 1")
+        require(0 <= factor <= 1, "factor", factor, "0 to 1")
         self.backbone = LatentDiffusion(context, diffusion)
         self.weights = mixing_weights(steps, start, end, factor, schedule)
         self.steps, self.guidance_scale, self.null_text = steps, guidance_scale, null_text

@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
+from instructedit.checks import require_one_of
 from instructedit.diffusion import Condition
 from instructedit.editor import Edited, edit_by_size, grow
 from instructedit.latent_diffusion import SAMPLERS, LatentDiffusion, generator, noise, to_images
@@ -57,10 +58,8 @@ class InpaintingEditor:
         sampler: str = "ddim",
         dilate: int = 0,
     ) -> None:
-        if prompt not in PROMPTS:
-            raise ConfigError(f"prompt={prompt!r}: accepted are {', '.join(PROMPTS)}")
-        if sampler not in SAMPLERS:
-            raise ConfigError(f"sampler={sampler!r}: accepted are {', '.join(SAMPLERS)}")
+        require_one_of("prompt", prompt, PROMPTS)
+        require_one_of("sampler", sampler, SAMPLERS)
         if not 1 <= steps <= 1000 or not 1 <= steps * strength <= steps:
             raise ConfigError(
                 f"strength={strength}, steps={steps}: accepted are 1 to 1000 steps, strength 1/steps to 1"

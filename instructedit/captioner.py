@@ -8,6 +8,7 @@ from PIL import Image
 from transformers import Blip2ForConditionalGeneration, Blip2Processor
 
 from instructedit.cache import StageCache, hash_image
+from instructedit.checks import require_whole
 from instructedit.models import Checkpoint, Context
 from instructedit.types import ConfigError, Stage, StageError
 
@@ -87,8 +88,7 @@ class Blip2Captioner:
     """
 
     def __init__(self, context: Context, model: Checkpoint, question: str = QUESTION, max_new_tokens: int = 20) -> None:
-        if max_new_tokens < 1:
-            raise ConfigError(f"captioner.max_new_tokens={max_new_tokens}: accepted are whole numbers from 1 on")
+        require_whole("captioner.max_new_tokens", max_new_tokens, 1)
         self.context, self.checkpoint = context, model
         self.question, self.max_new_tokens = question, max_new_tokens
 

@@ -16,6 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
 from instructedit import hub
+from instructedit.checks import require_one_of
 from instructedit.types import ConfigError
 
 FETCH = "python -m scripts.models fetch models=<preset> brings it"
@@ -52,12 +53,10 @@ class Checkpoint:
     """The library that loads a CLIP model: ``transformers`` or ``open_clip``. Ignored for other models."""
 
     def __post_init__(self) -> None:
-        if self.dtype not in DTYPES:
-            raise ConfigError(f"dtype={self.dtype!r}: accepted are {', '.join(DTYPES)}")
+        require_one_of("dtype", self.dtype, DTYPES)
         if self.base is not None and not Path(self.base).is_dir():
             raise ConfigError(f"checkpoint {self.id!r}: base={self.base!r} is no folder")
-        if self.implementation not in IMPLEMENTATIONS:
-            raise ConfigError(f"implementation={self.implementation!r}: accepted are {', '.join(IMPLEMENTATIONS)}")
+        require_one_of("implementation", self.implementation, IMPLEMENTATIONS)
         if not self.is_local and self.revision is None and self.source is None:
             raise ConfigError(
                 f"checkpoint {self.id!r}: no such folder, and a hub id needs a pinned revision=<commit> beside it"

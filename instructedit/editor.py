@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from instructedit import diffusion
+from instructedit.checks import is_number, require, require_one_of, require_whole
 from instructedit.latent_diffusion import LatentDiffusion, to_images
 from instructedit.models import Checkpoint, Context
 from instructedit.types import Captions, ConfigError, EditRequest, Stage, StageError
@@ -99,12 +100,9 @@ class MaskGuidedEditor:
         inversion_guidance_scale: float = 1.0,
     ) -> None:
         check_ratio(ratio)
-        if blend not in BLENDS:
-            raise ConfigError(f"blend={blend!r}: accepted are {', '.join(BLENDS)}")
-        if inversion_prompt not in INVERSION_PROMPTS:
-            raise ConfigError(f"inversion_prompt={inversion_prompt!r}: accepted are {', '.join(INVERSION_PROMPTS)}")
-        if not 1 <= steps <= 1000:
-            raise ConfigError(f"steps={steps}: accepted are 1 to 1000")
+        require_one_of("blend", blend, BLENDS)
+        require_one_of("inversion_prompt", inversion_prompt, INVERSION_PROMPTS)
+        require_whole("steps", steps, 1, 1000)
         if int(steps * ratio) < 1:
             raise ConfigError(f"ratio={ratio} of steps={steps} leaves nothing to do; raise one of them")
         self.ratio, self.steps, self.guidance_scale, self.blend = ratio, steps, guidance_scale, blend
@@ -172,9 +170,8 @@ def check_ratio(ratio: object, key: str = "ratio") -> None:
     Raises:
         ConfigError: It is not; the message names ``key``.
     """
-    if isinstance(ratio, bool) or not isinstance(ratio, int | float) or not 0 < ratio <= 1:
-        hint = "; wrapper=auto_ratio chooses one for each sample" if ratio == "auto" else ""
-        raise ConfigError(f"{key}={ratio}: accepted are numbers above 0 and up to 1, such as 0.7{hint}")
+    hint = "; wrapper=auto_ratio chooses one for each sample" if ratio == "auto" else ""
+    require(is_number(ratio) and 0 < ratio <= 1, key, ratio, f"numbers above 0 and up to 1, such as 0.7{hint}")
 
 
 def edit_by_size(

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from instructedit import hub
 from instructedit.checkpoints import OPTIONAL, Checkpoint, by_key, fetch_command
+from instructedit.checks import require_one_of
 from instructedit.types import ConfigError
 from scripts.app import OK, SOME_FAILED, launch
 
@@ -25,8 +26,7 @@ RANDOM = "random:"
 
 def task(config: DictConfig) -> int:
     """List, fetch or check the checkpoints of a preset."""
-    if config.action not in ACTIONS:
-        raise ConfigError(f"action={config.action}: accepted are {', '.join(ACTIONS)}")
+    require_one_of("action", config.action, ACTIONS)
     checkpoints = dict(by_key(OmegaConf.to_container(config.models, resolve=True)))
     selected = {k: c for k, c in checkpoints.items() if not k.startswith(OPTIONAL)}
     if config.only is not None:

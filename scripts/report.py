@@ -12,7 +12,7 @@ from eval.analysis.stats import INTERVALS
 from eval.report.build import Request, report
 from eval.report.page import PICTURES
 from eval.report.section import load_sections
-from instructedit.types import ConfigError
+from instructedit.checks import is_number, require, require_one_of, require_whole
 from scripts.app import CONF, OK, launch
 
 
@@ -32,18 +32,14 @@ def request(config: DictConfig) -> Request:
     Raises:
         ConfigError: A key has a value that is not accepted.
     """
-    if config.pictures is not None and config.pictures not in PICTURES:
-        raise ConfigError(f"pictures={config.pictures}: accepted are {', '.join(PICTURES)}, or null")
+    pictures = config.pictures
+    require(pictures in (None, *PICTURES), "pictures", pictures, f"{', '.join(PICTURES)}, or null")
     for key, least in (("figure_samples", 1), ("more_samples", 0), ("samples", 1)):
-        count = config[key]
-        if count is None and key == "samples":
-            continue
-        if not isinstance(count, int) or isinstance(count, bool) or count < least:
-            raise ConfigError(f"{key}={count}: accepted are whole numbers from {least} on")
-    if not isinstance(config.runs, str | ListConfig):
-        raise ConfigError(f"runs={config.runs}: accepted are all, latest, or run ids as [v2-0123,v2-4567]")
-    if config.interval not in INTERVALS:
-        raise ConfigError(f"interval={config.interval}: accepted are {', '.join(INTERVALS)}")
+        if key != "samples" or config.samples is not None:
+            require_whole(key, config[key], least)
+    is_choice = isinstance(config.runs, str | ListConfig)
+    require(is_choice, "runs", config.runs, "all, latest, or run ids as [v2-0123,v2-4567]")
+    require_one_of("interval", config.interval, INTERVALS)
     results, benchmark = Path(str(config.results)), config.get("benchmark")
     return Request(
         results=results,
@@ -53,7 +49,7 @@ def request(config: DictConfig) -> Request:
         runs=config.runs if isinstance(config.runs, str) else [str(run) for run in config.runs],
         benchmark=None if benchmark is None else str(benchmark.name),
         reference=str(config.reference),
-        pictures=config.pictures,
+        pictures=pictures,
         figure_samples=config.figure_samples,
         more_samples=config.more_samples,
         samples=config.samples,
@@ -67,7 +63,7 @@ def hyperparameters() -> dict[str, float]:
     values = OmegaConf.load(CONF / "config.yaml")
     assert isinstance(values, DictConfig)
     plain = {str(k): v for k, v in OmegaConf.to_container(values).items()}  # type: ignore[union-attr]
-    return {k: v for k, v in plain.items() if isinstance(v, int | float) and not isinstance(v, bool)}
+    return {k: v for k, v in plain.items() if is_number(v)}
 
 
 if __name__ == "__main__":

@@ -1,5 +1,8 @@
 """Every file under conf/ composes and names things that exist."""
 
+import inspect
+from collections.abc import Iterator
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +11,11 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import get_object
 from omegaconf import OmegaConf
 
+from eval.analysis.stats import DEFAULT
 from eval.runs.identity import non_identity_keys_of
 from eval.runs.plan import plan
+from eval.runs.runner import RunPlan
+from instructedit.checkpoints import CHECKPOINT
 from instructedit.types import ConfigError
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
@@ -18,6 +24,7 @@ CHOICES = [
     for folder in sorted(CONF.iterdir())
     if folder.is_dir() and folder.name != "component"
     for path in sorted(folder.glob("*.yaml"))
+    if not path.stem.startswith("_")  # inherited, and no choice
 ]
 
 
@@ -102,6 +109,36 @@ def test_every_script_has_hydras_settings_from_one_file() -> None:
         assert hydra.job_logging.handlers.keys() == {"console"}, path  # none to a file
         assert (hydra.output_subdir, hydra.run.dir, hydra.job_logging.root.level) == (None, ".", "WARNING")
         assert "job_logging" not in path.read_text()
+
+
+def made_by(node: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    if isinstance(node, dict):
+        if "_target_" in node and node["_target_"] != CHECKPOINT:  # each checkpoint has settings of its own
+            yield node["_target_"], node
+        for value in node.values():
+            yield from made_by(value)
+
+
+def plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_a_default_in_python_is_that_of_the_configuration(choice: str) -> None:
+    """A default that is nothing (None, 0, False, empty) leaves a part out and sets no value."""
+    for target, given in made_by(resolved("config", choice)):
+        for name, parameter in inspect.signature(get_object(target)).parameters.items():
+            own = parameter.default
+            if name in given and own is not parameter.empty and own:
+                assert plain(own) == given[name], f"{target}: {name}"
+
+
+def test_the_runners_defaults_are_those_of_the_configuration() -> None:
+    config = resolved("config")
+    shared = [f for f in fields(RunPlan) if f.name in config and f.default is not MISSING and f.name != "config"]
+    assert {f.name for f in shared} == {"seed", "batch_size", "retry_failed", "fail_on_error"}
+    assert {f.name: f.default for f in shared} == {f.name: config[f.name] for f in shared}
+    assert resolved("report")["interval"] == DEFAULT
 
 
 def test_every_file_says_what_it_is_for() -> None:

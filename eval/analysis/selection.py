@@ -17,6 +17,7 @@ from eval.metrics.base import MetricUndefined
 from eval.metrics.entries import Entry, load_metrics
 from eval.runs.records import FailureRecord, SampleRecord
 from eval.runs.run import VALUES, Run, frame_of
+from instructedit.checks import require
 from instructedit.files import digest, write_aside
 from instructedit.models import Context
 from instructedit.types import ConfigError, EditRequest, EditResult, Sample
@@ -40,8 +41,7 @@ class Rule:
     """Weight of LPIPS."""
 
     def __post_init__(self) -> None:
-        if not self.weight >= 0:
-            raise ConfigError(f"tuning.weight={self.weight}: accepted are numbers from 0 on")
+        require(self.weight >= 0, "tuning.weight", self.weight, "numbers from 0 on")
 
     @property
     def text(self) -> str:

@@ -26,6 +26,7 @@ from torch.nn import functional
 from transformers import AutoTokenizer, CLIPImageProcessorPil, CLIPModel, CLIPTextConfig, PreTrainedTokenizerBase
 
 from eval.metrics.base import Card, Metric, MetricUndefined, Score, package
+from instructedit.checks import require_one_of
 from instructedit.models import DTYPES, Checkpoint, Context
 from instructedit.types import Captions, ConfigError, EditResult, Sample
 
@@ -77,8 +78,7 @@ def check_resize(resize: str) -> str:
     Raises:
         ConfigError: It is not.
     """
-    if resize not in RESIZES:
-        raise ConfigError(f"resize={resize!r}: accepted are {', '.join(RESIZES)}")
+    require_one_of("resize", resize, RESIZES)
     return resize
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import pandas as pd
 
 from eval.analysis.components import Labels, read_labels
-from eval.analysis.stats import DEFAULT
 from eval.report.page import COPIED, LINKED, Page, now
 from eval.report.section import MakeSection, Missing, Section
 from eval.report.study import Study, benchmark_name, studies
@@ -23,7 +22,7 @@ MAKE_RESULTS = "python -m scripts.run method=instructedit ratio=0.5,0.7,0.9 -m"
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of a report."""
+    """What is asked of a report, as ``conf/report.yaml`` sets it."""
 
     results: Path
     out: Path
@@ -31,20 +30,20 @@ class Request:
     """Hyperparameters as ``conf/config.yaml`` sets them."""
     sections: Sequence[MakeSection]
     """What the page has of each benchmark, in this order."""
-    runs: str | Sequence[str] = "all"
+    runs: str | Sequence[str]
     """``all``, ``latest`` (the last finished of each label), or run ids or beginnings of them."""
-    benchmark: str | None = None
+    benchmark: str | None
     """Of which benchmark; None takes all, a part of the page each."""
-    reference: str = "instructedit"
-    pictures: str | None = None
+    reference: str
+    pictures: str | None
     """One of :data:`eval.report.page.PICTURES`; None links them inside the results folder and copies them elsewhere."""
-    figure_samples: int = 6
-    more_samples: int = 24
-    samples: int | None = None
+    figure_samples: int
+    more_samples: int
+    samples: int | None
     """Samples of each benchmark that are listed with all their edits, at most; None lists all."""
-    labels: Path | None = None
+    labels: Path | None
     """A table of people's verdicts, see :func:`eval.analysis.components.read_labels`."""
-    interval: str = DEFAULT
+    interval: str
     """Of metrics and their differences: one of :data:`eval.analysis.stats.INTERVALS`."""
 
 

@@ -38,11 +38,11 @@ class Page:
     """The folder of ``index.html``."""
     pictures: str
     """How the page shows the pictures of runs and benchmarks: one of :data:`PICTURES`."""
-    figure_samples: int = 6
+    figure_samples: int
     """Rows of a figure; what does not fit goes to the figure of the paper's appendix."""
-    more_samples: int = 24
+    more_samples: int
     """Rows of that one, at most."""
-    samples: int | None = None
+    samples: int | None
     """Samples of each benchmark that are listed with all their edits, at most; None lists all."""
     copies: dict[str, Path] = field(default_factory=dict)
     """The pictures to copy, by their path beside the page."""

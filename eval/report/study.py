@@ -14,7 +14,8 @@ from eval.analysis.summary import on_images, summary
 from eval.benchmarks.base import Benchmark, configured
 from eval.display.style import method_place, metric_place
 from eval.runs.identity import ID_VERSION
-from eval.runs.run import Run, Scalar, counts_of, direction_of, frame_of
+from eval.runs.run import Run, counts_of, direction_of, frame_of
+from instructedit.checks import is_number
 from instructedit.types import ConfigError, Sample
 
 
@@ -203,11 +204,6 @@ def benchmark_name(run: Run) -> str:
     return str(benchmark.get("name", "unknown")) if isinstance(benchmark, Mapping) else "unknown"
 
 
-def is_number(value: Scalar) -> bool:
-    """Whether a hyperparameter can stand on an axis."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def _study(name: str, runs: list[Run], defaults: Mapping[str, Any], reference: str) -> Study:
     benchmark, notes = _benchmark(name, runs)
     kept: list[Run] = []
@@ -269,7 +265,7 @@ def _tagged(runs: list[Run]) -> Iterator[Run]:
 
 
 def _order(run: Run) -> tuple[Any, ...]:
-    numbers = [float(v) for v in run.hyperparameters.values() if is_number(v)]  # type: ignore[arg-type]
+    numbers = [float(v) for v in run.hyperparameters.values() if is_number(v)]
     return method_place(run.name), run.name, run.variation, numbers, run.label
 
 

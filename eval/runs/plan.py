@@ -11,6 +11,7 @@ from eval.metrics.entries import load_metrics, metric_entries
 from eval.runs.identity import fingerprinted
 from eval.runs.runner import RunPlan
 from instructedit.checkpoints import checkpoints, require_checkpoints
+from instructedit.checks import require_whole
 from instructedit.models import Context
 from instructedit.types import ConfigError, Method
 
@@ -21,11 +22,11 @@ def plan(config: DictConfig) -> tuple[RunPlan, Context]:
     Raises:
         ConfigError: one line that names the key or file and what is accepted.
     """
-    _check_integer(config, "batch_size", 1)
-    _check_integer(config, "seed", 0)
-    _check_integer(config, "variation", 0)
+    require_whole("batch_size", config.batch_size, 1)
+    require_whole("seed", config.seed, 0)
+    require_whole("variation", config.variation, 0)
     if config.limit is not None:
-        _check_integer(config, "limit", 1)
+        require_whole("limit", config.limit, 1)
     require_checkpoints(config.models, config.wrapper, config.metrics)
     results = Path(config.results)
     benchmark = _benchmark(config, results).worded(int(config.variation))
@@ -73,9 +74,3 @@ def require_captions(name: str, method: Method, benchmark: Benchmark) -> None:
                 f"method={name} is caption-conditioned, and sample {sample.id} of benchmark {benchmark.name} has none; "
                 'accepted are manifests with "captions": {"input": ..., "edited": ...} for each sample'
             )
-
-
-def _check_integer(config: DictConfig, key: str, low: int) -> None:
-    value = config[key]
-    if not isinstance(value, int) or isinstance(value, bool) or value < low:
-        raise ConfigError(f"{key}={value}: accepted are whole numbers from {low} on")

@@ -38,7 +38,7 @@ class CheckpointLanguage:
         return LocalLanguage(model, tokenizer, self._checkpoint.fingerprint, self._max_new_tokens)
 
 
-def local(context: Context, model: Checkpoint, max_new_tokens: int = 200) -> LanguageProcessor:
+def local(context: Context, model: Checkpoint, max_new_tokens: int) -> LanguageProcessor:
     """Return a processor with a transformers chat model on this machine."""
     return cached(CheckpointLanguage(context, model, max_new_tokens), context.cache)
 

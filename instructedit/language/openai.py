@@ -6,11 +6,12 @@ from typing import Any
 
 import openai
 
+from instructedit.checks import require_one_of, require_whole
 from instructedit.language.base import Reply, converse
 from instructedit.language.parse import Parsed, parse_json, parse_reply
 from instructedit.language.prompt import JSON_PROMPT_HASH, PROMPT_HASH, SCHEMA, Message, in_json, messages
-from instructedit.language.server import ChatServer, ServerError, check_whole, json_schema
-from instructedit.types import ConfigError, Stage, StageError
+from instructedit.language.server import ChatServer, ServerError, json_schema
+from instructedit.types import Stage, StageError
 
 ALWAYS, NEVER = "always", "never"
 STRUCTURED = ("auto", ALWAYS, NEVER)
@@ -59,9 +60,8 @@ class OpenAILanguage:
         concurrency: int,
         api_key_env: str,
     ) -> None:
-        if structured not in STRUCTURED:
-            raise ConfigError(f"language.structured={structured}: accepted are {', '.join(STRUCTURED)}")
-        check_whole("language.concurrency", concurrency, 1)
+        require_one_of("language.structured", structured, STRUCTURED)
+        require_whole("language.concurrency", concurrency, 1)
         self._server = ChatServer("language=openai", model, base_url, timeout, max_retries, api_key_env)
         self._revision = revision
         self._structured = structured

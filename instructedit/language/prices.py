@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from instructedit.checks import is_number, require
 from instructedit.types import ConfigError, Tokens
 
 _MILLION = 1_000_000
@@ -33,8 +34,8 @@ def prices_of(stated: Any) -> Prices | None:
         raise ConfigError(f"language.prices={stated}: accepted are prompt and completion, both or none")
     given = {key: value for key, value in stated.items() if value is not None}
     for key, value in given.items():
-        if not isinstance(value, int | float) or isinstance(value, bool) or value < 0:
-            raise ConfigError(f"language.prices.{key}={value}: accepted are dollars for a million tokens, from 0 on")
+        accepted = "dollars for a million tokens, from 0 on"
+        require(is_number(value) and value >= 0, f"language.prices.{key}", value, accepted)
     if not given:
         return None
     if given.keys() != {"prompt", "completion"}:

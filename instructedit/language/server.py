@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import openai
 from openai.types.chat import ChatCompletion, ChatCompletionMessageParam
 
+from instructedit.checks import is_number, require, require_whole
 from instructedit.language.base import Reply, quote
 from instructedit.types import ConfigError, Tokens
 
@@ -53,9 +54,8 @@ class ChatServer:
         group = choice.partition("=")[0]
         if not isinstance(model, str) or not model:
             raise ConfigError(f"{group}.model={model}: accepted is the server's name for a model")
-        if not isinstance(timeout, int | float) or isinstance(timeout, bool) or timeout <= 0:
-            raise ConfigError(f"{group}.timeout={timeout}: accepted are seconds above 0")
-        check_whole(f"{group}.max_retries", max_retries, 0)
+        require(is_number(timeout) and timeout > 0, f"{group}.timeout", timeout, "seconds above 0")
+        require_whole(f"{group}.max_retries", max_retries, 0)
         self.choice = choice
         self.model = model
         # An empty base_url is refused: it may come from an unset shell variable, and pictures would go to OpenAI.
@@ -153,16 +153,6 @@ class ChatServer:
         reason = reason.replace(client.api_key, "[key]")
         url = urlsplit(str(client.base_url))
         return ServerError(f"{self.model} at {url.netloc}: {quote(reason)}", reason, status)
-
-
-def check_whole(key: str, value: object, low: int) -> None:
-    """Check that a value is a whole number of at least ``low``.
-
-    Raises:
-        ConfigError: It is not; the message names the key.
-    """
-    if not isinstance(value, int) or isinstance(value, bool) or value < low:
-        raise ConfigError(f"{key}={value}: accepted are whole numbers from {low} on")
 
 
 def json_schema(name: str, schema: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from jaxtyping import Bool
 from PIL import Image
 from torch import Tensor
 
+from instructedit.checks import require, require_one_of
 from instructedit.models import Checkpoint, Context
 from instructedit.types import Box, ConfigError, Stage, StageError
 
@@ -72,11 +73,9 @@ class Segmenter:
         text_threshold: float = 0.25,
         select: str = "union",
     ) -> None:
-        if select not in SELECT:
-            raise ConfigError(f"segmenter.select={select!r}: accepted are {', '.join(SELECT)}")
+        require_one_of("segmenter.select", select, SELECT)
         for name, value in (("box_threshold", box_threshold), ("text_threshold", text_threshold)):
-            if not 0 <= value <= 1:
-                raise ConfigError(f"segmenter.{name}={value}: accepted are 0 to 1")
+            require(0 <= value <= 1, f"segmenter.{name}", value, "0 to 1")
         self.detector, self.masker = detector(context=context), masker(context=context)
         self.box_threshold, self.text_threshold, self.select = box_threshold, text_threshold, select
 

@@ -26,6 +26,7 @@ from torchvision.ops import box_convert
 from transformers import AutoTokenizer, BertConfig, BertModel
 
 from instructedit.cache import StageCache, hash_image
+from instructedit.checks import require_whole
 from instructedit.models import Checkpoint, Context
 from instructedit.segmenter.base import boxes_inside, required
 from instructedit.types import Box, ConfigError, Stage
@@ -106,8 +107,7 @@ class OriginalGroundingDino:
         self.context = context
         self.checkpoint = _folder(required(checkpoint, "grounding_dino_original", "folder of scripts.convert"))
         for name, value in (("short_side", short_side), ("long_side", long_side)):
-            if value < 32:
-                raise ConfigError(f"segmenter.detector.{name}={value}: accepted are whole numbers from 32 on")
+            require_whole(f"segmenter.detector.{name}", value, 32)
         self.short_side, self.long_side = short_side, long_side
 
     @torch.no_grad()

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image, ImageFilter
 
+from instructedit.checks import require
 from instructedit.models import Context
 from instructedit.types import Box, ConfigError, EditRequest, EditResult, Failure, Method
 
@@ -33,10 +34,9 @@ class FullSize(Method):
     def __init__(
         self, context: Context, method: Callable[..., Method], max_side: int | None = None, paste_back: bool = False
     ) -> None:
-        if max_side is not None and (type(max_side) is not int or max_side < LEAST_SIDE):
-            raise ConfigError(f"max_side={max_side}: accepted are whole numbers from {LEAST_SIDE} on, or null")
-        if not isinstance(paste_back, bool):
-            raise ConfigError(f"paste_back={paste_back}: accepted are true and false")
+        is_side = max_side is None or (type(max_side) is int and max_side >= LEAST_SIDE)
+        require(is_side, "max_side", max_side, f"whole numbers from {LEAST_SIDE} on, or null")
+        require(isinstance(paste_back, bool), "paste_back", paste_back, "true and false")
         self.method = method(context=context)
         self.max_side, self.paste_back = max_side, paste_back
         # Classes that match the protocol without deriving from Method may lack the flags.

@@ -15,8 +15,9 @@ from eval.report.figures import Drawn
 from eval.report.page import Page
 from eval.report.section import Missing, Section
 from eval.report.sections import grids
-from eval.report.study import Study, is_number
+from eval.report.study import Study
 from eval.runs.run import Run
+from instructedit.checks import is_number
 
 PRESERVE, EDIT = "lpips", "clip_directional"
 FIRST = ("ratio", "theta")

@@ -10,9 +10,10 @@ from eval.report.figures import Row
 from eval.report.page import Page
 from eval.report.section import Missing, Section
 from eval.report.sections.grids import grid_section
-from eval.report.study import Study, is_number
+from eval.report.study import Study
 from eval.runs.records import SampleRecord
 from eval.runs.run import Run
+from instructedit.checks import is_number
 from instructedit.types import Sample
 
 ABLATION = "python -m scripts.run experiment=ablation"
@@ -145,4 +146,4 @@ def _nearness(study: Study, run: Run) -> tuple[bool, int]:
 
 
 def _number(value: object) -> float:
-    return float(value) if is_number(value) else 0.0  # type: ignore[arg-type]
+    return float(value) if is_number(value) else 0.0

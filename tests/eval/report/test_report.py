@@ -56,7 +56,9 @@ from scripts.app import CONF
 
 ATTACK = "Change the <script>alert('1 & 2')</script> to a \"lion\""
 DEFAULTS = {"ratio": 0.7, "theta": 0.5}
-SECTIONS = load_sections(yaml.safe_load((CONF / "report.yaml").read_text())["sections"])
+SETTINGS = yaml.safe_load((CONF / "report.yaml").read_text())
+SECTIONS = load_sections(SETTINGS["sections"])
+CHOICES = ("runs", "reference", "pictures", "figure_samples", "more_samples", "samples", "labels", "interval")
 
 
 @dataclass
@@ -190,7 +192,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def request(results: Path, out: Path | None = None, **options: Any) -> Request:
-    return Request(results, out or results / "report", DEFAULTS, SECTIONS, **options)
+    chosen = {"benchmark": None} | {key: SETTINGS[key] for key in CHOICES} | options
+    return Request(results, out or results / "report", DEFAULTS, SECTIONS, **chosen)
 
 
 @pytest.fixture(scope="module")
