@@ -239,7 +239,7 @@ def test_without_structured_no_schema_is_sent():
         [answer] = language(server).parse(*ASK)
     assert "response_format" not in server.requests[0]
     assert "Segmentation prompt: Dog." in server.requests[0]["messages"][0]["content"]
-    assert isinstance(answer, Parsed)  # a model may like JSON better all the same
+    assert isinstance(answer, Parsed)  # a model may reply in JSON without being asked to
 
 
 REFUSALS = [

@@ -1,4 +1,4 @@
-"""The commands as people type them, on the shipped models: wrong requests, one picture, a small sweep twice."""
+"""The scripts with the shipped models: wrong configurations, one picture, and a small sweep run twice."""
 
 import json
 import sys

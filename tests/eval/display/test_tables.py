@@ -1,4 +1,4 @@
-"""Tables of a terminal: at the widths that people have, with the numbers that were computed."""
+"""Terminal tables at common widths show the computed numbers."""
 
 import io
 

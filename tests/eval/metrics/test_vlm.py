@@ -78,7 +78,7 @@ def hear(judge: VlmJudge, cache: Path | None = None) -> list[Component]:
 
 
 def said(metrics: list[Component], edit: EditResult = EDIT, sample: Sample = SAMPLE) -> list[float | str]:
-    """Each metric's value, or why it has none."""
+    """Return each metric's value, or the reason why it is undefined."""
     found: list[float | str] = []
     for metric in metrics:
         try:
@@ -93,7 +93,7 @@ def always(answer: Answer) -> Callable[[dict[str, Any], int], Answer]:
 
 
 def shown(request: dict[str, Any]) -> tuple[list[Image.Image], str]:
-    """The pictures and the text that a request holds."""
+    """Return the pictures and the text of a request."""
     pictures: list[Image.Image] = []
     texts: list[str] = []
     for part in request["messages"][1]["content"]:
@@ -256,7 +256,7 @@ def test_replies_are_recalled_with_no_server_and_no_key(tmp_path: Path, monkeypa
     (kept,) = (tmp_path / "judge").rglob("*.json")
     assert json.loads(kept.read_bytes())["value"] == {"replies": [{"text": text, "is_cut": False}]}
     monkeypatch.delenv("OPENAI_API_KEY")
-    # The same model may stand anywhere else.
+    # The URL of the server does not matter.
     assert said(hear(vlm("http://127.0.0.1:9/v1"), tmp_path)) == [1.0, 0.0, 1.0]
 
 
