@@ -125,7 +125,7 @@ def test_published_files_become_the_same_models(
 def test_a_pickle_that_is_more_than_weights_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.save({"model": argparse.Namespace(a=1)}, tmp_path / "code.pth")
     assert convert(["sam", str(tmp_path / "code.pth"), str(tmp_path / "out")]) == 2
-    assert capsys.readouterr().err.startswith(f"error: {tmp_path / 'code.pth'} is no file of plain weights")
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path / 'code.pth'} is not a file of plain weights")
     assert not (tmp_path / "out").exists()
 
 

@@ -226,8 +226,8 @@ def test_two_unreadable_replies_are_no_verdict_and_stay_none_without_the_server(
         (Answer(status=404, body='{"error": {"message": "no model m"}}'), "no model m"),
         (Answer(status=429, body='{"error": {"message": "slow down"}}'), "slow down"),
         (Answer(status=502, body="<html>Oh</html>", content_type="text/html"), "502"),
-        (Answer(body="<html>A web page</html>", content_type="text/html"), "no chat completion"),
-        (Answer(body='{"choices": []}'), "no chat completion"),
+        (Answer(body="<html>A web page</html>", content_type="text/html"), "not a chat completion"),
+        (Answer(body='{"choices": []}'), "not a chat completion"),
         (Answer("", finish_reason="content_filter"), "refuses"),
         (Answer(GOOD, delay=1.0), "in time"),
     ],
@@ -423,5 +423,5 @@ def test_the_judge_is_no_part_of_a_runs_address(tmp_path: Path) -> None:
 def test_a_wrong_setting_of_the_judge_is_named_before_anything_runs(tmp_path: Path) -> None:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("config", ["metric=components", "judge=vlm", "judge.base_url=here", f"results={tmp_path}"])
-    with pytest.raises(Exception, match=r"judge\.base_url: 'here' is no URL"):
+    with pytest.raises(Exception, match=r"judge\.base_url: 'here' is not a URL"):
         plan(config)
