@@ -55,7 +55,7 @@ class Checkpoint:
     def __post_init__(self) -> None:
         require_one_of("dtype", self.dtype, DTYPES)
         if self.base is not None and not Path(self.base).is_dir():
-            raise ConfigError(f"checkpoint {self.id!r}: base={self.base!r} is no folder")
+            raise ConfigError(f"checkpoint {self.id!r}: base={self.base!r} is not a folder")
         require_one_of("implementation", self.implementation, IMPLEMENTATIONS)
         if not self.is_local and self.revision is None and self.source is None:
             raise ConfigError(
@@ -184,15 +184,15 @@ def require_checkpoints(models: Any, *users: Any) -> None:
 
 def fetch_command(keys: Sequence[str] = ()) -> str:
     """Return the command that fetches the current preset's checkpoints; only ``keys``, if one of them is optional."""
-    chosen = ["models=<preset>"]
+    arguments = ["models=<preset>"]
     if HydraConfig.initialized():
         hydra = HydraConfig.get()
-        given = OmegaConf.to_container(hydra.overrides.task, resolve=False)  # keeps ${...} as written
-        changes = [o for o in map(str, given or []) if re.match(r"\+*~?models\.", o)]
-        chosen = [f"models={hydra.runtime.choices['models']}", *changes]
+        overrides = OmegaConf.to_container(hydra.overrides.task, resolve=False)  # keeps ${...} as written
+        changes = [o for o in map(str, overrides or []) if re.match(r"\+*~?models\.", o)]
+        arguments = [f"models={hydra.runtime.choices['models']}", *changes]
     # Without `only`, fetch downloads all checkpoints except the optional ones.
     only = [f"only=[{','.join(keys)}]"] if any(k.startswith(OPTIONAL) for k in keys) else []
-    return shlex.join(["python", "-m", "scripts.models", "fetch", *chosen, *only])
+    return shlex.join(["python", "-m", "scripts.models", "fetch", *arguments, *only])
 
 
 def by_key(node: Any, prefix: str = "") -> Iterator[tuple[str, Checkpoint]]:

@@ -68,6 +68,6 @@ def _plain(value: Any, where: str) -> Any:
     if isinstance(value, Mapping):
         for key in value:
             if not isinstance(key, str):
-                raise TypeError(f"{where}: key {key!r} is no text")
+                raise TypeError(f"{where}: key {key!r} is not a text")
         return {key: _plain(item, f"{where}.{key}") for key, item in value.items()}
     raise TypeError(f"{where}: {type(value).__name__} has no canonical form; pass text, numbers, lists or mappings")

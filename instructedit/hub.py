@@ -134,7 +134,7 @@ def fetch(repo: str, revision: str, variant: str | None = None) -> Path:
     except RevisionNotFoundError:
         raise FetchError(f"{page} has no revision {revision}: name one that it has (revision=<commit>)") from None
     except HFValidationError:
-        raise FetchError(f"{repo!r} is no hub id; accepted are owner/name and folders") from None
+        raise FetchError(f"{repo!r} is not a hub id; accepted are owner/name and folders") from None
     except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
         causes = [error, error.__cause__]
         if any(isinstance(cause, OfflineModeIsEnabled) for cause in causes) or constants.HF_HUB_OFFLINE:

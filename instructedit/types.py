@@ -79,7 +79,7 @@ class Truth:
     referred: str | None = None
     """Referring expression of the object to edit, such as "bigger cat"."""
     target: str | None = None
-    """The noun that the edited region shall show, such as "lion"; None if nothing new appears."""
+    """The noun that the edited region should show, such as "lion"; None if nothing new appears."""
 
 
 @dataclass(frozen=True)

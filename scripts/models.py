@@ -67,7 +67,7 @@ def check(named: Mapping[str, Checkpoint]) -> int:
     missing = {key: files for key, c in named.items() if (files := c.missing())}
     for key, files in missing.items():
         print(f"{key}: {named[key].id}: {files}")
-    print(f"{len(named) - len(missing)} of {len(named)} checkpoints are here")
+    print(f"{len(named) - len(missing)} of {len(named)} checkpoints are on this machine")
     if missing:
         print(f"fetch the others with: {fetch_command(list(missing))}")
     return SOME_FAILED if missing else OK
@@ -84,11 +84,11 @@ def fetch(named: Mapping[str, Checkpoint]) -> int:
         try:
             _fetch(key, c)
             if missing := c.missing():
-                raise hub.FetchError(f"its repository holds no {missing}; name a copy that does, by models.{key}.id")
+                raise hub.FetchError(f"its repository lacks {missing}; name a copy that has it by models.{key}.id")
         except hub.FetchError as error:
             print(f"error: models.{key}: {c.id}: {error}", file=sys.stderr)
             failed += 1
-    print(f"{len(named) - failed} of {len(named)} checkpoints are here")
+    print(f"{len(named) - failed} of {len(named)} checkpoints are on this machine")
     return SOME_FAILED if failed else OK
 
 

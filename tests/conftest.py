@@ -1,9 +1,9 @@
-"""For all tests: offline, on few threads, shapes checked where a checker is installed."""
+"""Settings of all tests: offline, few threads, and shape annotations checked if beartype is installed."""
 
 import importlib.util
 import os
 
-# Before anything imports a library that reads them.
+# Set before any library that reads these variables is imported.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["WANDB_MODE"] = "disabled"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -31,5 +31,5 @@ import torch
 
 @pytest.fixture(autouse=True, scope="session")
 def _few_threads() -> None:
-    # The models under test are tiny: more threads only wait for each other, all the more under pytest-xdist.
+    # The models are tiny, so more threads are slower, in particular under pytest-xdist.
     torch.set_num_threads(1)

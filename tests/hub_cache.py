@@ -30,7 +30,7 @@ def preset(*overrides: str, group: str = "models") -> dict[str, Checkpoint]:
 
 
 def snapshot(cache: Path, checkpoint: Checkpoint) -> Path:
-    """Where the hub's cache holds a checkpoint; ``main`` points at it."""
+    """Return the snapshot's folder of a checkpoint in the hub's cache; ``main`` refers to it."""
     folder = cache / f"models--{checkpoint.id.replace('/', '--')}"
     (folder / "refs").mkdir(parents=True)
     (folder / "refs" / "main").write_text(str(checkpoint.revision))

@@ -1,4 +1,4 @@
-"""A server on loopback that speaks OpenAI's wire format and says what a test tells it to."""
+"""A loopback server with OpenAI's chat completions API whose replies a test defines."""
 
 import contextlib
 import json
@@ -47,7 +47,7 @@ class Answer:
 
 @dataclass
 class Server:
-    """Its address, and what it was sent."""
+    """The server's address and the requests that it received."""
 
     url: str
     requests: list[dict[str, Any]] = field(default_factory=list)
@@ -55,7 +55,7 @@ class Server:
 
 
 def openai_language(base_url: str | None, **settings: Any) -> OpenAILanguage:
-    """The backend on a server, asking for the paper's template once, unless told otherwise."""
+    """Return the backend for a server, by default with the paper's template and without retries."""
     return OpenAILanguage(base_url=base_url, **(SETTINGS | settings))
 
 

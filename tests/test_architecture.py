@@ -1,4 +1,4 @@
-"""Imports run one way, from the rooms below to the rooms above."""
+"""Imports go in one direction, from higher layers to lower layers."""
 
 import ast
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("eval.loggers", "eval.report", "eval.annotation"),
     ("scripts",),
 )
-"""From below to above; rooms of one floor may import each other."""
+"""Layers from the lowest to the highest; packages of one layer may import each other."""
 OURS = ("instructedit", "baselines", "eval", "scripts", "data")
 
 
@@ -35,7 +35,7 @@ def modules() -> Iterator[tuple[str, Path]]:
 
 
 def imported(path: Path) -> set[str]:
-    """Our modules that a file imports, wherever in the file."""
+    """Return the modules of this project that a file imports, anywhere in the file."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module:

@@ -32,7 +32,7 @@ CAPTIONS = Captions("photo of a cat", "photo of a lion")
 
 @dataclass(frozen=True)
 class Kind:
-    """A family of checkpoints on one autoencoder."""
+    """Checkpoints that share one autoencoder."""
 
     save: Callable[[Path, int], Path]
     channels: int
@@ -126,7 +126,7 @@ def test_the_mask_guided_editor_keeps_the_outside(family: Family, context: Conte
         Image.fromarray(decoded.add(1).mul(127.5).round().byte().numpy()).resize((64, 64), Image.Resampling.LANCZOS)
     ).astype(int)
     inside = latent_mask(mask, (8, 8))[0].numpy().astype(bool)
-    # Two cells off the mask, for LANCZOS resizing reaches over its rim.
+    # Two latents away from the mask, because Lanczos resampling reaches over its boundary.
     far = ~np.asarray(Image.fromarray(inside).resize((64, 64), Image.Resampling.NEAREST))
     rows, columns = np.nonzero(inside)
     far[max(0, rows.min() * 8 - 16) : rows.max() * 8 + 24, max(0, columns.min() * 8 - 16) : columns.max() * 8 + 24] = 0
@@ -142,7 +142,7 @@ def test_inpainting_paints_the_hole(family: Family, context: Context) -> None:
     assert np.asarray(image).std() > 1
 
 
-# --- as people run it ------------------------------------------------------------------------------------------------
+# --- through the scripts ----------------------------------------------------------------------------------------------
 
 
 def models(family: Family) -> list[str]:

@@ -1,4 +1,4 @@
-"""The cache gives back what was put, to any process, and never anything damaged."""
+"""The cache returns the stored values to any process, and never damaged ones."""
 
 import json
 import logging
@@ -23,7 +23,7 @@ def tensors() -> dict[str, torch.Tensor]:
     trajectory = torch.randn(5, 4, 16, 16, generator=generator)
     return {
         "trajectory": trajectory,
-        "last": trajectory[-1],  # shares memory, which safetensors alone would refuse
+        "last": trajectory[-1],  # shares memory, which safetensors refuses
         "turned": trajectory[0].transpose(1, 2),
         "half": trajectory.bfloat16(),
         "mask": trajectory[0, 0] > 0,
@@ -53,7 +53,7 @@ def test_json_comes_back(tmp_path):
     cache.put_json("language", KEY, value)
     assert cache.get_json("language", KEY) == value
     assert (cache.hits["language"], cache.misses["language"]) == (1, 1)
-    assert cache.get("language", KEY) is None  # tensors under the same key are another matter
+    assert cache.get("language", KEY) is None  # tensors and JSON values have separate files
     with pytest.raises(ValueError, match="None"):
         cache.put_json("language", KEY, None)
 
@@ -101,7 +101,7 @@ def test_key_refuses_what_has_no_canonical_form(part):
 
 
 def test_key_is_stable_across_releases():
-    # A change here throws away every cache there is: only ever on purpose.
+    # A change of this key invalidates all existing caches.
     assert KEY.startswith("0826be094ecdb56c")
 
 
@@ -165,7 +165,7 @@ def test_what_a_killed_writer_left_is_never_read_and_swept_when_old(tmp_path):
 
 
 def share(root: Path) -> str:
-    """Read and write the same three results over and over; tells how many were wrong, and how many there were."""
+    """Read and write the same three results repeatedly; return the numbers of wrong reads and of reads."""
     cache, wrong = StageCache(root), 0
     for turn in range(40):
         key = StageCache.key("map", 1, number=turn % 3)

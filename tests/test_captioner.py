@@ -1,4 +1,4 @@
-"""BLIP-2's two questions on tiny random weights of the real class, on a decoder alone and on encoder and decoder."""
+"""BLIP-2's two questions with tiny random models: decoder-only and encoder-decoder."""
 
 import shutil
 from pathlib import Path
@@ -68,7 +68,7 @@ def test_the_answer_is_the_likeliest_next_word_each_time(folders: dict[str, Path
         said = answer(model, processor, image, "photo of", max_new_tokens=5)
         assert said == _greedy(model, processor, image, "photo of", 5)
         found.add(said)
-    # It looks at the picture, and says more than nothing.
+    # The answer depends on the picture and is not empty.
     assert len(found) > 1
 
 
@@ -101,13 +101,13 @@ def test_descriptions_are_kept(folders: dict[str, Path], kind: str, tmp_path: Pa
     shutil.copytree(folders[kind], tmp_path / "model")
     checkpoint = Checkpoint(str(tmp_path / "model"))
     images = [tiny.picture(seed) for seed in range(4)]
-    # Random weights have nothing to say after the paper's question.
+    # With random weights, the answer to the paper's question is empty.
     question = "photo of"
     first = Blip2Captioner(context(tmp_path / "cache"), checkpoint, question, 4).describe(images)
     described = [said for said in first if isinstance(said, str)]
     assert described
     assert all(" of " in said for said in described)
-    # Nothing is loaded for what is known; a failure is asked again.
+    # Cached answers load no model; a failure is repeated.
     known = [image for image, said in zip(images, first, strict=True) if isinstance(said, str)]
     again = context(tmp_path / "cache")
     assert Blip2Captioner(again, checkpoint, question, 4).describe(known) == described

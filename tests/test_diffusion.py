@@ -1,4 +1,4 @@
-"""The DDIM path: equal to diffusers' schedulers step by step, and back to where it came from."""
+"""DDIM steps equal those of diffusers' schedulers, and sampling reverses inversion."""
 
 import pytest
 import torch
@@ -78,7 +78,7 @@ def test_inversion_then_sampling_comes_back_closer_with_more_steps(latents: torc
         back = diffusion.sample(predict, diffusion.invert(predict, latents, schedule)[-1], schedule)
         errors.append(((back - latents).norm() / latents.norm()).item())
     assert errors[0] > errors[1] > errors[2]
-    # An untrained network is a rough field to follow; scripts.inversion measures picturebook's own.
+    # The error is large for an untrained network; scripts.inversion measures it for picturebook's.
     assert errors[2] < errors[0] / 2
 
 

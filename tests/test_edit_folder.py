@@ -1,4 +1,4 @@
-"""scripts.edit on a folder of photos: each on its own, whatever the others are."""
+"""scripts.edit on a folder of photos, which are edited independently."""
 
 import json
 import os
@@ -55,7 +55,7 @@ def test_a_folder_is_edited_whatever_one_picture_is(
     assert not (changed & ~covered).any()  # the rest is the photo's, pixel for pixel
     traces = [json.loads((out / name / "trace.json").read_text()) for name in ("turned.jpg", "with alpha.png")]
     assert all(t["decisions"]["segmentation_prompt"] == "bigger cat" for t in traces)
-    # Turned upright, both show the same: so does what is found, but for JPEG's losses.
+    # Both photos are equal when upright, so their results are equal up to JPEG compression.
     boxes = [t["decisions"]["boxes"][0] for t in traces]
     assert boxes[0]["x1"] == pytest.approx(boxes[1]["x1"], abs=12)
     assert boxes[0]["y2"] == pytest.approx(boxes[1]["y2"], abs=12)

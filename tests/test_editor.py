@@ -1,4 +1,4 @@
-"""Mask-guided editing: what it keeps, what it shares, what it refuses."""
+"""Mask-guided editing: unchanged pixels, shared inversions, and refused values."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -53,7 +53,7 @@ def test_the_outside_stays_the_reconstruction(context: Context, checkpoint: Chec
         kept = editor.backbone.decode(editor.backbone.encode([image]))[0]
     reference = kept.add(1).mul(127.5).permute(1, 2, 0).numpy()
     outside = ~functional.interpolate(latent_mask(mask, (8, 8))[None], size=(64, 64))[0, 0].bool().numpy()
-    # 8-bit pixels: half a level of rounding is all that may differ.
+    # 8-bit pixels may differ by rounding only.
     assert np.abs(np.asarray(edited)[outside] - reference[outside]).max() <= 0.5 + 1e-3
     assert np.abs(np.asarray(edited)[mask] - reference[mask]).max() > 2
 
@@ -112,7 +112,7 @@ def test_neither_batch_size_nor_order_changes_a_result(tmp_path: Path, checkpoin
 
     whole = edit(list(range(8)), 8, "whole")
     other = edit([5, 2, 7, 0, 3, 6, 1, 4], batch, "other")
-    # Kernels for other batch sizes sum in another order: a pixel on the edge of rounding may fall to the other side.
+    # Kernels for other batch sizes sum in another order, so single pixels may be rounded differently.
     assert np.abs(whole - other).max() <= 1
     assert (whole != other).mean() < 0.001
 
@@ -153,7 +153,7 @@ def test_the_official_latent_mask_is_torchs_nearest(size: tuple[int, int]) -> No
 
 
 def test_the_official_blend_edits_in_the_nearest_mask(context: Context, checkpoint: Checkpoint) -> None:
-    """A mask that fills seven eighths of a latent but not its first pixel holds no latent to the released code."""
+    """The released code omits a latent of which a mask covers seven eighths but not the first pixel."""
     mask = np.zeros((64, 64), bool)
     mask[16:24, 17:24] = True
     paper, official = (MaskGuidedEditor(context, checkpoint, 0.5, steps=4, blend=b) for b in ("paper", "official"))
@@ -176,7 +176,7 @@ def test_the_edit_fades_in_inside_the_mask_alone() -> None:
 
 
 class Fixed:
-    """A language processor and a segmenter whose answers are known beforehand."""
+    """A language processor and a segmenter with fixed answers."""
 
     def __init__(self, masks: list[np.ndarray], context: Context | None = None) -> None:
         self.masks = masks
@@ -195,7 +195,7 @@ class Fixed:
 def test_a_mask_that_vanishes_fails_its_own_sample_alone(
     context: Context, tmp_path: Path, kind: Any, channels: int, options: dict[str, float]
 ) -> None:
-    """The first mask is eroded away; the other sample of the batch is edited all the same."""
+    """The first mask is empty after erosion; the other sample of the batch is edited."""
     folder = Checkpoint(str(tiny.save_diffusion(tmp_path / "model", channels)))
     small = np.zeros((64, 64), bool)
     small[30:34, 30:34] = True

@@ -1,4 +1,4 @@
-"""Pictures are read as people mean them, or refused in one line; written whole; shown side by side."""
+"""Pictures are read as upright RGB or refused in one line, written atomically, and shown side by side."""
 
 import io
 import zlib
@@ -135,7 +135,7 @@ def test_postscript_is_not_interpreted(tmp_path):
 @pytest.mark.parametrize("size", [(7072, 7072), (10_000, 10_000), (30_000, 30_000)])
 @pytest.mark.filterwarnings("error")
 def test_oversized_files_are_refused_before_decoding(tmp_path, size):
-    # Only the header is real: what has a bomb's size need not have its pixels.
+    # The file has the header of a very large picture, but no pixels.
     header = io.BytesIO()
     Image.new("1", (8, 8)).save(header, "PNG")
     data = bytearray(header.getvalue())

@@ -98,12 +98,12 @@ def test_two_bad_replies_are_a_failure_that_quotes_the_last():
         (Answer(status=404, body='{"error": {"message": "no model m"}}'), "no model m"),
         (Answer(status=429, body='{"error": {"message": "slow down"}}'), "slow down"),
         (Answer(status=502, body="<html>Oh</html>", content_type="text/html"), "502"),
-        (Answer(body="<html>A web page</html>", content_type="text/html"), "no chat completion"),
-        (Answer(body='{"object": "chat.completion"}'), "no chat completion"),
-        (Answer(body='{"choices": []}'), "no chat completion"),
-        (Answer(body='{"choices": [{}]}'), "no chat completion"),
-        (Answer(body="{ not JSON"), "no chat completion"),
-        (Answer(body="[1]"), "no chat completion"),
+        (Answer(body="<html>A web page</html>", content_type="text/html"), "not a chat completion"),
+        (Answer(body='{"object": "chat.completion"}'), "not a chat completion"),
+        (Answer(body='{"choices": []}'), "not a chat completion"),
+        (Answer(body='{"choices": [{}]}'), "not a chat completion"),
+        (Answer(body="{ not JSON"), "not a chat completion"),
+        (Answer(body="[1]"), "not a chat completion"),
         (Answer("", finish_reason="content_filter"), "refuses"),
     ],
 )
@@ -239,7 +239,7 @@ def test_without_structured_no_schema_is_sent():
         [answer] = language(server).parse(*ASK)
     assert "response_format" not in server.requests[0]
     assert "Segmentation prompt: Dog." in server.requests[0]["messages"][0]["content"]
-    assert isinstance(answer, Parsed)  # a model may like JSON better all the same
+    assert isinstance(answer, Parsed)  # a model may reply in JSON without being asked to
 
 
 REFUSALS = [

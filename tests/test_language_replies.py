@@ -1,4 +1,4 @@
-"""Kept replies answer for a language model that is not there."""
+"""Cached replies replace the language model."""
 
 from instructedit.cache import StageCache
 from instructedit.language import Parsed, RulesLanguage, cached

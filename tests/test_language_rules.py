@@ -1,4 +1,4 @@
-"""The hard-coded parser on the paper's instructions, on everyday English, and on what it must refuse."""
+"""The hard-coded parser on the paper's instructions, on other instructions, and on instructions that it refuses."""
 
 import numpy as np
 import pytest
@@ -74,7 +74,7 @@ def test_a_bad_instruction_leaves_the_others_alone():
 
 @pytest.mark.parametrize(("held_out", "least"), [(False, 0.45), (True, 0.12)])
 def test_it_answers_rightly_or_not_at_all(held_out, least):
-    # An ablation: how far rules go on phrasings that they were, for the most part, not written for.
+    # An ablation: accuracy of the rules on paraphrases for which most of them were not written.
     rng = np.random.default_rng([5, held_out])
     right = wrong = 0
     for _ in range(300):

@@ -1,4 +1,4 @@
-"""The OpenAI backend on a real server that holds a model to a schema: llama.cpp's, with a model that knows nothing."""
+"""The OpenAI backend with a real server that supports schemas, llama.cpp's, and an untrained model."""
 
 import json
 import socket
@@ -64,7 +64,7 @@ def write_model(path: Path) -> None:
     writer.add_eos_token_id(2)
     writer.add_unk_token_id(0)
     writer.add_chat_template("{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}")
-    # Every layer adds nothing to embeddings that are all the same, so the last matrix alone speaks.
+    # All embeddings are equal and all layers add zero, so only the last matrix determines the output.
     tensors = {"token_embd": np.ones((len(TOKENS), WIDTH)), "output": np.repeat(chances[:, None] / WIDTH, WIDTH, 1)}
     tensors |= {name: np.ones(WIDTH) for name in ("output_norm", "blk.0.attn_norm", "blk.0.ffn_norm")}
     layer = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")

@@ -1,4 +1,4 @@
-"""The OpenAI backend on somebody else's server: ``transformers serve``, with picturebook's language model."""
+"""The OpenAI backend with ``transformers serve`` and picturebook's language model."""
 
 import os
 import shutil
@@ -50,7 +50,7 @@ class Served:
     url: str
     process: "subprocess.Popen[bytes]"
     here: list[Parsed | StageError]
-    """What the same model answers without it."""
+    """Return the answers of the same model without a server."""
 
     def stop(self) -> None:
         self.process.terminate()
@@ -119,7 +119,7 @@ def test_a_server_answers_as_the_model_does_here(served: Served, tmp_path: Path,
 
 
 def test_a_server_that_passes_over_the_schema_does_not_do_where_json_is_demanded(served: Served) -> None:
-    # It writes a line into its own log and answers as if nothing had been asked.
+    # The server logs a line and ignores the field.
     language = openai_language(served.url, model=MODEL, structured="always")
     [answer] = language.parse(INSTRUCTIONS[:1], [None])
     assert isinstance(answer, StageError)

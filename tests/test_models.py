@@ -1,4 +1,4 @@
-"""Checkpoints by content, and each loaded once."""
+"""Checkpoints are identified by content and loaded once."""
 
 import shutil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""``models=sd15_random``: the published architectures, told by their numbers of parameters, and nothing is loaded."""
+"""``models=sd15_random``: the architectures have the published numbers of parameters; no weights are loaded."""
 
 from pathlib import Path
 

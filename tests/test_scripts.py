@@ -1,4 +1,4 @@
-"""The commands as people type them, on the shipped models: wrong requests, one picture, a small sweep twice."""
+"""The scripts with the shipped models: wrong configurations, one picture, and a small sweep run twice."""
 
 import json
 import sys
@@ -121,7 +121,7 @@ def test_diffedits_theta_sweep_beside_instructedit(
 ) -> None:
     assert script(run_script.main, "experiment=theta", "theta=0.4,0.6", "limit=1", "metric=none") == 0
     out = capsys.readouterr().out
-    assert "1 jobs share a run with another job: they differ in no hyperparameter of the method" in out
+    assert "1 jobs share a run with another: no hyperparameter of the run differs" in out
     assert "instructedit ratio=0.7: 1 new" in out  # by the first of the two jobs that share it
     for label in ("instructedit", "theta=0.4", "theta=0.6"):
         assert label in out

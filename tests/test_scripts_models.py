@@ -1,4 +1,4 @@
-"""``scripts.models`` as people type it, and runs whose checkpoints are not there: on caches that the tests lay out."""
+"""``scripts.models``, and runs with missing checkpoints, on caches that the tests create."""
 
 import json
 import os
@@ -69,7 +69,7 @@ def test_an_empty_cache_is_told_in_full_before_anything_loads(command: Command, 
 
 
 def processor_seconds() -> float:
-    """What the processes that this one waited for have computed; a busy machine makes it hardly longer."""
+    """Return the CPU seconds of finished child processes, which hardly depend on the machine's load."""
     spent = resource.getrusage(resource.RUSAGE_CHILDREN)
     return spent.ru_utime + spent.ru_stime
 
@@ -150,7 +150,7 @@ def test_a_wrong_word_is_one_line(command: Command, word: str, line: str) -> Non
 
 
 class Hub(BaseHTTPRequestHandler):
-    """Speaks as much of the hub's protocol as a download asks for."""
+    """Implements the part of the hub's protocol that a download needs."""
 
     FILES = {"config.json": b"{}", "model.safetensors": b"weights", "pytorch_model.bin": b"pickle", "README.md": b"-"}
     asked: list[str]
@@ -183,7 +183,7 @@ class Hub(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def log_message(self, *arguments: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -209,7 +209,7 @@ def test_what_cannot_be_fetched_leaves_the_others_alone(command: Command, endpoi
     assert "no such repository" in errors[1]
     assert f"main is {COMMIT} today; pin it with models.clip.revision={COMMIT}" in done.stdout
     folder = tmp_path / "home" / "hub" / f"models--{CLIP.replace('/', '--')}" / "snapshots" / COMMIT
-    # Pickles and pages are left where they are.
+    # Pickles and web pages are not downloaded.
     assert {path.name for path in folder.iterdir()} == {"config.json", "model.safetensors"}
     downloads = sum("GET" in line and "/resolve/" in line for line in Hub.asked)
     pinned = ("only=[clip]", f"models.clip.revision={COMMIT}")

@@ -1,4 +1,4 @@
-"""``models=sd15`` as it stands, every id and commit, on a hub cache that holds tiny models of the same families."""
+"""``models=sd15`` with its ids and commits, on a hub cache with tiny models of the same classes."""
 
 import json
 import sys
@@ -44,7 +44,7 @@ def sd15(machine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
     def call(*overrides: str) -> RunStore:
         GlobalHydra.instance().clear()
-        # A random detector is sure of nothing.
+        # A random detector gives low scores.
         thresholds = ["segmenter.box_threshold=0", "segmenter.text_threshold=0", "device=cpu"]
         where = ["benchmark=folder", f"benchmark.folder={machine / 'benchmark'}", f"results={tmp_path}"]
         defaults = {"models": "models=sd15", "metric": "metric=full"}

@@ -1,4 +1,4 @@
-"""Segmenters on tiny random weights: thresholds, selection, caching, and saying that nothing was found."""
+"""Segmenters with tiny random weights: thresholds, selection, caching, and the error if no box is found."""
 
 from functools import partial
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The original packages: what keeps groundingdino-py working, what becomes of .pth files, and what is refused."""
+"""The original packages: the patch of groundingdino-py, the conversion of .pth files, and refused files."""
 
 import argparse
 import json
@@ -55,7 +55,7 @@ def context(tmp_path: Path) -> Context:
 
 def test_the_package_needs_mending_and_is_left_as_it_was() -> None:
     bert = BertModel(BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8))
-    # When this passes, groundingdino-py knows transformers 5 and half of the mend can go.
+    # When this passes, groundingdino-py supports transformers 5, and half of the patch can be removed.
     with pytest.raises(AttributeError, match="get_extended_attention_mask"):
         network.BertModelWarper(bert)
     before = network.BertModelWarper, get_tokenlizer.get_pretrained_language_model
@@ -125,7 +125,7 @@ def test_published_files_become_the_same_models(
 def test_a_pickle_that_is_more_than_weights_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.save({"model": argparse.Namespace(a=1)}, tmp_path / "code.pth")
     assert convert(["sam", str(tmp_path / "code.pth"), str(tmp_path / "out")]) == 2
-    assert capsys.readouterr().err.startswith(f"error: {tmp_path / 'code.pth'} is no file of plain weights")
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path / 'code.pth'} is not a file of plain weights")
     assert not (tmp_path / "out").exists()
 
 

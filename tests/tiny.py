@@ -95,7 +95,7 @@ def vae() -> AutoencoderKL:
 
 
 def vae_dc() -> AutoencoderDC:
-    """SANA's class: it answers with latents, not with a distribution; 8 channels, f=4."""
+    """Return SANA's autoencoder, which encodes to latents and not to a distribution; 8 channels, f=4."""
     torch.manual_seed(2)
     return AutoencoderDC(
         latent_channels=8,
@@ -133,7 +133,7 @@ def text_config(layers: int) -> CLIPTextConfig:
 
 
 def scheduler(prediction_type: str = "epsilon") -> DDIMScheduler:
-    """Stable Diffusion v1.5's, as the released code sets it up; v2.1's predicts v."""
+    """Return Stable Diffusion v1.5's scheduler with the released code's settings; v2.1's predicts v."""
     return DDIMScheduler.from_config(make_scheduler().config, prediction_type=prediction_type)
 
 
@@ -180,7 +180,7 @@ def sdxl() -> StableDiffusionXLPipeline:
     ).eval()
     torch.manual_seed(4)
     second = CLIPTextModelWithProjection(text_config(3)).eval()
-    # SDXL is published with this scheduler, whose configuration ours reads.
+    # SDXL is published with this scheduler; ours is built from its configuration.
     euler = EulerDiscreteScheduler(
         beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1, timestep_spacing="leading"
     )
@@ -332,7 +332,7 @@ ORIGINAL_DINO = {
 
 
 def shake(model: nn.Module, seed: int, amount: float = 0.05) -> None:
-    """Move every parameter, so that none is left at a beginning of zeros or ones that hides a mistake."""
+    """Perturb every parameter, because initial values of zeros or ones could hide errors."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -365,7 +365,7 @@ def save_grounding_dino_original(folder: Path) -> Path:
 
 
 def original_sam() -> OriginalSamModel:
-    """Of segment-anything's parts, which its registry puts together in set sizes only."""
+    """Return a small Sam built from segment-anything's parts, as its registry has fixed sizes only."""
     return OriginalSamModel(
         ImageEncoderViT(
             img_size=128, patch_size=16, embed_dim=16, depth=2, num_heads=2, out_chans=16, qkv_bias=True,
@@ -404,7 +404,7 @@ def square_mask(size: int = 64) -> np.ndarray:
 
 
 def edits(answers: Sequence[Edited | StageError]) -> list[Edited]:
-    """An editor's answers, none of which may be an error."""
+    """Return an editor's results, and check that none is an error."""
     edited = [a for a in answers if isinstance(a, Edited)]
     assert len(edited) == len(answers), answers
     return edited

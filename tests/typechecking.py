@@ -2,5 +2,5 @@
 
 from beartype import BeartypeConf, beartype
 
-# An int where a float is asked for is right in Python's type system, and beartype's default refuses it.
+# Python's type system accepts an int for a float, but beartype's default does not.
 check = beartype(conf=BeartypeConf(is_pep484_tower=True))

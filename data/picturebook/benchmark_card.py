@@ -51,7 +51,7 @@ A line of `manifest.jsonl` is one sample:
 - `truth.edited`: the reference edit, drawn from the edited scene. Outside the edit and its shadow it equals the input.
 - `truth.referred`: the referring expression, which is the correct segmentation prompt. It is unambiguous in the
   picture.
-- `truth.target`: the noun that the region shall show after the edit; null for `remove`.
+- `truth.target`: the noun that the region should show after the edit; null for `remove`.
 
 ## Licence
 

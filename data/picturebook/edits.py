@@ -61,7 +61,7 @@ class Edit:
 
     @property
     def target(self) -> str | None:
-        """The noun that the edited region shall show; None if nothing new appears."""
+        """The noun that the edited region should show; None if nothing new appears."""
         match self.wish.kind:
             case "remove":
                 return None
@@ -102,8 +102,8 @@ class Edit:
     def mask(self) -> Bool[np.ndarray, "128 128"]:
         """Return the ground-truth mask: the visible pixels of the referred object before the edit."""
         part = self.reference.part.noun if self.reference.part else None
-        seen = [mask(self.scene, index, part) for index in self.reference.indices]
-        return np.logical_or.reduce(seen)
+        masks = [mask(self.scene, index, part) for index in self.reference.indices]
+        return np.logical_or.reduce(masks)
 
     def is_clear(self) -> bool:
         """Return whether every thing is complete and recognisable in both pictures, and the mask is large enough."""

@@ -126,13 +126,13 @@ def choose(scorer: ClipScorer, image: Image.Image, trial: Trial) -> str:
     return trial.choices[int((texts @ crop).argmax())]
 
 
-def success(scorer: ClipScorer, asked: Sequence[Trial], edit: EditImages) -> float:
+def success(scorer: ClipScorer, selected: Sequence[Trial], edit: EditImages) -> float:
     """Return the share of trials in which the judge chooses the target."""
     right = 0
-    for start in tqdm(range(0, len(asked), BATCH), leave=False):
-        batch = asked[start : start + BATCH]
+    for start in tqdm(range(0, len(selected), BATCH), leave=False):
+        batch = selected[start : start + BATCH]
         right += sum(choose(scorer, e, t) == t.target for e, t in zip(edit(batch), batch, strict=True))
-    return right / len(asked)
+    return right / len(selected)
 
 
 @cache
@@ -193,12 +193,12 @@ def check() -> dict[str, float]:
     shares: dict[str, float] = {}
     for kind in ("change", "recolour", "add"):
         # The reference edit of an animal that wears something cannot be drawn if the new noun cannot wear it.
-        asked = [t for t in trials(kind) if kind != "change" or not t.edited_thing.parts]
+        selected = [t for t in trials(kind) if kind != "change" or not t.edited_thing.parts]
         shares[f"{kind}: reference counts as right"] = success(
-            judge(), asked, lambda batch: [render(t.edit.edited) for t in batch]
+            judge(), selected, lambda batch: [render(t.edit.edited) for t in batch]
         )
         shares[f"{kind}: input counts as right"] = success(
-            judge(), asked, lambda batch: [t.request.image for t in batch]
+            judge(), selected, lambda batch: [t.request.image for t in batch]
         )
     return shares
 

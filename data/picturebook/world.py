@@ -245,13 +245,13 @@ def render(scene: Scene) -> Image.Image:
 
 def mask(scene: Scene, index: int, part: str | None = None) -> Bool[np.ndarray, "128 128"]:
     """Return the visible pixels of thing ``index``, or of its part ``part``, without those hidden by other things."""
-    seen = np.asarray(_draw(scene.things[index], only=part))[..., 3] >= 128
+    visible = np.asarray(_draw(scene.things[index], only=part))[..., 3] >= 128
     for later in scene.things[index + 1 :]:
         # Things are no wider than their sprites, so things that are far apart do not overlap.
         if abs(later.x - scene.things[index].x) > (later.size + scene.things[index].size) / 2 + 2:
             continue
-        seen &= np.asarray(_draw(later))[..., 3] < 128
-    return seen
+        visible &= np.asarray(_draw(later))[..., 3] < 128
+    return visible
 
 
 def box(region: Bool[np.ndarray, "h w"]) -> tuple[float, float, float, float]:

@@ -39,9 +39,9 @@ def usages(runs: Sequence[Run]) -> list[Usage]:
             groups.setdefault((run.name, *_model(run.config.get("wrapper"))), []).extend(counted)
     rows = []
     for (method, model, prices), counted in groups.items():
-        asked = [t for t in counted if t != Tokens()]
-        total = Tokens.total(asked) or Tokens()
-        rows.append(Usage(method, model, prices, len(asked), len(counted) - len(asked), total))
+        requested = [t for t in counted if t != Tokens()]
+        total = Tokens.total(requested) or Tokens()
+        rows.append(Usage(method, model, prices, len(requested), len(counted) - len(requested), total))
     return rows
 
 

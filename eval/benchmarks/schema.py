@@ -94,7 +94,7 @@ class Entry:
         try:
             path = (folder / text).resolve()
         except (OSError, RuntimeError, ValueError) as error:  # such as a loop of links or a zero byte
-            raise self.error(key, f"{text!r} is no path ({error})") from None
+            raise self.error(key, f"{text!r} is not a path ({error})") from None
         if Path(text).is_absolute() or not path.is_relative_to(folder) or path == folder:
             raise self.error(key, f"{text!r} leaves the benchmark's folder; a path inside it is expected")
         return path

@@ -91,4 +91,4 @@ def _endings(console: Console, outcomes: Sequence[Outcome]) -> None:
         state = "stopped by fail_on_error" if outcome.stopped else f"{outcome.new} new"
         console.print(Text(f"{outcome.run.label}: {state}, {outcome.run.store.folder}", style="dim"))
     if more := len(outcomes) - len(once):
-        console.print(Text(f"{more} jobs share a run with another job: they differ in no hyperparameter of the method"))
+        console.print(Text(f"{more} jobs share a run with another: no hyperparameter of the run differs"))

@@ -32,12 +32,12 @@ def prices_of(stated: Any) -> Prices | None:
         if stated is None:
             return None
         raise ConfigError(f"language.prices={stated}: accepted are prompt and completion, both or none")
-    given = {key: value for key, value in stated.items() if value is not None}
-    for key, value in given.items():
+    amounts = {key: value for key, value in stated.items() if value is not None}
+    for key, value in amounts.items():
         accepted = "dollars for a million tokens, from 0 on"
         require(is_number(value) and value >= 0, f"language.prices.{key}", value, accepted)
-    if not given:
+    if not amounts:
         return None
-    if given.keys() != {"prompt", "completion"}:
-        raise ConfigError(f"language.prices={given}: accepted are prompt and completion, both or none")
-    return Prices(**given)
+    if amounts.keys() != {"prompt", "completion"}:
+        raise ConfigError(f"language.prices={amounts}: accepted are prompt and completion, both or none")
+    return Prices(**amounts)

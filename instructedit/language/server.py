@@ -17,7 +17,7 @@ from instructedit.types import ConfigError, Tokens
 
 log = logging.getLogger(__name__)
 _SCHEMA_NAMED = re.compile(r"response_format|json_schema|structured[ _]output", re.IGNORECASE)
-_NO_COMPLETION = "the answer is no chat completion; does the URL end with /v1?"
+_NO_COMPLETION = "the answer is not a chat completion; does the URL end with /v1?"
 
 
 class ServerError(Exception):
@@ -186,7 +186,7 @@ def _reason(error: openai.OpenAIError) -> str:
 def _checked_url(key: str, url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigError(f"{key}: {url!r} is no URL; give one such as http://localhost:8000/v1")
+        raise ConfigError(f"{key}: {url!r} is not a URL; give one such as http://localhost:8000/v1")
     # URLs with secrets are refused because the HTTP library logs the URL of every request. The message omits them.
     if "@" in parts.netloc or parts.query:
         hint = "leave out user, password and query, and put the key into the environment"

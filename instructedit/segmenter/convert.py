@@ -33,7 +33,7 @@ def convert_grounding_dino(weights: Path, settings: Path, text_encoder: str, fol
     """
     state = _read(weights)
     if not isinstance(state.get("model"), Mapping):
-        raise ConfigError(f"{weights} holds no weights under 'model', as Grounding DINO's do")
+        raise ConfigError(f"{weights} has no weights under 'model', unlike Grounding DINO's files")
     try:
         # The file holds plain assignments; parsing them avoids running downloaded code.
         values = {
@@ -68,9 +68,9 @@ def _read(weights: Path) -> Mapping[str, Any]:
     try:
         state = torch.load(weights, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, pickle.UnpicklingError, EOFError) as error:
-        raise ConfigError(f"{weights} is no file of plain weights: {str(error).splitlines()[0]}") from error
+        raise ConfigError(f"{weights} is not a file of plain weights: {str(error).splitlines()[0]}") from error
     if not isinstance(state, Mapping):
-        raise ConfigError(f"{weights} is no file of plain weights: it holds a {type(state).__name__}")
+        raise ConfigError(f"{weights} is not a file of plain weights: it holds a {type(state).__name__}")
     return state
 
 

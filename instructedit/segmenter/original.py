@@ -252,7 +252,7 @@ def _config(folder: Path) -> Mapping[str, Any]:
     except (OSError, ValueError) as error:
         raise ConfigError(f"{folder / CONFIG} cannot be read: {_line(error)}") from error
     if not isinstance(values, dict):
-        raise ConfigError(f"{folder / CONFIG} holds no mapping")
+        raise ConfigError(f"{folder / CONFIG} is not a mapping")
     return values
 
 
@@ -265,7 +265,7 @@ def _filled(model: nn.Module, folder: Path, unused: set[str]) -> nn.Module:
         raise ConfigError(f"{path} cannot be loaded: {_line(error)}") from error
     if fit.missing_keys or fit.unexpected_keys:
         names = ", ".join((fit.missing_keys or fit.unexpected_keys)[:3])
-        raise ConfigError(f"{path} {'lacks' if fit.missing_keys else 'holds, and the model does not,'} {names}")
+        raise ConfigError(f"{path} {'lacks' if fit.missing_keys else 'has, but the model lacks,'} {names}")
     return model.eval().requires_grad_(False)
 
 

@@ -1,4 +1,4 @@
-"""What every baseline promises: batches change nothing, a bad sample is a failure of its own, work is cached."""
+"""All baselines: results do not depend on the batch size, failures are isolated per sample, and results are cached."""
 
 from collections.abc import Callable
 from functools import partial
@@ -61,7 +61,7 @@ def test_neighbours_in_a_batch_change_nothing(name: str, context: Context, check
     together = pixels(method.edit(requests(3)))
     context.cache.root = None
     alone = np.concatenate([pixels(method.edit([r])) for r in reversed(requests(3))])[::-1]
-    # A batch of one is summed by other kernels: a level of 8-bit rounding, in few places.
+    # Kernels for a batch of one sum in another order, so a few pixels may differ by one 8-bit level.
     assert np.abs(together - alone).max() <= 1
     assert (together != alone).mean() < 0.005
     assert np.abs(together[0] - together[1]).max() > 1
@@ -243,7 +243,7 @@ def test_null_text_optimisation_holds_the_guided_reconstruction(
 
 
 def test_official_sizing() -> None:
-    """As ``ImageOps.fit`` crops, with which the official code sizes."""
+    """The crop equals that of ``ImageOps.fit``, which the official code uses."""
     sizes = {(640, 480): (512, 384), (800, 533): (576, 384), (512, 512): (512, 512), (300, 900): (192, 576)}
     for size, expected in sizes.items():
         image, window = tiny.picture(0, size), official_window(size, 512)
@@ -261,7 +261,7 @@ def test_an_identity_edit_returns_the_photo(
     checkpoints: dict[int, Checkpoint],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """With a network that changes nothing, the edit is aligned with the photo, whatever was cropped on the way."""
+    """With a network that changes nothing, the edit is aligned with the photo for every crop."""
     method = InstructPix2Pix(context, checkpoints[8], steps=1, sizing=sizing)
     monkeypatch.setattr(type(method.backbone), "sample_size", 512)
     monkeypatch.setattr(method.backbone, "encode_unscaled", method.backbone.tensor)

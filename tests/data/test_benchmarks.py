@@ -1,4 +1,4 @@
-"""The committed benchmarks: drawn again they are the same bytes, and what they hold for true is true."""
+"""The committed benchmarks: drawing is reproducible byte for byte, and the ground truth is correct."""
 
 import json
 from collections import Counter
@@ -40,7 +40,7 @@ def changed(one: Scene, other: Scene) -> np.ndarray:
 
 
 def near(scene: Scene, index: int) -> np.ndarray:
-    """Where a thing, its shadow and what a painter's brush drags along can be, by its size alone."""
+    """The region that a thing, its shadow and the painting filter can reach, computed from its size only."""
     thing = scene.things[index]
     ys, xs = np.mgrid[0:128, 0:128]
     # A hat rises above the head, a scarf and the shadow reach below the chin.
@@ -167,7 +167,7 @@ def test_outside_its_reach_an_edit_changes_nothing(every):
 def test_inside_the_mask_an_edit_changes_much(every):
     for sample in every:
         share = changed(sample.edit.scene, sample.edit.edited)[sample.edit.mask()].mean()
-        # What is added covers part of its animal only; eyes that are black stay black in a mix.
+        # An added part covers only a part of its animal, and black eyes stay black in a mix.
         assert share >= (0.05 if sample.edit.edit == "add" else 0.5), f"{sample.id}: {share:.2f}"
 
 
@@ -178,7 +178,7 @@ def test_the_mask_is_where_the_referred_thing_is_seen(every):
             continue
         kept = tuple(t for i, t in enumerate(edit.scene.things) if i not in edit.reference.indices)
         gone = changed(edit.scene, replace(edit.scene, things=kept))
-        # Half-transparent rims and the shadow change too, but beside the mask.
+        # Semi-transparent edges and the shadow change too, but only near the mask.
         assert gone[edit.mask()].mean() >= 0.97, sample.id
 
 
@@ -192,7 +192,7 @@ def test_masks_hold_for_parts(every):
 
 
 def test_pictures_carry_no_blur_beyond_the_brush():
-    # `near` allows six pixels around a thing: the painter's median and blur reach no further.
+    # `near` allows six pixels around a thing, the reach of the painting filter's median and blur.
     dot = Image.new("L", (31, 31), 0)
     dot.paste(255, (14, 14, 17, 17))
     blurred = np.asarray(dot.filter(ImageFilter.MedianFilter(5)).filter(ImageFilter.GaussianBlur(0.4)))

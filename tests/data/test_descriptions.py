@@ -1,4 +1,4 @@
-"""What the language model is taught to do with a description, and the paper's Fig. 4 on the shipped models."""
+"""Correct answers to instructions with descriptions, and the paper's Fig. 4 on the shipped models."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -25,13 +25,13 @@ TWO_CATS = Scene(3, "photo", "snow", (Thing("cat", 34, 70, 60), Thing("cat", 96,
 @pytest.mark.parametrize(
     ("wish", "described", "expected"),
     [
-        # Fig. 4, above: the dog is in both captions, though nobody spoke of it.
+        # Fig. 4, top: the dog is in both captions, although the instruction does not name it.
         (
             Wish("change", "cat", "lion"),
             DOG_AND_CAT,
             Answer("cat", "photo of a dog and a cat on grass", "photo of a dog and a lion on grass"),
         ),
-        # Fig. 4, below: "it" is the one thing to be seen.
+        # Fig. 4, bottom: "it" is the only object of the picture.
         (
             Wish("change", "it", "fox"),
             PAINTED_DOG,
@@ -58,7 +58,7 @@ TWO_CATS = Scene(3, "photo", "snow", (Thing("cat", 34, 70, 60), Thing("cat", 96,
             PAINTED_DOG,
             Answer("hat", "painting of a dog with a hat on sand", "painting of a dog with a crown on sand"),
         ),
-        # Nothing of what the instruction speaks of: left aside.
+        # The description does not contain the object of the instruction, so it is ignored.
         (Wish("add", "lion", "bow"), TWO_CATS, Answer("lion", "photo of a lion", "photo of a lion with a bow")),
     ],
 )

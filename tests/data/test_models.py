@@ -1,4 +1,4 @@
-"""The shipped models fit together: the same latents under every UNet, the same captions, and a card for each."""
+"""The shipped models are consistent: all UNets use the same autoencoder and captions, and each model has a card."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ CHANNELS = {"diffusion": 4, "instruct_pix2pix": 8, "inpainting": 9}
 def test_each_unet_has_the_channels_of_its_method_and_the_same_latents(name: str) -> None:
     config = json.loads((MODELS / name / "unet" / "config.json").read_text())
     assert (config["in_channels"], config["out_channels"]) == (CHANNELS[name], 4)
-    # Their latents were learnt on one autoencoder; with another they would decode to noise.
+    # All UNets were trained on the latents of one autoencoder.
     weights = MODELS / name / "vae" / "diffusion_pytorch_model.safetensors"
     assert weights.read_bytes() == (MODELS / "diffusion" / "vae" / weights.name).read_bytes()
 
@@ -34,7 +34,7 @@ def test_the_pack_stays_small_and_every_trained_model_says_what_it_reached() -> 
     cards = {path.parent for path in MODELS.rglob("card.json")}
     for weights in MODELS.rglob("*.safetensors"):
         folder = weights.parent
-        # Parts that came from another model have their card there.
+        # Parts of another model have their card in that model's folder.
         is_copy = folder.parent.name in ("instruct_pix2pix", "inpainting") and folder.name != "unet"
         assert is_copy or folder.name == "text_encoder" or folder in cards, folder
     for card in cards:

@@ -1,4 +1,4 @@
-"""The training loop, and what the shipped models say of themselves."""
+"""The training loop, and the cards of the shipped models."""
 
 import json
 import os
@@ -88,7 +88,7 @@ def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(tmp_path:
     class Killed(Line):
         def loss(self, step_now: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
             if step_now == step:
-                raise SystemError  # nothing is written on the way out, as under SIGKILL
+                raise SystemError  # nothing is written on exit, as under SIGKILL
             return super().loss(step_now, generator)
 
     with pytest.raises(SystemError):

@@ -1,4 +1,4 @@
-"""What picturebook's world promises: the same scene is the same picture, and its masks and words are true."""
+"""Picturebook's world: drawing is deterministic, and masks and phrases are correct."""
 
 import hashlib
 import subprocess
@@ -53,7 +53,7 @@ def test_splits_are_drawn_from_different_seeds():
 def test_a_mask_is_what_changes_when_the_thing_is_gone(index):
     gone = changed(CATS, replace(CATS, things=swap(CATS.things, index, None)))
     region = mask(CATS, index)
-    # All of the mask changes. Around it, so do half-transparent rims and the shadow, which lies low.
+    # All pixels of the mask change, and near it also semi-transparent edges and the shadow.
     assert gone[region].all()
     rows = np.nonzero((gone & ~region).any(axis=1))[0]
     assert region.sum() >= 0.6 * gone.sum()
@@ -65,7 +65,7 @@ def test_a_parts_mask_is_what_changes_when_it_is_taken_off(part):
     (dog,) = DRESSED.things
     bare = replace(DRESSED, things=(replace(dog, parts=tuple(p for p in dog.parts if p.noun != part)),))
     region = mask(DRESSED, 0, part)
-    # By more than the scarf shines through a face that is opaque but for one level of 255.
+    # A tolerance, because faces are slightly transparent (by one level of 255) and the scarf is behind them.
     visibly = np.abs(pixels(DRESSED).astype(int) - pixels(bare)).max(axis=-1) > 8
     assert visibly[region].mean() > 0.97
     assert (visibly & ~region).sum() < 0.25 * region.sum()

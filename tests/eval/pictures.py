@@ -1,4 +1,4 @@
-"""Small pictures and records that the tests of the metrics share; seeded, nothing read from disk."""
+"""Small seeded pictures and records for the tests of the metrics."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ SAMPLE = Sample(id="one", image=Path("one.png"), instruction="Change the cat to 
 
 
 def textured(seed: int, size: int = 128, noise: float = 8.0, grey: bool = False) -> Image.Image:
-    """Waves of many lengths and a little noise: enough contrast everywhere for natural-scene statistics."""
+    """Return waves of many lengths with noise, whose contrast suffices for natural-scene statistics."""
     random = np.random.default_rng(seed)
     y, x = np.mgrid[:size, :size] / size
     layers = []
@@ -24,10 +24,10 @@ def textured(seed: int, size: int = 128, noise: float = 8.0, grey: bool = False)
 
 
 def plain(value: int, size: int = 64) -> Image.Image:
-    """One grey value everywhere."""
+    """Return a picture with a single grey value."""
     return Image.new("RGB", (size, size), (value, value, value))
 
 
 def result(image: Image.Image, mask: np.ndarray | None = None) -> EditResult:
-    """An edit whose outcome is known."""
+    """Return an edit result with given fields."""
     return EditResult(id="one", image=image, mask=mask)

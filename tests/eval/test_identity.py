@@ -1,4 +1,4 @@
-"""The address of a run: the report computes the one that the run was stored under, on every models preset."""
+"""Run ids: for every models preset, the report computes the id under which the run was stored."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -47,7 +47,7 @@ def test_the_report_finds_the_address_that_a_run_was_stored_under(models: str, m
 
 
 def test_a_checkpoints_folder_may_change_or_vanish_after_the_run(tmp_path: Path) -> None:
-    """A folder wins over the hub even where a revision is named, and the manifest says which of the two it was."""
+    """A local folder takes precedence over the hub, and the manifest records which of the two was used."""
     folder = tmp_path / "model"
     folder.mkdir()
     (folder / "config.json").write_text("{}")

@@ -1,4 +1,4 @@
-"""Samples of one image are not independent: intervals and tests draw and swap whole images."""
+"""Samples of one image are not independent, so intervals resample, and tests permute, whole images."""
 
 import json
 from pathlib import Path

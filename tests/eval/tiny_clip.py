@@ -1,4 +1,4 @@
-"""A CLIPModel of 60,000 parameters with a tokenizer that spells: the real classes, seeded weights."""
+"""A CLIPModel of 60,000 parameters with a character tokenizer: the real classes with seeded weights."""
 
 import string
 
@@ -16,7 +16,7 @@ PROJECTION = 16
 
 
 def tokenizer() -> CLIPTokenizer:
-    """One token a letter, start and end added."""
+    """Return one token per letter, between start and end tokens."""
     letters = [*string.ascii_lowercase, *(f"{letter}</w>" for letter in string.ascii_lowercase)]
     words = [*letters, "<|startoftext|>", "<|endoftext|>"]
     return CLIPTokenizer(vocab={word: index for index, word in enumerate(words)}, merges=[])
@@ -43,7 +43,7 @@ def model(eos_token_id: int | None = None) -> CLIPModel:
 
 
 def seeded(configuration: CLIPConfig) -> CLIPModel:
-    """Weights large enough that two pictures, or two captions, lie apart."""
+    """Return weights large enough that different pictures and captions have different features."""
     with torch.random.fork_rng(devices=[]):
         clip = CLIPModel(configuration)
     generator = torch.Generator().manual_seed(0)
@@ -60,5 +60,5 @@ def image_processor() -> CLIPImageProcessorPil:
 
 
 def scorer() -> TransformersClip:
-    """All of it together."""
+    """Return a scorer with model, tokenizer and image processor."""
     return TransformersClip(model(), image_processor(), tokenizer(), "tiny-clip", "1")

@@ -1,4 +1,4 @@
-"""Pipelines of diffusers on our models, and what a sampler of ours does at each step."""
+"""Pipelines of diffusers with our models, and the latents of our samplers at each step."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from tests import tiny
 
 
 def pipeline_of(kind: Any, backbone: LatentDiffusion, scheduler: Any, **others: Any) -> Any:
-    """A pipeline of diffusers on the very models of ``backbone``."""
+    """Return a pipeline of diffusers with the models of ``backbone``."""
     made = kind(
         vae=backbone.vae,
         text_encoder=backbone._part(tiny.CLIPTextModel, "text_encoder"),

@@ -25,7 +25,7 @@ def context() -> Context:
 
 @pytest.fixture
 def latents() -> torch.Tensor:
-    # Higher than wide: SDXL is told both.
+    # Height and width differ, because SDXL is conditioned on both.
     return torch.randn(2, 4, 10, 8, generator=torch.Generator().manual_seed(0))
 
 

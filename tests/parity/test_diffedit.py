@@ -52,7 +52,7 @@ def request_of(seed: int) -> EditRequest:
 
 
 def their_mask(pipeline: Any, method: DiffEdit, request: EditRequest) -> np.ndarray:
-    # As latents, which the pipeline takes as they are: it would sample the posterior where ours takes its mean.
+    # The pipeline gets latents, because it would sample the posterior, whereas our code uses its mode.
     latents = method.editor.backbone.encode([request.image])
     mask: np.ndarray = pipeline.generate_mask(
         latents, CAPTIONS.edited, source_prompt=CAPTIONS.input, num_maps_per_mask=method.noises,
@@ -78,7 +78,7 @@ def test_the_mask_is_that_of_diffusers(pipeline: Any, method: DiffEdit, seed: in
 def test_the_inverted_latents_are_those_of_diffusers(pipeline: Any, method: DiffEdit) -> None:
     backbone, request = method.editor.backbone, request_of(0)
     trajectory, _ = backbone.invert([request.image], [CAPTIONS.input], STEPS, SCALE)
-    # Most noisy first, down to the first level, and only as far as the strength asks for.
+    # The pipeline's latents are ordered from the noisiest to the first level, up to the level of the strength.
     theirs = pipeline.invert(
         CAPTIONS.input, backbone.encode([request.image]), num_inference_steps=STEPS, inpaint_strength=RATIO,
         guidance_scale=SCALE,
@@ -100,7 +100,7 @@ def test_the_edit_is_that_of_diffusers(pipeline: Any, method: DiffEdit) -> None:
         ).latents,
         inpaint_strength=RATIO, num_inference_steps=STEPS, guidance_scale=SCALE, output_type="np",
     ).images[0]  # fmt: skip
-    # The pictures, through the decoder; ours are rounded to 8 bits.
+    # Decoded pictures; ours are rounded to 8 bits.
     assert np.abs(np.asarray(ours.image) / 255 - theirs).max() <= 0.5 / 255 + TOLERANCE
 
 

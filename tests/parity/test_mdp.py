@@ -94,7 +94,7 @@ class AuthorsLoop:
 
 
 def both(folder: Path, window: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> tuple[Tensor, Tensor]:
-    """The edited latents, ours and theirs."""
+    """Return the edited latents of our method and of the reference."""
     context = Context(ModelPool(), StageCache(None), torch.device("cpu"))
     method = MDP(context, Checkpoint(str(folder)), *window, steps=STEPS, guidance_scale=SCALE, null_text=True)
     backbone, decoded = method.backbone, list[Tensor]()

@@ -1,4 +1,4 @@
-"""The region metrics against torchmetrics, the lpips package, and numpy arithmetic written down from the papers."""
+"""The region metrics against torchmetrics, the lpips package, and numpy implementations of the papers' equations."""
 
 from pathlib import Path
 
@@ -44,7 +44,7 @@ def upper(image: Image.Image) -> torch.Tensor:
 
 
 def test_mse_and_psnr_against_torchmetrics() -> None:
-    """On the pixels outside cut out as a picture of their own: no pixel inside may enter the mean."""
+    """The metrics equal those of the outside half as a separate picture, so no inside pixel enters the mean."""
     mse = mean_squared_error(upper(SOURCE), upper(EDITED))
     assert mse_outside(SOURCE, EDITED, BELOW) == pytest.approx(float(mse), rel=1e-6)
     psnr = peak_signal_noise_ratio(upper(EDITED), upper(SOURCE), data_range=1.0)
@@ -86,7 +86,7 @@ def test_lpips_against_the_packages_spatial_map(weights: Path, calibration: str)
         expected = package(signed(SOURCE), filled)[0, 0][:64].mean()
     network = load_network(weights, calibration)
     assert lpips_outside(network, SOURCE, EDITED, BELOW) == pytest.approx(float(expected), rel=1e-5)
-    # The metric of the whole image still takes its own mean: the switch stayed on the copy.
+    # The metric of the whole image is unchanged, because the option was set on a copy.
     assert not network.spatial
     assert network(signed(SOURCE), signed(EDITED)).shape == (1, 1, 1, 1)
 

@@ -34,7 +34,7 @@ def test_every_step_is_that_of_diffusers(
     context = Context(ModelPool(), StageCache(None), torch.device("cpu"))
     editor = InpaintingEditor(context, Checkpoint(str(folder)), "caption", strength, STEPS, sampler=sampler)
     backbone = editor.backbone
-    # The posterior's mean, as ours, where the pipeline would draw from it.
+    # The pipeline would sample the posterior; this uses its mode, as our code does.
     encode = backbone.vae.encode
     monkeypatch.setattr(backbone.vae, "encode", lambda x: _Mean(encode(x).latent_dist.mode()))
     pipeline = pipeline_of(StableDiffusionInpaintPipeline, backbone, backbone.sampler(sampler, STEPS))
@@ -59,7 +59,7 @@ def test_every_step_is_that_of_diffusers(
 
 
 class _Mean:
-    """An encoder's output whose posterior has no width."""
+    """An encoder output whose posterior has zero variance."""
 
     def __init__(self, mean: torch.Tensor) -> None:
         self.latent_dist = self

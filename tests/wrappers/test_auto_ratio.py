@@ -1,4 +1,4 @@
-"""``wrapper=auto_ratio`` keeps, of each sample's edits, the one with the highest score."""
+"""``wrapper=auto_ratio`` keeps the edit with the highest score for each sample."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -43,7 +43,7 @@ REQUEST = EditRequest("one", SOURCE, "Change the cat to a red dog")
 
 
 class Blend(Method):
-    """A method that goes a share of the way to a picture, and fails at some shares."""
+    """A method that blends with a picture by the ratio, and fails at some ratios."""
 
     takes_ratio = True
 

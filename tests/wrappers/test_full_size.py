@@ -1,4 +1,4 @@
-"""Photos of any size: methods see a small copy, edits come back in full size, the outside is the photo's own."""
+"""Photos of any size: methods get a smaller copy, edits have the photo's size, and the outside is the photo's."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ from instructedit.wrappers.full_size import FullSize, fitted, fitted_size, paste
 
 @dataclass
 class Blacken(Method):
-    """A method of somebody else's package: blackens the left half, boxes it, and keeps what it was asked."""
+    """A third-party method that blackens the left half, returns its box, and records its requests."""
 
     context: Context
     masks: bool = True
@@ -35,7 +35,7 @@ class Blacken(Method):
             return Failure(request.id, "editor", "StageError", "no", decisions)
         mask = np.zeros((height, width), dtype=bool)
         mask[:, : width // 2] = True
-        # The outside is touched, too, as an autoencoder does.
+        # The outside changes too, as with an autoencoder.
         pixels = np.where(mask[..., None], 0, np.asarray(request.image) // 2)
         return EditResult(request.id, Image.fromarray(pixels), mask if self.masks else None, decisions)
 

@@ -222,17 +222,17 @@ class GroundingDino(Component):
         return [(d["boxes"][d["scores"].argmax()].cpu(), d["scores"].max().item()) for d in detections]
 
     def evaluate(self) -> dict[str, float]:
-        asked = [(i, p, b) for i in range(self.config.held_out) for p, b in _questions("held_out", i) if len(b) == 1][
-            :800
-        ]
+        questions = [
+            (i, p, b) for i in range(self.config.held_out) for p, b in _questions("held_out", i) if len(b) == 1
+        ][:800]
         hits: dict[str, list[float]] = {
             "referred_object_found": [],
             "parts_found": [],
             "by_size_or_place_found": [],
             "score_over_0.3": [],
         }
-        for start in range(0, len(asked), 50):
-            chunk = asked[start : start + 50]
+        for start in range(0, len(questions), 50):
+            chunk = questions[start : start + 50]
             for (_, phrase, boxes), (best, score) in zip(
                 chunk, self._best([c[0] for c in chunk], [c[1] for c in chunk]), strict=True
             ):
@@ -246,15 +246,15 @@ class GroundingDino(Component):
         return {name: float(np.mean(values)) for name, values in hits.items()}
 
     def sheet(self) -> Image.Image:
-        asked = [(i, p) for i in range(24) for p, b in _questions("held_out", i)[-1:] if b][:12]
-        shown = []
+        questions = [(i, p) for i in range(24) for p, b in _questions("held_out", i)[-1:] if b][:12]
+        labelled = []
         for (i, phrase), (best, score) in zip(
-            asked, self._best([a[0] for a in asked], [a[1] for a in asked]), strict=True
+            questions, self._best([a[0] for a in questions], [a[1] for a in questions]), strict=True
         ):
             picture = Image.fromarray(self.images["held_out"][i])
             ImageDraw.Draw(picture).rectangle(best.tolist(), outline=(255, 0, 0), width=2)
-            shown.append((picture, f"{phrase} {score:.2f}"))
-        return panel([p for p, _ in shown], [t for _, t in shown], side=160)
+            labelled.append((picture, f"{phrase} {score:.2f}"))
+        return panel([p for p, _ in labelled], [t for _, t in labelled], side=160)
 
     def save(self, scores: dict[str, Any]) -> None:
         folder = self.models / "grounding_dino"

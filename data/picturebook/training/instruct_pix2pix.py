@@ -49,8 +49,8 @@ def edit(split: str, index: int) -> Edit | None:
 
 
 def _edited(split: str, index: int) -> Scene:
-    asked = edit(split, index)
-    return asked.edited if asked else scene(split, index)
+    scene_edit = edit(split, index)
+    return scene_edit.edited if scene_edit else scene(split, index)
 
 
 def instruction(asked: Edit, rng: np.random.Generator) -> str:
@@ -129,10 +129,10 @@ class InstructPix2Pix(Denoising):
         picks = rng.choice(self.asked, self.config.batch_size)
         before, texts = np.array(self.before[picks]), list[str]()
         for row, index in enumerate(picks):
-            asked, roll = edit("train", int(index)), rng.random()
-            assert asked is not None
+            scene_edit, roll = edit("train", int(index)), rng.random()
+            assert scene_edit is not None
             # Of these three shares, the first two lose the instruction, the last two the image.
-            texts.append("" if roll < 2 * DROPPED else instruction(asked, rng))
+            texts.append("" if roll < 2 * DROPPED else instruction(scene_edit, rng))
             if DROPPED <= roll < 3 * DROPPED:
                 before[row] = 0
         drawn = [_edited("train", int(i)) for i in picks]
@@ -141,9 +141,9 @@ class InstructPix2Pix(Denoising):
     def evaluate(self) -> dict[str, float]:
         rng = np.random.default_rng(0)
         count = self.config.held_out
-        asked = {i: e for i in range(count) if (e := edit("held_out", i))}
-        texts = [instruction(e, rng) for e in asked.values()]
-        before, after = self.split_latents("held_out", count)[list(asked)], self._after("held_out", count)[list(asked)]
+        edits = {i: e for i in range(count) if (e := edit("held_out", i))}
+        texts = [instruction(e, rng) for e in edits.values()]
+        before, after = self.split_latents("held_out", count)[list(edits)], self._after("held_out", count)[list(edits)]
         givens = {
             "weighted_loss": (before, texts),
             "weighted_loss_without_instruction": (before, [""] * len(texts)),
@@ -159,9 +159,9 @@ class InstructPix2Pix(Denoising):
     def sheet(self) -> Image.Image:
         rng = np.random.default_rng(0)
         images = pictures("held_out", self.config.held_out, self.work.parent)
-        asked = {i: e for i in range(self.config.held_out) if (e := edit("held_out", i))}
+        edits = {i: e for i in range(self.config.held_out) if (e := edit("held_out", i))}
         requests = [
-            EditRequest(str(i), Image.fromarray(images[i]), instruction(e, rng)) for i, e in list(asked.items())[:12]
+            EditRequest(str(i), Image.fromarray(images[i]), instruction(e, rng)) for i, e in list(edits.items())[:12]
         ]
         with self.as_saved() as (context, checkpoint):
             answers = follower.InstructPix2Pix(context, checkpoint, steps=30).edit(requests)

@@ -162,7 +162,7 @@ def train(component: Component) -> dict[str, float]:
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(config, step)
         generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
-        loss, shown = component.loss(step, generator)
+        loss, extras = component.loss(step, generator)
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -170,7 +170,7 @@ def train(component: Component) -> dict[str, float]:
         step += 1
         averaged.update_parameters(modules)
         bar.update()
-        bar.set_postfix({"loss": f"{loss.item():.4f}"} | {k: f"{v:.3f}" for k, v in shown.items()}, refresh=False)
+        bar.set_postfix({"loss": f"{loss.item():.4f}"} | {k: f"{v:.3f}" for k, v in extras.items()}, refresh=False)
         if config.evaluate_steps and step % config.evaluate_steps == 0 and step < config.steps:
             with _weights_of(averaged, modules), torch.no_grad():
                 last = Progress(scores=component.evaluate(), scored_at=step)

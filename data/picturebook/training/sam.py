@@ -142,9 +142,9 @@ class Sam(Component):
         return [(i, m) for i in range(self.config.held_out) for m in targets("held_out", i)][:count]
 
     def evaluate(self) -> dict[str, float]:
-        asked, ious, sizes = self._asked(800), [], []
-        for start in range(0, len(asked), 50):
-            chunk = asked[start : start + 50]
+        samples, ious, sizes = self._asked(800), [], []
+        for start in range(0, len(samples), 50):
+            chunk = samples[start : start + 50]
             for (_, truth), given in zip(
                 chunk, self._masks([i for i, _ in chunk], [box(m) for _, m in chunk]), strict=True
             ):
@@ -158,12 +158,12 @@ class Sam(Component):
         }
 
     def sheet(self) -> Image.Image:
-        asked = self._asked(14)
-        masks = self._masks([i for i, _ in asked], [box(m) for _, m in asked])
+        samples = self._asked(14)
+        masks = self._masks([i for i, _ in samples], [box(m) for _, m in samples])
         pictures_ = [
-            overlay(Image.fromarray(self.images["held_out"][i]), m) for (i, _), m in zip(asked, masks, strict=True)
+            overlay(Image.fromarray(self.images["held_out"][i]), m) for (i, _), m in zip(samples, masks, strict=True)
         ]
-        ious = [(t & m).sum() / (t | m).sum() for (_, t), m in zip(asked, masks, strict=True)]
+        ious = [(t & m).sum() / (t | m).sum() for (_, t), m in zip(samples, masks, strict=True)]
         return panel(pictures_, [f"IoU {v:.2f}" for v in ious], side=128)
 
     def save(self, scores: dict[str, Any]) -> None:

@@ -122,10 +122,10 @@ class TextToImage(Denoising):
             return diffusion_scores(context, checkpoint, JUDGED_RATIOS, self.config.judged)
 
     def sheet(self) -> Image.Image:
-        generator, shown = torch.Generator().manual_seed(0), SHOWN[: self.config.held_out]
-        x = torch.randn(len(shown), self.channels, self.grid, self.grid, generator=generator).to(self.device)
-        captions = Condition(encode_text(self.tokenizer, self.text_encoder, shown))
-        empty = Condition(encode_text(self.tokenizer, self.text_encoder, [""] * len(shown)))
+        generator, texts = torch.Generator().manual_seed(0), SHOWN[: self.config.held_out]
+        x = torch.randn(len(texts), self.channels, self.grid, self.grid, generator=generator).to(self.device)
+        captions = Condition(encode_text(self.tokenizer, self.text_encoder, texts))
+        empty = Condition(encode_text(self.tokenizer, self.text_encoder, [""] * len(texts)))
         predict = guided(self.unet, self.scheduler, captions, empty, guidance_scale=5.0)
         images = decode(self.vae, sample(predict, x, make_schedule(self.scheduler, 30)))
         return to_pil_image(make_grid(images, nrow=8, normalize=True, value_range=(-1, 1)))

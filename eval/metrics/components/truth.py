@@ -42,10 +42,10 @@ def language_is_right(sample: Sample, decisions: Decisions) -> bool:
         raise MetricUndefined("the method has no language processor, or the sample no ground truth")
     referred, edited = content_words(sample.truth.referred), content_words(captions.edited)
     before, after = content_words(sample.captions.input), content_words(sample.captions.edited)
-    wanted = (after - before) & content_words(sample.instruction) - referred
+    added = (after - before) & content_words(sample.instruction) - referred
     is_removal = sample.truth.target is None
     stays = is_removal and (content_words(captions.input) == edited or bool((before - after) & referred & edited))
-    return content_words(prompt) == referred and wanted <= edited and not stays
+    return content_words(prompt) == referred and added <= edited and not stays
 
 
 class Component(Metric):

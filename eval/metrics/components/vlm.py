@@ -261,21 +261,21 @@ def case_of(sample: Sample, source: Image.Image, result: EditResult) -> Case:
         MetricUndefined: Picture, edit and mask do not have the same size.
     """
     require_same_size(source, result.image)
-    pictures, texts, asked = {"The picture": source}, {"Instruction": sample.instruction}, []
+    pictures, texts, components = {"The picture": source}, {"Instruction": sample.instruction}, []
     prompt, captions = result.decisions.segmentation_prompt, result.decisions.captions
     if prompt is not None and captions is not None:
-        asked.append(Stage.LANGUAGE)
+        components.append(Stage.LANGUAGE)
         texts |= {
             "Segmentation prompt": prompt, "Input caption": captions.input, "Edited caption": captions.edited,
         }  # fmt: skip
     if result.mask is not None:
-        asked.append(Stage.SEGMENTER)
+        components.append(Stage.SEGMENTER)
         try:
             pictures["The picture with what was marked in red"] = overlay(source, result.mask)
         except ValueError as error:
             raise MetricUndefined(str(error)) from None
     pictures["The edited picture"] = result.image
-    return Case({k: _small(v) for k, v in pictures.items()}, texts, (*asked, Stage.EDITOR))
+    return Case({k: _small(v) for k, v in pictures.items()}, texts, (*components, Stage.EDITOR))
 
 
 @dataclass(frozen=True)

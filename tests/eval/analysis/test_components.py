@@ -1,4 +1,4 @@
-"""Component accuracy: the paper's own numbers come out of counts that give them."""
+"""Component accuracy: counts with the paper's rates give the paper's numbers."""
 
 import io
 from dataclasses import replace
@@ -27,7 +27,7 @@ from instructedit.types import Captions, ConfigError, Decisions, Failure, Sample
 
 
 def table(*groups: tuple[int, bool | None, bool | None, bool | None]) -> pd.DataFrame:
-    """``(count, language, segmenter, editor)`` as verdicts, each case of its own."""
+    """Verdicts from ``(count, language, segmenter, editor)``, each on its own image."""
     rows = [verdict for count, *verdict in groups for _ in range(count)]
     frame = pd.DataFrame(rows, columns=list(COMPONENTS)).astype("boolean")
     return frame.assign(sample_id=range(len(frame)), image_id=range(len(frame)), judge=TRUTH)
@@ -181,7 +181,7 @@ def test_a_failure_is_wrong_from_its_stage_on() -> None:
     assert found.loc["b"].tolist() == [True, False, False]
     assert found.loc["c"].isna().tolist() == [False, True, False]
     assert found.loc["d"].tolist() == [True, True, False]
-    # Others judge what they are shown, which is edits: of b only the failure is known.
+    # Other judges judge edits only, so b has only the verdicts of its failure.
     seen = replace(report, cards={"card": {"judge": "vlm", "model": "m"}})
     table = verdicts([seen], [Benchmark("b", "0", samples)])
     assert set(table["judge"]) == {"the vision-language model m"}
@@ -205,7 +205,7 @@ def test_sensitivity_is_of_what_some_setting_gets_right() -> None:
         [(k, k, True, True, right) for k, right in rows], columns=["sample_id", "image_id", *COMPONENTS]
     )
     found = sensitivity(frame.astype(dict.fromkeys(COMPONENTS, "boolean")), ["sample_id"])
-    # a holds, b breaks; c is never right, d and e were not tried twice.
+    # a is right at both settings, b at one; c is never right; d and e have one setting only.
     assert found is not None
     assert (found.mean, found.n) == (0.5, 2)
     assert sensitivity(frame[frame["sample_id"] == "c"].astype({"editor": "boolean"}), ["sample_id"]) is None

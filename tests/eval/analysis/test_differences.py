@@ -1,4 +1,4 @@
-"""Runs against a reference: the differences are those of the pairs, and what has no pair is counted."""
+"""Differences to a reference run are computed from pairs, and samples without a pair are counted."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,4 +1,4 @@
-"""People's verdicts at the report: whom they are of, what they replace, and what is refused."""
+"""Human verdicts in the report: which runs they apply to, what they replace, and which tables are refused."""
 
 import csv
 import sys
@@ -40,7 +40,7 @@ class Other(Kept):
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two ratios judged by the truth, in each of which one sample failed, and one that nobody judged."""
+    """Two runs judged by ground truth, each with one failed sample, and one run without a judge."""
     root = tmp_path_factory.mktemp("labels")
     benchmark = make_benchmark(root / "benchmark")
     for ratio in (0.5, 0.7):
@@ -52,7 +52,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run_script(results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], int]:
-    """``scripts.report`` with the labels that a text holds."""
+    """Run ``scripts.report`` with labels given as text."""
 
     def call(labels: str) -> int:
         (tmp_path / "labels.csv").write_text(labels)
@@ -73,11 +73,11 @@ def test_the_page_has_peoples_verdicts_and_says_so(
     run_script: Callable[[str], int], results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     page = tmp_path / "out" / "index.html"
-    # Whereas the truth finds the language processor always right.
+    # By ground truth, the language processor is always right.
     assert run_script(HEAD + "s0,0,1,1\nsxx2,1,yes,wrong\nsx1,1,1,1\n") == 0
     found = components(page)
     assert found["all", "all", "language"] == pytest.approx(6 / 9)
-    # s0, sxx2 and sx1 in three runs; sx1 failed at the segmenter in two of them, whatever people say.
+    # s0, sxx2 and sx1 in three runs; sx1 failed at the segmenter in two of them, which overrides labels.
     assert found["all", "all", "segmenter"] == pytest.approx(7 / 9)
     assert found["all", "all", "editor"] == pytest.approx(4 / 9)
     html = section(page, "accuracy-tiny")
@@ -166,7 +166,7 @@ def test_runs_of_two_judges_are_not_averaged(tmp_path: Path) -> None:
 def test_samples_of_one_image_stay_apart(
     column: str, image: str, results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of two samples of one image, one is edited right at every ratio and one at the first alone."""
+    """Of two samples of one image, one is edited right at every ratio and the other at the first ratio only."""
     (study,) = report(request(results, tmp_path / "plain")).studies
     lines = [f"id,run_id,{column},language,segmenter,editor"]
     for run, right in zip(study.runs, (1, 0, 0), strict=True):
@@ -190,7 +190,7 @@ def test_samples_of_one_image_stay_apart(
 
 
 def test_descriptions_are_compared_sample_by_sample() -> None:
-    """Of two samples of one image, a description mends one and spoils the other."""
+    """Of two samples of one image, a description helps one and hurts the other."""
     alone = pd.DataFrame(
         [("a", "room", 0, 0.5, "add", True, True, False), ("b", "room", 0, 0.5, "add", True, True, True)],
         columns=["sample_id", "image_id", "variation", "ratio", "edit", *COMPONENTS],
@@ -199,4 +199,4 @@ def test_descriptions_are_compared_sample_by_sample() -> None:
     assert dict(zip(found["sample_id"], found["outcome"], strict=True)) == {"a": "helps", "b": "hurts"}
     helps = share(found, "helps")
     assert helps is not None
-    assert (helps.mean, helps.low, helps.n) == (0.5, None, 2)  # one image tells no interval
+    assert (helps.mean, helps.low, helps.n) == (0.5, None, 2)  # one image gives no interval

@@ -1,4 +1,4 @@
-"""The rule chooses by what it may see, and its regret is counted against the truth."""
+"""The rule selects without ground truth, and its regret is measured by ground truth."""
 
 from dataclasses import replace
 from pathlib import Path

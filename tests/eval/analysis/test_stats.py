@@ -1,4 +1,4 @@
-"""Intervals and tests against values worked out by hand or published."""
+"""Intervals and tests compared with values computed by hand or published."""
 
 import numpy as np
 import pytest
@@ -61,7 +61,7 @@ def test_a_lower_confidence_gives_a_narrower_interval() -> None:
         ([3.0], None, Interval(3.0, None, None, 1)),
         ([2.0, 2.0, 2.0], None, Interval(2.0, 2.0, 2.0, 3)),
         ([1.0, 2.0, 6.0], ["a", "a", "a"], Interval(3.0, None, None, 3)),
-        # Every cluster has the same mean, so resampling clusters moves nothing.
+        # Every cluster has the same mean, so resampled means are equal.
         ([1.0, 2.0, 1.0, 2.0], ["a", "a", "b", "b"], Interval(1.5, 1.5, 1.5, 4)),
         ([1.0, 2.0], None, Interval(1.5, 1.0, 2.0, 2)),
     ],
@@ -71,7 +71,7 @@ def test_degenerate_intervals(values: list[float], clusters: list[str] | None, e
 
 
 def test_clusters_are_drawn_whole() -> None:
-    """Ten copies of each value know no more than the values: same interval, where ten times n would be narrower."""
+    """Ten copies of each value in a cluster give the same interval as the values, not that of ten times n."""
     copies = [value for value in VALUES for _ in range(10)]
     names = [index for index in range(len(VALUES)) for _ in range(10)]
     single, independent = bounds(mean_interval(VALUES)), bounds(mean_interval(copies))
@@ -105,9 +105,9 @@ def test_the_studentised_interval_is_that_of_its_definition() -> None:
         ([3.0], None, Interval(3.0, None, None, 1)),
         ([2.0, 2.0, 2.0], None, Interval(2.0, 2.0, 2.0, 3)),
         ([1.0, 2.0, 1.0, 2.0], ["a", "a", "b", "b"], Interval(1.5, 1.5, 1.5, 4)),
-        # One in nine resamples of three values has one value only, and no standard error.
+        # One in nine resamples of three values has equal values, so its standard error is 0.
         ([1.0, 2.0, 4.5], None, Interval(2.5, None, None, 3)),
-        # So have a third of those of ten verdicts that are alike but for one.
+        # The same holds for a third of the resamples of ten verdicts of which one differs.
         ([1.0] * 9 + [0.0], None, Interval(0.9, None, None, 10)),
     ],
 )

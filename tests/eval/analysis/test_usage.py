@@ -1,4 +1,4 @@
-"""Tokens on their way from the records of runs to the report, and what they cost."""
+"""Token counts from the records of runs to the report, and their cost."""
 
 import csv
 import re
@@ -29,7 +29,7 @@ PRICES = {"prompt": 0.5, "completion": 2.0}
 
 @dataclass
 class Paid(Fade):
-    """Reads 1000 tokens and writes 50, but for the first sample, whose reply had been kept."""
+    """A method that uses 1000 prompt and 50 completion tokens per sample, and none for the first, which is cached."""
 
     tokens: Tokens | None = Tokens(1000, 50)
 
@@ -82,7 +82,7 @@ def test_tokens_are_summed_by_method_model_and_prices(tmp_path: Path) -> None:
     make_run(benchmark, results, Paid(0.5, tokens=None), "mdp", None, start=2)
     found = {(u.method, u.model): u for u in usages(list(read_runs(results)))}
     priced = found["instructedit", "gpt & more"]
-    # Two runs of six samples, one of which was kept and another of which failed and was paid for.
+    # Two runs of six samples: one reply was cached, and one sample failed but used tokens.
     assert (priced.asked, priced.kept, priced.tokens) == (10, 2, Tokens(10_000, 500))
     assert priced.cost == pytest.approx(0.006)
     assert found["instructedit", "some/folder"].cost is None

@@ -1,4 +1,4 @@
-"""A benchmark is read whole, addressed by its content, and wrong in one line that says where."""
+"""Benchmarks are validated completely and addressed by content; errors are one line that names the place."""
 
 import json
 import os
@@ -100,7 +100,7 @@ def test_missing_and_broken_pictures_are_no_error_yet(tmp_path):
     (folder / "masks/cat.png").unlink()
     (folder / "masks/cat.png").mkdir()
     (folder / "images/dog.png").unlink()
-    os.mkfifo(folder / "images/dog.png")  # reading it would wait for ever
+    os.mkfifo(folder / "images/dog.png")  # reading it would block
     benchmark = load_benchmark(folder)
     assert len(benchmark.samples) == 2
     assert benchmark.revision != whole
@@ -127,9 +127,9 @@ def test_folder_without_a_manifest(tmp_path):
         ({"image": "/etc/passwd"}, "image", "leaves"),
         ({"image": "images/../../x.png"}, "image", "leaves"),
         ({"image": "link/x.png"}, "image", "leaves"),
-        ({"image": "loop/x.png"}, "image", "expected|no path"),
+        ({"image": "loop/x.png"}, "image", "expected|not a path"),
         ({"image": "."}, "image", "leaves"),
-        ({"image": "a\0b"}, "image", "no path"),
+        ({"image": "a\0b"}, "image", "not a path"),
         ({"truth": {"mask": "link/x.png"}}, "truth.mask", "leaves"),
         ({"instruction": "  "}, "instruction", "empty"),
         ({"instruction": None}, "instruction", "not null"),

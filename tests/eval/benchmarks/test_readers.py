@@ -1,4 +1,4 @@
-"""Each published format is read as its authors wrote it, and what is wrong with it is one line."""
+"""Each published format is read in its published form, and errors are one line."""
 
 import json
 import re
@@ -36,7 +36,7 @@ def picture(path: Path, size: tuple[int, int] = (16, 16)) -> Path:
     return path
 
 
-# What is addressed by content stays addressed as it was.
+# Content addresses must not change.
 
 
 @pytest.mark.parametrize(
@@ -480,7 +480,7 @@ def test_the_papers_instructions_are_the_papers() -> None:
     assert all(s.captions is None for s in load_benchmark(ROOT / "data" / "paper").samples)
 
 
-# Readers of other people's
+# Third-party readers
 
 
 def test_a_reader_of_ones_own_needs_its_dotted_path_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

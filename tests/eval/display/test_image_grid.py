@@ -19,7 +19,7 @@ from tests.eval.runs.test_runner import Invert, make_benchmark, make_plan
 
 @dataclass
 class Masked(Invert):
-    """Inverts, and claims a mask of its own."""
+    """A method that inverts colours and returns its own mask."""
 
     rows: int = 16
 
@@ -59,7 +59,7 @@ def test_masks_are_red_and_failures_grey(tmp_path: Path) -> None:
     grey = (page == MISSING).all(axis=2)
     assert grey[:, left : left + CELL].any()
     assert grey[:, left + CELL + GAP : left + 2 * CELL + GAP].any()
-    # Over a black picture half of opaque red, in the upper half alone.
+    # Red with opacity one half over a black picture, in the upper half only.
     first = page[:, left + CELL // 2]
     red = (first[:, 0] > 100) & (first[:, 1] < 20)
     assert abs(int(red.sum()) - CELL // 2) < 6

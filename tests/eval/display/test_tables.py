@@ -1,4 +1,4 @@
-"""Tables of a terminal: at the widths that people have, with the numbers that were computed."""
+"""Terminal tables at common widths show the computed numbers."""
 
 import io
 
@@ -79,9 +79,9 @@ def test_a_pipe_gets_plain_characters(frame: pd.DataFrame, counts: pd.DataFrame)
 
 def test_the_legend_explains_only_what_is_there(frame: pd.DataFrame, counts: pd.DataFrame) -> None:
     assert "(6)" in text(frame, counts, 140)
-    assert "(n): values" in text(frame, counts, 140)
+    assert "(n): number of values" in text(frame, counts, 140)
     whole = frame[frame["metric"] != "clip_directional"]
-    assert "(n): values" not in text(whole, counts, 140)
+    assert "(n): number of values" not in text(whole, counts, 140)
 
 
 def test_one_value_has_a_mean_and_no_interval(frame: pd.DataFrame, counts: pd.DataFrame) -> None:

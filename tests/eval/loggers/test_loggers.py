@@ -1,4 +1,4 @@
-"""W&B is told of finished runs, offline and whole; whatever goes wrong there, the run does not notice."""
+"""Finished runs are logged to W&B completely and offline, and logging errors do not affect a run."""
 
 import json
 import logging
@@ -45,7 +45,7 @@ OFFLINE = WandbLogger("tests", samples=3, tags=("a tag",))
 
 @pytest.fixture(autouse=True)
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
-    """Stands where W&B's server would, and notes whoever calls; nothing in these tests may."""
+    """A server in place of W&B's that records requests; the tests must cause none."""
     callers: list[Any] = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
@@ -62,7 +62,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
         monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{listener.getsockname()[1]}")
         monkeypatch.delenv("WANDB_API_KEY", raising=False)
         yield callers
-        # W&B keeps address, key and ids for as long as its service lives.
+        # W&B keeps address, key and ids as long as its service runs.
         wandb.teardown()
         listener.shutdown(socket.SHUT_RDWR)
     assert not callers
@@ -81,7 +81,7 @@ def context() -> Context:
 
 
 class Growing(Invert):
-    """Masks of 40 pixels more from sample to sample, so that the metric has an interval."""
+    """Masks that grow by 40 pixels from sample to sample, so that the metric has an interval."""
 
     def edit(self, requests: Sequence[EditRequest]) -> list[EditResult | Failure]:
         cells = np.arange(256).reshape(16, 16)
@@ -186,7 +186,7 @@ def test_a_second_time_replaces_the_first(plan: RunPlan, context: Context) -> No
 def test_the_environment_is_as_before(plan: RunPlan, context: Context) -> None:
     report, before = run(plan, context).run, dict(os.environ)
     Reporter().tell(OFFLINE, plan.results, report.run_id, None, None)
-    # By which W&B finds its service again.
+    # W&B finds its service by this variable.
     assert {k: v for k, v in os.environ.items() if k != "WANDB_SERVICE"} == before
     assert wandb.run is None
 
@@ -209,7 +209,7 @@ def test_the_shown_samples_are_the_same_for_every_run() -> None:
 
 @dataclass
 class Exploding:
-    """A logger that does whatever goes wrong."""
+    """A logger that fails in a given way."""
 
     error: BaseException
     asked: list[str] = field(default_factory=list)
@@ -361,7 +361,7 @@ def test_the_logger_is_off_unless_asked_for_and_offline_unless_told_otherwise() 
 
 
 def test_the_logger_is_no_part_of_what_decides_the_run_id() -> None:
-    """The id is made of the resolved ``method``, the benchmark and the seed; all else stays out of it."""
+    """The id depends on the resolved ``method``, the benchmark and the seed only."""
     plain, told = (resolved(composed("config", f"logger={name}")) for name in ("none", "wandb"))
     assert plain["logger"] is None
     assert {key for key in told if told[key] != plain[key]} == {"logger"}

@@ -1,4 +1,4 @@
-"""Reads W&B's offline file: LevelDB's log format (32 KiB blocks of crc, length, type) around W&B's own messages."""
+"""Reader of W&B's offline file: W&B's messages in LevelDB's log format (32 KiB blocks of crc, length, type)."""
 
 import json
 import struct
@@ -15,7 +15,7 @@ FULL, FIRST, MIDDLE, LAST = 1, 2, 3, 4
 
 
 def chunks(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Kind and content of each piece, checked against its checksum."""
+    """Yield type and content of each fragment, after checking its checksum."""
     assert data[:4] == b":W&B"
     place = FILE_HEADER
     while place + HEADER <= len(data):

@@ -1,4 +1,4 @@
-"""Cards and scores: what a reader relies on when two numbers are compared."""
+"""Cards and scores, which determine whether two numbers are comparable."""
 
 import json
 import re
@@ -14,7 +14,7 @@ from tests.eval.pictures import SAMPLE, plain
 
 
 class Brightness(Metric):
-    """The least metric possible."""
+    """A minimal metric."""
 
     name = "brightness"
     unit = "grey value"

@@ -1,4 +1,4 @@
-"""BRISQUE with the regression that the repository ships."""
+"""BRISQUE with the shipped regression."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""CLIP score and directional similarity: the arithmetic, the truncation, and what has no value."""
+"""CLIP score and directional similarity: arithmetic, truncation, and undefined values."""
 
 import json
 from dataclasses import replace
@@ -75,7 +75,7 @@ def test_features_have_unit_length_and_are_computed_once(scorer: TransformersCli
 
 
 def test_a_long_caption_keeps_its_end_token_and_says_so(scorer: TransformersClip) -> None:
-    """Cut by hand to the window, the caption must land on the same point."""
+    """A caption that is truncated by hand has the same features."""
     tokens = scorer.tokenizer(LONG).input_ids
     assert len(tokens) > WINDOW
     kept = torch.tensor([[*tokens[: WINDOW - 1], scorer.tokenizer.eos_token_id]])
@@ -128,7 +128,7 @@ def test_directional_says_why_there_is_no_value(
 
 
 def test_an_edit_at_the_end_of_a_wide_photo_has_a_direction(scorer: TransformersClip) -> None:
-    """The centre crop does not see it."""
+    """Only ``squeeze`` depends on the ends of a wide picture."""
     source = textured(1).resize((192, 64))
     edited = source.copy()
     edited.paste(textured(2).resize((48, 64)), (0, 0))
@@ -160,7 +160,7 @@ def test_a_folder_gives_the_same_numbers_and_card(scorer: TransformersClip, tmp_
     loaded = TransformersClip.from_folder(tmp_path, "tiny-clip", "1")
     arguments = SAMPLE, textured(1), result(textured(2)), CAPTIONS
     for metric in (ClipScore, ClipDirectional):
-        # Not to the last digit: loading picks its own attention kernel.
+        # Not exactly equal, because loading selects its own attention kernel.
         assert metric(loaded).score(*arguments).value == pytest.approx(metric(scorer).score(*arguments).value, abs=1e-4)
         assert metric(loaded).card_id == metric(scorer).card_id
         assert str(tmp_path) not in json.dumps(metric(loaded).card())

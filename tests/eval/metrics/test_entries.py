@@ -1,4 +1,4 @@
-"""Metrics are entries of a configuration: their order, shared networks, context, and those of other packages."""
+"""Metric entries of a configuration: order, shared networks, context, and metrics of other packages."""
 
 import sys
 from collections.abc import Iterator, Mapping
@@ -131,7 +131,7 @@ def test_the_verdicts_of_a_run_share_their_requests(context: Context) -> None:
 
     other = Context(context.pool, StageCache(None), context.device)
     assert len(sessions(context)) == 1
-    # What a server failed to say in one run is asked again in the next.
+    # Values that are missing because of a server error are requested again by the next run.
     assert sessions(context) != sessions(other)
 
 

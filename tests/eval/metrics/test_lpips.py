@@ -14,7 +14,7 @@ from instructedit.types import ConfigError
 from tests.eval.pictures import SAMPLE, plain, result, textured
 
 SHAPES = {0: (64, 3, 11), 3: (192, 64, 5), 6: (384, 192, 3), 8: (256, 384, 3), 10: (256, 256, 3)}
-"""Of AlexNet's convolutions: channels out, channels in, kernel."""
+"""Output channels, input channels and kernel size of AlexNet's convolutions."""
 
 
 def random_backbone() -> dict[str, Tensor]:

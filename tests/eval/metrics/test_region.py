@@ -1,4 +1,4 @@
-"""The metrics outside and inside the true mask: identity, worst case, values by hand, and what they must not see."""
+"""Region metrics: identity, worst case, known values, and independence of pixels in the other region."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -78,7 +78,7 @@ def hear(judge: VlmJudge, cache: Path | None = None) -> list[Component]:
 
 
 def said(metrics: list[Component], edit: EditResult = EDIT, sample: Sample = SAMPLE) -> list[float | str]:
-    """Each metric's value, or why it has none."""
+    """Return each metric's value, or the reason why it is undefined."""
     found: list[float | str] = []
     for metric in metrics:
         try:
@@ -93,7 +93,7 @@ def always(answer: Answer) -> Callable[[dict[str, Any], int], Answer]:
 
 
 def shown(request: dict[str, Any]) -> tuple[list[Image.Image], str]:
-    """The pictures and the text that a request holds."""
+    """Return the pictures and the text of a request."""
     pictures: list[Image.Image] = []
     texts: list[str] = []
     for part in request["messages"][1]["content"]:
@@ -226,8 +226,8 @@ def test_two_unreadable_replies_are_no_verdict_and_stay_none_without_the_server(
         (Answer(status=404, body='{"error": {"message": "no model m"}}'), "no model m"),
         (Answer(status=429, body='{"error": {"message": "slow down"}}'), "slow down"),
         (Answer(status=502, body="<html>Oh</html>", content_type="text/html"), "502"),
-        (Answer(body="<html>A web page</html>", content_type="text/html"), "no chat completion"),
-        (Answer(body='{"choices": []}'), "no chat completion"),
+        (Answer(body="<html>A web page</html>", content_type="text/html"), "not a chat completion"),
+        (Answer(body='{"choices": []}'), "not a chat completion"),
         (Answer("", finish_reason="content_filter"), "refuses"),
         (Answer(GOOD, delay=1.0), "in time"),
     ],
@@ -256,7 +256,7 @@ def test_replies_are_recalled_with_no_server_and_no_key(tmp_path: Path, monkeypa
     (kept,) = (tmp_path / "judge").rglob("*.json")
     assert json.loads(kept.read_bytes())["value"] == {"replies": [{"text": text, "is_cut": False}]}
     monkeypatch.delenv("OPENAI_API_KEY")
-    # The same model may stand anywhere else.
+    # The URL of the server does not matter.
     assert said(hear(vlm("http://127.0.0.1:9/v1"), tmp_path)) == [1.0, 0.0, 1.0]
 
 
@@ -423,5 +423,5 @@ def test_the_judge_is_no_part_of_a_runs_address(tmp_path: Path) -> None:
 def test_a_wrong_setting_of_the_judge_is_named_before_anything_runs(tmp_path: Path) -> None:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("config", ["metric=components", "judge=vlm", "judge.base_url=here", f"results={tmp_path}"])
-    with pytest.raises(Exception, match=r"judge\.base_url: 'here' is no URL"):
+    with pytest.raises(Exception, match=r"judge\.base_url: 'here' is not a URL"):
         plan(config)
