@@ -27,7 +27,7 @@ from transformers import AutoTokenizer, CLIPImageProcessorPil, CLIPModel, CLIPTe
 
 from eval.metrics.base import Card, Metric, MetricUndefined, Score, package
 from instructedit.checks import require_one_of
-from instructedit.models import DTYPES, Checkpoint, Context
+from instructedit.models import Checkpoint, Context
 from instructedit.types import Captions, ConfigError, EditResult, Sample
 
 SMALLEST_DIFFERENCE = 1e-6
@@ -295,7 +295,8 @@ def clip_scorer(context: Context, checkpoint: Checkpoint) -> ClipScorer:
     """Return the scorer of a checkpoint with its library; all metrics of a process share it."""
 
     def load() -> ClipScorer:
-        place = checkpoint.folder, checkpoint.id, checkpoint.version, context.device, DTYPES[checkpoint.dtype]
+        dtype: torch.dtype = getattr(torch, checkpoint.dtype)
+        place = checkpoint.folder, checkpoint.id, checkpoint.version, context.device, dtype
         if checkpoint.implementation == "open_clip":
             from eval.metrics.openclip import OpenClip  # takes seconds to import
 

@@ -1,14 +1,12 @@
 """The address of a run, a versioned hash of what decides its numbers. No other module computes one."""
 
 from collections.abc import Mapping
-from functools import cache
-from pkgutil import resolve_name
 from typing import Any
 
 from eval.benchmarks.base import Benchmark
+from eval.runs.declared import non_identity_keys_of
 from instructedit.checkpoints import CHECKPOINT, fingerprint, named
 from instructedit.files import digest
-from instructedit.types import NON_IDENTITY_KEYS
 
 ID_VERSION = "v2"
 """Raise it when the code comes to give other numbers for the same parts."""
@@ -66,21 +64,3 @@ def deciding(node: Mapping[str, Any]) -> dict[str, Any]:
     """A mapping of the configuration without what decides no number, such as the address of a server."""
     outside = non_identity_keys_of(node["_target_"]) if "_target_" in node else frozenset()
     return {str(k): v for k, v in node.items() if k != "_partial_" and k not in outside}
-
-
-@cache
-def non_identity_keys_of(target: str) -> frozenset[str]:
-    """The parameters that a component declares to be outside the identity of a run.
-
-    Args:
-        target: The dotted path of a class, a function or a classmethod.
-
-    Returns:
-        Nothing for a component that cannot be imported: the package of a stored run may not be installed any more.
-    """
-    try:
-        component = resolve_name(target)
-    except Exception:  # importing runs a package's own code
-        return frozenset()
-    # A classmethod's class declares for it.
-    return frozenset(getattr(getattr(component, "__self__", component), NON_IDENTITY_KEYS, ()))

@@ -1,23 +1,29 @@
 """From a Hydra configuration to a run, everything checked before a model loads. Past here there is no DictConfig."""
 
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from eval.benchmarks.base import Benchmark, configured
+from eval.metrics.base import Metric
 from eval.metrics.entries import load_metrics, metric_entries
 from eval.runs.identity import fingerprinted
 from eval.runs.runner import RunPlan
+from eval.runs.scoring import scoring_key
 from instructedit.checkpoints import checkpoints, require_checkpoints
 from instructedit.checks import require_whole
-from instructedit.models import Context
 from instructedit.types import ConfigError, Method
 
+if TYPE_CHECKING:
+    from instructedit.models import Context
 
-def plan(config: DictConfig) -> tuple[RunPlan, Context]:
-    """Check a configuration and build what it names.
+
+def plan(config: DictConfig) -> RunPlan:
+    """Check a configuration; method and metrics are built when they are needed, because importing them takes seconds.
 
     Raises:
         ConfigError: one line that names the key or file and what is accepted.
@@ -30,19 +36,20 @@ def plan(config: DictConfig) -> tuple[RunPlan, Context]:
     require_checkpoints(config.models, config.wrapper, config.metrics)
     results = Path(config.results)
     benchmark = _benchmark(config, results).worded(int(config.variation))
-    context = Context.create(results / "cache", str(config.device))
-    method = instantiate(config.wrapper, _convert_="all")(context=context)
-    require_captions(str(config.name), method, benchmark)
     described = OmegaConf.to_container(config.wrapper, resolve=True)
+    metrics = OmegaConf.to_container(config.metrics, resolve=True) if config.metrics else {}
     assert isinstance(described, dict)
-    made = RunPlan(
+    parts = _Parts(config, benchmark, results)
+    return RunPlan(
         name=str(config.name),
         label=f"{config.label} variation={benchmark.variation}" if benchmark.variation else str(config.label),
-        method=method,
+        method=lambda: parts.method,
         decides=fingerprinted(described),
         benchmark=benchmark,
-        metrics=partial(load_metrics, metric_entries(config.metrics), context),
+        metrics=lambda: parts.metrics,
         results=results,
+        scoring=scoring_key(metrics),
+        device_name=lambda: str(parts.context.device),
         config=OmegaConf.to_yaml(config, resolve=True),
         checkpoints={c.id: c.version for c in checkpoints(described)},
         seed=int(config.seed),
@@ -50,7 +57,33 @@ def plan(config: DictConfig) -> tuple[RunPlan, Context]:
         retry_failed=bool(config.retry_failed),
         fail_on_error=config.fail_on_error,
     )
-    return made, context
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What takes torch to build, built once and only when asked for."""
+
+    config: DictConfig
+    benchmark: Benchmark
+    results: Path
+
+    @cached_property
+    def context(self) -> "Context":
+        from instructedit.models import Context
+
+        return Context.create(self.results / "cache", str(self.config.device))
+
+    @cached_property
+    def method(self) -> Method:
+        # Entries are validated before the first edit, so that a wrong metric does not cost the edits' time.
+        metric_entries(self.config.metrics)
+        method: Method = instantiate(self.config.wrapper, _convert_="all")(context=self.context)
+        require_captions(str(self.config.name), method, self.benchmark)
+        return method
+
+    @cached_property
+    def metrics(self) -> list[Metric]:
+        return load_metrics(metric_entries(self.config.metrics), self.context)
 
 
 def _benchmark(config: DictConfig, results: Path) -> Benchmark:

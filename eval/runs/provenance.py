@@ -94,8 +94,12 @@ def environment(checkout: Path = CHECKOUT) -> Environment:
     Args:
         checkout: The repository's root.
     """
-    packages = {name: version for name in PACKAGES if (version := _version(name)) is not None}
-    return Environment(platform.python_version(), platform.platform(), packages, _git(checkout))
+    return Environment(platform.python_version(), platform.platform(), packages(), _git(checkout))
+
+
+def packages() -> dict[str, str]:
+    """Return the version of each installed package of :data:`PACKAGES`."""
+    return {name: version for name in PACKAGES if (version := _version(name)) is not None}
 
 
 def _version(package: str) -> str | None:

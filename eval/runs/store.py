@@ -2,11 +2,12 @@
 
 import contextlib
 import datetime
+import hashlib
 import json
 import logging
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,7 @@ class RunStore:
         self._samples = self.folder / "samples.jsonl"
         self._manifest = self.folder / "manifest.json"
         self._metrics = self.folder / "metrics.parquet"
+        self._scored = self.folder / "scored.json"
         self._is_locked = False
         self._records: dict[str, SampleRecord] = {}
         self._read_stamp: tuple[int, int] | None = None
@@ -192,6 +194,28 @@ class RunStore:
         known = json.loads(path.read_bytes()) if path.exists() else {}
         with write_aside(path) as file:
             file.write(json.dumps(known | dict(cards), indent=2, sort_keys=True).encode() + b"\n")
+
+    def write_scored(self, seal: str, metrics: Sequence[str]) -> None:
+        """Note that the stored values are all that ``seal`` stands for.
+
+        Args:
+            seal: Hash of the metrics' identity and the edits.
+            metrics: Names of the metrics, in the order of tables.
+        """
+        with write_aside(self._scored) as file:
+            file.write(json.dumps({"seal": seal, "files": self._derived(), "metrics": list(metrics)}).encode() + b"\n")
+
+    def read_scored(self, seal: str) -> list[str] | None:
+        """The names noted by :meth:`write_scored`; None where other values are stored, or a file has changed since."""
+        try:
+            noted = json.loads(self._scored.read_bytes())
+            return list(noted["metrics"]) if (noted["seal"], noted["files"]) == (seal, self._derived()) else None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def _derived(self) -> list[str | None]:
+        paths = (self._metrics, self.folder / "cards.json")
+        return [hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None for path in paths]
 
     def image_path(self, sample_id: str) -> Path:
         """Where a sample's edited picture stands."""

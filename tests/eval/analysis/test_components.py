@@ -20,7 +20,7 @@ from eval.analysis.components import (
 )
 from eval.benchmarks.base import Benchmark
 from eval.display.component_tables import render_components
-from eval.metrics.components.truth import language_is_right
+from eval.metrics.components.verdicts import language_is_right
 from eval.runs.records import record_of
 from eval.runs.run import VALUES, Run
 from instructedit.types import Captions, ConfigError, Decisions, Failure, Sample, Truth

@@ -16,7 +16,6 @@ from urllib.parse import unquote
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 import yaml
 from hydra.core.global_hydra import GlobalHydra
 from PIL import Image, ImageEnhance
@@ -38,8 +37,6 @@ from eval.report.sections.claims import CLAIMS
 from eval.report.sections.timing import was_cached
 from eval.runs.records import EditRecord, record_of
 from eval.runs.runner import RunPlan, run
-from instructedit.cache import StageCache
-from instructedit.models import Context, ModelPool
 from instructedit.types import (
     Captions,
     ConfigError,
@@ -170,10 +167,10 @@ def make_run(
     }
     worded = benchmark.worded(variation)
     plan = RunPlan(
-        name, label, method, described, replace(worded, samples=worded.samples[:limit]),
+        name, label, lambda: method, described, replace(worded, samples=worded.samples[:limit]),
         lambda: [Change(), Darkness(), MaskIoU(), *more], results, config=yaml.safe_dump(config), batch_size=4,
     )  # fmt: skip
-    run(plan, Context(ModelPool(), StageCache(None), torch.device("cpu")))
+    run(plan)
     return plan.run_id
 
 
