@@ -1,4 +1,4 @@
-"""A run: a method over a benchmark. Each sample is stored as soon as it is done; metrics follow from what is stored."""
+"""Run a method on a benchmark. Each outcome is stored immediately; metrics are computed from the stored outcomes."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,51 +24,51 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RunPlan:
-    """Everything a run needs, checked before any model loads."""
+    """A validated run, before any model loads."""
 
     name: str
-    """Of the method, such as ``diffedit``."""
+    """Name of the method, such as ``diffedit``."""
     label: str
-    """How tables call the run, such as ``instructedit ratio=0.5``."""
+    """Name of the run in tables, such as ``instructedit ratio=0.5``."""
     method: Method
     decides: Mapping[str, Any]
-    """What decides the numbers beside benchmark and seed: the method's parameters, with fingerprints of its models."""
+    """The method's parameters and the fingerprints of its models, which are a part of the run's address."""
     benchmark: Benchmark
     metrics: Callable[[], Sequence[Metric]]
-    """Loads the metrics when they are first needed."""
+    """Loads the metrics."""
     results: Path
     config: str = ""
-    """The resolved configuration as YAML, for the record."""
+    """The resolved configuration as YAML, which is stored with the run."""
     checkpoints: Mapping[str, str] | None = None
     seed: int = 0
     batch_size: int = 8
     retry_failed: bool = False
     fail_on_error: bool | int | float = False
-    """When to stop: never, at the first failure, above a count, or above a share of the samples."""
+    """When to stop: False is never, True at the first failure, a number above this count or share of the samples."""
 
     @property
     def run_id(self) -> str:
-        """Address of the run's results."""
+        """Address of the run."""
         return address(self.decides, self.benchmark, self.seed)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one call of :func:`run` came to."""
+    """The result of one call of :func:`run`."""
 
     run: Run
-    """Read back from disk: the samples and metrics of the plan, under its name and label."""
+    """The stored samples and metrics of the plan, with its name and label."""
     new: int
-    """Samples that this call did; the others were there already."""
+    """Number of samples that were missing before this call; the others were already stored."""
     stopped: bool
-    """``fail_on_error`` ended the run early."""
+    """Whether ``fail_on_error`` stopped the run early."""
 
 
 def run(plan: RunPlan, context: Context) -> Outcome:
-    """Do what is missing of a run, then score it.
+    """Edit the missing samples of a run, then score it.
 
     Raises:
-        ConfigError: the request itself is wrong, or another process holds the run.
+        ConfigError: The request is not valid, or another process has locked the run.
     """
     store = RunStore(plan.results, plan.run_id)
     with store.lock():
@@ -87,7 +87,7 @@ def run(plan: RunPlan, context: Context) -> Outcome:
 
 
 def _edit_all(plan: RunPlan, store: RunStore, missing: list[Sample], total: int) -> bool:
-    """Edit what is missing; True if ``fail_on_error`` stopped it."""
+    """Edit the missing samples; return True if ``fail_on_error`` stopped the run."""
     failed = 0
     with tqdm(total=total, initial=total - len(missing), desc=plan.label, unit="edit", disable=not missing) as bar:
         for start in range(0, len(missing), plan.batch_size):
@@ -127,7 +127,7 @@ def _outcomes(plan: RunPlan, batch: list[Sample]) -> Iterator[tuple[Sample, Edit
 
 
 def guarded(method: Method, requests: list[EditRequest]) -> list[EditResult | Failure]:
-    """Edit a batch; should the method raise after all, one by one, so that a bad sample takes no neighbour with it."""
+    """Edit a batch; if the method raises, edit its requests one by one, so that failures are isolated per sample."""
     if not requests:
         return []
     try:
@@ -151,7 +151,7 @@ def guarded(method: Method, requests: list[EditRequest]) -> list[EditResult | Fa
 def _score_all(
     metrics: Sequence[Metric], store: RunStore, records: Mapping[str, SampleRecord], samples: Mapping[str, Sample]
 ) -> None:
-    """Compute the metric values that are missing on disk, or no longer valid, and store them."""
+    """Compute and store the metric values that are missing or no longer valid."""
     kept = store.read_metrics()
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     if kept is not None:
@@ -163,19 +163,22 @@ def _score_all(
         missing = [m for m in metrics if not _is_valid(rows.get((sample_id, m.name)), m, digest)]
         if missing:
             new = True
-            for metric in missing:  # or another card's row would stand where this one does not apply
+            for metric in missing:  # a row with another card is stale, even if the metric no longer applies
                 rows.pop((sample_id, metric.name), None)
             for name, row in _score(store, samples[sample_id], missing).items():
                 rows[sample_id, name] = row | {"image_sha256": digest}
     if new:
         columns = ["sample_id", "metric", "value", "card_id", "note", "image_sha256"]
-        # The cards first: a kill between the two leaves no value whose card is unknown.
+        # Cards are written before values, so that every stored value has a card even after a kill.
         store.write_cards({m.card_id: {"metric": m.name} | m.card() for m in metrics})
         store.write_metrics(pd.DataFrame(rows.values(), columns=columns).astype({"value": "Float64"}))
 
 
 def _is_valid(row: Mapping[str, Any] | None, metric: Metric, digest: str) -> bool:
-    """A value stands while both its card and the picture that it scored do; so does having none, but for a server."""
+    """Return whether a stored value has the metric's card and scores the present picture.
+
+    An undefined value is not valid if the metric asks again, as metrics with a server do.
+    """
     if row is None or row["card_id"] != metric.card_id or row["image_sha256"] != digest:
         return False
     return not (metric.asks_again and pd.isna(row["value"]))
@@ -183,7 +186,7 @@ def _is_valid(row: Mapping[str, Any] | None, metric: Metric, digest: str) -> boo
 
 def _score(store: RunStore, sample: Sample, metrics: Sequence[Metric]) -> dict[str, dict[str, Any]]:
     result, source = store.read_result(sample.id), load_image(sample.image)
-    # The benchmark's own captions, the same for every method; where it has none, what the method itself wrote.
+    # The benchmark's captions are used for all methods; if it has none, those that the method wrote.
     captions = sample.captions or result.decisions.captions
     origin = "" if sample.captions or captions is None else "captions by the method"
     rows = {}
