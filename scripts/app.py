@@ -100,8 +100,8 @@ def _override_error(message: str) -> str:
         key = unknown.group(1)
         near = difflib.get_close_matches(key, known_keys(), n=3, cutoff=0.7)
         return f"unknown key {key!r}" + (f"; did you mean {' or '.join(near)}?" if near else "; see conf/config.yaml")
-    if unknown := re.search(r"Could not override '([^']+)'|No match in the defaults list\. ?.*'([^']+)'", message):
-        return f"unknown choice {unknown.group(1) or unknown.group(2)!r}; see conf/"
+    if unknown := re.search(r"No match in the defaults list\. ?.*'([^']+)'", message):
+        return f"unknown choice {unknown.group(1)!r}; see conf/"
     return re.sub(r" (See https?://\S+.*|Set the environment variable.*)$", "", message)
 
 

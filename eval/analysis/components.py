@@ -22,7 +22,7 @@ from instructedit.types import ConfigError, Failure, Sample, Stage
 METRICS = (LANGUAGE, SEGMENTER, EDITOR)
 COMPONENTS: tuple[str, ...] = (Stage.LANGUAGE, Stage.SEGMENTER, Stage.EDITOR)
 VERDICTS = ("run_id", "label", "sample_id", "image_id", "edit", *COMPONENTS, "judge")
-TRUTH = "the truth"
+TRUTH = "the ground truth"
 """The judge for verdicts by the benchmark's ground truth."""
 VLM = "the vision-language model"
 """The judge for verdicts by a model; its name is appended."""

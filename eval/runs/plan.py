@@ -1,4 +1,4 @@
-"""From a Hydra configuration to a run, everything checked before a model loads. Past here there is no DictConfig."""
+"""Plan a run from a Hydra configuration, which is validated before a model loads. No DictConfig is passed on."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 
 
 def plan(config: DictConfig) -> RunPlan:
-    """Check a configuration; method and metrics are built when they are needed, because importing them takes seconds.
+    """Validate a configuration; method and metrics are built when needed, because importing them takes seconds.
 
     Raises:
-        ConfigError: one line that names the key or file and what is accepted.
+        ConfigError: The configuration is not valid. The message is one line that names the key or file and the accepted
+            values.
     """
     require_whole("batch_size", config.batch_size, 1)
     require_whole("seed", config.seed, 0)
@@ -94,10 +95,10 @@ def _benchmark(config: DictConfig, results: Path) -> Benchmark:
 
 
 def require_captions(name: str, method: Method, benchmark: Benchmark) -> None:
-    """Refuse a method that captions drive (its ``needs_captions`` is true) where a sample has none.
+    """Refuse a caption-conditioned method (``needs_captions`` is true) if a sample has no captions.
 
     Raises:
-        ConfigError: names the benchmark and its first sample without captions.
+        ConfigError: A sample has no captions. The message names the benchmark and the first such sample.
     """
     if not method.needs_captions:
         return

@@ -1,4 +1,4 @@
-"""A run: a method over a benchmark. Each sample is stored as soon as it is done; metrics follow from what is stored."""
+"""Run a method on a benchmark. Each outcome is stored immediately; metrics are computed from the stored outcomes."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,16 +22,16 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RunPlan:
-    """Everything a run needs, checked before any model loads."""
+    """A validated run, before any model loads."""
 
     name: str
-    """Of the method, such as ``diffedit``."""
+    """Name of the method, such as ``diffedit``."""
     label: str
-    """How tables call the run, such as ``instructedit ratio=0.5``."""
+    """Name of the run in tables, such as ``instructedit ratio=0.5``."""
     method: Callable[[], Method]
     """Builds the method, when a sample is missing."""
     decides: Mapping[str, Any]
-    """What decides the numbers beside benchmark and seed: the method's parameters, with fingerprints of its models."""
+    """The method's parameters and the fingerprints of its models, which are a part of the run's address."""
     benchmark: Benchmark
     metrics: Callable[[], Sequence[Metric]]
     """Builds the metrics, when an edit has not been scored by them."""
@@ -41,37 +41,37 @@ class RunPlan:
     device_name: Callable[[], str] = lambda: "unknown"
     """Returns the device, when a sample is missing."""
     config: str = ""
-    """The resolved configuration as YAML, for the record."""
+    """The resolved configuration as YAML, which is stored with the run."""
     checkpoints: Mapping[str, str] | None = None
     seed: int = 0
     batch_size: int = 8
     retry_failed: bool = False
     fail_on_error: bool | int | float = False
-    """When to stop: never, at the first failure, above a count, or above a share of the samples."""
+    """When to stop: False is never, True at the first failure, a number above this count or share of the samples."""
 
     @property
     def run_id(self) -> str:
-        """Address of the run's results."""
+        """Address of the run."""
         return address(self.decides, self.benchmark, self.seed)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one call of :func:`run` came to."""
+    """The result of one call of :func:`run`."""
 
     run: Run
-    """Read back from disk: the samples and metrics of the plan, under its name and label."""
+    """The stored samples and metrics of the plan, with its name and label."""
     new: int
-    """Samples that this call did; the others were there already."""
+    """Number of samples that were missing before this call; the others were already stored."""
     stopped: bool
-    """``fail_on_error`` ended the run early."""
+    """Whether ``fail_on_error`` stopped the run early."""
 
 
 def run(plan: RunPlan) -> Outcome:
-    """Do what is missing of a run, then score it.
+    """Edit the missing samples of a run, then score it.
 
     Raises:
-        ConfigError: the request itself is wrong, or another process holds the run.
+        ConfigError: The request is not valid, or another process has locked the run.
     """
     store = RunStore(plan.results, plan.run_id)
     # Before the lock, because a method refuses wrong parameters, and then no folder is to be made.
@@ -95,7 +95,7 @@ def _missing(plan: RunPlan, store: RunStore) -> list[Sample]:
 
 
 def _edit_all(plan: RunPlan, method: Method, store: RunStore, missing: list[Sample]) -> bool:
-    """Edit what is missing; True if ``fail_on_error`` stopped it."""
+    """Edit the missing samples; return True if ``fail_on_error`` stopped the run."""
     failed, total = 0, len(plan.benchmark.samples)
     with tqdm(total=total, initial=total - len(missing), desc=plan.label, unit="edit") as bar:
         for start in range(0, len(missing), plan.batch_size):
@@ -135,7 +135,7 @@ def _outcomes(plan: RunPlan, method: Method, batch: list[Sample]) -> Iterator[tu
 
 
 def guarded(method: Method, requests: list[EditRequest]) -> list[EditResult | Failure]:
-    """Edit a batch; should the method raise after all, one by one, so that a bad sample takes no neighbour with it."""
+    """Edit a batch; if the method raises, edit its requests one by one, so that failures are isolated per sample."""
     if not requests:
         return []
     try:

@@ -75,12 +75,12 @@ def _score_missing(
         missing = [m for m in metrics if not _is_valid(rows.get((sample_id, m.name)), m, image)]
         if missing:
             is_new = True
-            for metric in missing:  # or another card's row would stand where this one does not apply
+            for metric in missing:  # a row with another card is stale, even if the metric no longer applies
                 rows.pop((sample_id, metric.name), None)
             for name, row in _score(store, samples[sample_id], missing).items():
                 rows[sample_id, name] = row | {"image_sha256": image}
     if is_new:
-        # The cards first: a kill between the two leaves no value whose card is unknown.
+        # Cards are written before values, so that every stored value has a card even after a kill.
         store.write_cards({m.card_id: {"metric": m.name} | m.card() for m in metrics})
         store.write_metrics(pd.DataFrame(rows.values(), columns=list(_COLUMNS)).astype({"value": "Float64"}))
     again = [m.name for m in metrics if m.asks_again]
@@ -88,7 +88,10 @@ def _score_missing(
 
 
 def _is_valid(row: Mapping[str, Any] | None, metric: Metric, digest: str) -> bool:
-    """A value stands while both its card and the picture that it scored do; so does having none, but for a server."""
+    """Return whether a stored value has the metric's card and scores the present picture.
+
+    An undefined value is not valid if the metric asks again, as metrics with a server do.
+    """
     if row is None or row["card_id"] != metric.card_id or row["image_sha256"] != digest:
         return False
     return not (metric.asks_again and pd.isna(row["value"]))
@@ -96,7 +99,7 @@ def _is_valid(row: Mapping[str, Any] | None, metric: Metric, digest: str) -> boo
 
 def _score(store: RunStore, sample: Sample, metrics: Sequence[Metric]) -> dict[str, dict[str, Any]]:
     result, source = store.read_result(sample.id), load_image(sample.image)
-    # The benchmark's own captions, the same for every method; where it has none, what the method itself wrote.
+    # The benchmark's captions are used for all methods; if it has none, those that the method wrote.
     captions = sample.captions or result.decisions.captions
     origin = "" if sample.captions or captions is None else "captions by the method"
     rows = {}

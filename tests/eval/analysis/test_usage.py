@@ -90,7 +90,7 @@ def test_tokens_are_summed_by_method_model_and_prices(tmp_path: Path) -> None:
     made = report(request(results))
     html = section(made.path, "timing-tiny")
     assert "gpt &amp; more" in html
-    assert re.search(r">10<span class=\"note\">and 2 from kept replies</span>", html)
+    assert re.search(r">10<span class=\"note\">and 2 with cached replies</span>", html)
     assert ">10,000</td>" in html
     assert ">0.006</td>" in html
     with (made.path.parent / "tiny/tables/tokens.csv").open() as file:

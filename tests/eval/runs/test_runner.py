@@ -1,4 +1,4 @@
-"""The runner with methods of somebody else's: nothing lost, nothing twice, failures as rows."""
+"""The runner with a method of another package: results are kept, cached results are reused, failures are rows."""
 
 import json
 import os
@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 @dataclass
 class Invert(Method):
-    """A method of somebody else's package: turns the colours around, and is told where to fail."""
+    """A method of another package: inverts the colours and fails on the given samples."""
 
     fails: tuple[str, ...] = ()
     raises: tuple[str, ...] = ()
