@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from instructedit.language.parse import Parsed, ReplyError, parse_reply
+from instructedit.language.parse import NoEditError, Parsed, ReplyError, parse_reply
 from instructedit.language.prompt import Message, correction
 from instructedit.types import StageError, Tokens
 
@@ -53,6 +53,8 @@ Read = Callable[[str], Parsed]
 def converse(ask: Ask, chats: list[list[Message]], read: Read = parse_reply) -> list[Parsed | StageError]:
     """Ask, and ask once more, with the error, where the reply cannot be parsed.
 
+    A refusal, and an answer that asks for no edit, are final.
+
     Args:
         ask: Continues chats, all of a batch at once.
         chats: As :func:`instructedit.language.prompt.messages` begins them.
@@ -66,7 +68,7 @@ def converse(ask: Ask, chats: list[list[Message]], read: Read = parse_reply) -> 
     replies = list(ask(chats))
     spent = [reply.tokens for reply in replies]
     answers = [_read(reply, read) for reply in replies]
-    again = [i for i, answer in enumerate(answers) if isinstance(answer, ReplyError)]
+    again = [i for i, answer in enumerate(answers) if _is_unreadable(answer)]
     if again:
         retried = ask([chats[i] + correction(_text(replies[i]), str(answers[i])) for i in again])
         for i, reply in zip(again, retried, strict=True):
@@ -81,10 +83,16 @@ def _settled(
     """An answer with what it cost."""
     if isinstance(answer, Parsed):
         return replace(answer, tokens=tokens)
+    if isinstance(answer, NoEditError):
+        return StageError(STAGE, f"{answer}; the reply was {quote(_text(reply))}", tokens)
     if isinstance(answer, ReplyError):
         return StageError(STAGE, f"asked twice, and still {answer}; the reply was {quote(_text(reply))}", tokens)
     answer.tokens = tokens
     return answer
+
+
+def _is_unreadable(answer: Parsed | ReplyError | StageError) -> bool:
+    return isinstance(answer, ReplyError) and not isinstance(answer, NoEditError)
 
 
 def quote(text: str) -> str:
