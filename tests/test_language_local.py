@@ -78,7 +78,7 @@ def test_answers_in_the_template(taught, tokenizer):
     answers = LocalLanguage(taught, tokenizer, {"model": "taught"}).parse(list(LESSONS), [None] * 3)
     parsed = [answer for answer in answers if isinstance(answer, Parsed)]
     assert [(p.segmentation_prompt, p.captions.input, p.captions.edited) for p in parsed] == list(LESSONS.values())
-    assert parsed[0].reply.startswith("segmentation prompt : cat .")
+    assert parsed[0].reply.startswith("segmentation prompt: cat .")
 
 
 @pytest.mark.parametrize("kind", ["taught", "random"])

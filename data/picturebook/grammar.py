@@ -160,7 +160,11 @@ _PASSIVE = (
     "i want to have {o} {pp}", "let {o} be {pp}", "i want to see {o} {pp}", "{o} can be {pp}", "{o} ought to be {pp}",
     "{o} was supposed to be {pp}", "i wish {o} was {pp}", "what if {o} were {pp}", "{o} will be {pp}",
     "i imagine {o} {pp}", "we want {o} to be {pp}", "i would love to see {o} {pp}", "i would prefer {o} {pp}",
-    "{o} shall be {pp}", "it would be great to have {o} {pp}",
+    "i would rather have {o} {pp}", "we need {o} {pp}", "i am asking for {o} to be {pp}", "make sure {o} is {pp}",
+    "make sure that {o} gets {pp}", "why is {o} not {pp}", "{o} had better be {pp}", "{o} might be {pp}",
+    "{o} may be {pp}", "{o} now {pp}", "i want {o} to be {pp}", "i want {o} to get {pp}", "see {o} {pp}",
+    "show {o} {pp}", "{o} is {pp}", "i would like {o} to be {pp}", "i expect {o} to be {pp}", "please have {o} {pp}",
+    "i hope to see {o} {pp}", "{o} shall be {pp}", "it would be great to have {o} {pp}",
 )  # fmt: skip
 _GERUND = (
     "how about {ing} {o}", "what about {ing} {o}", "would you mind {ing} {o}", "try {ing} {o}", "i suggest {ing} {o}",

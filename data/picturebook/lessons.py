@@ -174,11 +174,11 @@ def _extended(rng: np.random.Generator, request: Request) -> Request:
         nouns = ("car", "balloon") if rng.random() < 0.6 else NOUNS
         noun = _any(rng, [n for n in nouns if n not in request.wish.reference.split()] or ["car"])
         return replace(request, wish=replace(request.wish, new=noun), colour=_any(rng, COLOURS))
-    nouns = [n for n in FACES if n not in request.wish.reference.split()]
+    faces = [n for n in FACES if n not in request.wish.reference.split()]
     parts = _worn(rng)
     if rng.random() < 0.15:
         parts += _worn(rng, parts[0].noun)
-    return replace(request, wish=replace(request.wish, new=_any(rng, nouns)), parts=parts)
+    return replace(request, wish=replace(request.wish, new=_any(rng, faces)), parts=parts)
 
 
 # --- putting it into words -------------------------------------------------------------------------------------------
@@ -213,8 +213,10 @@ def _shade(rng: np.random.Generator, wish: Wish) -> str:
     return f"{_any(rng, ('bright', 'nice', 'pretty', 'beautiful'))} {wish.new}" if rng.random() < 0.04 else wish.new
 
 
-_COLOURED = (" and make it {c}", " and paint it {c}", " in {c}", ", a {c} one", ", and color it {c}", ", {c} please",
-             " which is {c}", " that is {c}", ", but {c}", " of {c} color")  # fmt: skip
+_COLOURED = (
+    " and make it {c}", " and paint it {c}", " in {c}", ", a {c} one", ", and color it {c}", ", {c} please",
+    " which is {c}", " that is {c}", ", but {c}", " of {c} color",
+)  # fmt: skip
 _LINKS = ("with", "with", "with", "wearing", "in", "that has", "who wears", "which wears", "having")
 _DRESSED = (
     " and give it {n}", " and add {n}", " and put {n} on it", " with {n} on", ", and it should wear {n}", ", add {n}",
@@ -247,7 +249,7 @@ def _core(rng: np.random.Generator, kind: str) -> str:
         _, rest = core.split(" ", 1)
         if kind in ("change", "recolour", "add") or rest not in ("{r}", "{r} "):
             # The words around it tell what an unknown verb means.
-            core = f"{unknown.invented(rng)} {rest}" if kind != "mix" else core
+            core = f"{unknown.verb(rng)} {rest}" if kind != "mix" else core
     return core
 
 
@@ -275,21 +277,21 @@ _STARTS = {core.split()[0] for cores in IMPERATIVES.values() for core in cores} 
 def refused(rng: np.random.Generator) -> str:
     """Return a request that has no answer."""
     roll = rng.random()
-    if roll < 0.3:
+    if roll < 0.28:
         return _with_unknown(rng)
-    if roll < 0.38:
+    if roll < 0.36:
         r = named(rng, sample_wish(rng).reference if rng.random() < 0.5 else _any(rng, NOUNS))
         return _dressed(rng, _core(rng, "recolour"), r=r, c=unknown.colour(rng))
-    if roll < 0.65:
+    if roll < 0.6:
         return _dressed(rng, _filled(rng, unknown.ATTRIBUTES))
-    if roll < 0.86:
+    if roll < 0.78:
         return _dressed(rng, _filled(rng, unknown.GLOBAL))
-    if roll < 0.92:
+    if roll < 0.9:
         first, second = sample_request(rng), sample_request(rng)
         if not {*_nouns(first)} & {*_nouns(second)}:
             link = _any(rng, (" and ", " and then ", ", ", ", and ", ". ", " and also ", "; ", ", then "))
             return f"{words(rng, first)}{link}{words(rng, second)}"
-    if roll < 0.96:
+    if roll < 0.95:
         # What it shall become is what it is.
         noun = _any(rng, ANIMALS)
         return _dressed(rng, _core(rng, "change"), r=named(rng, noun), n=introduced(rng, noun))

@@ -20,7 +20,7 @@ NOUNS = tuple(
     glass plate bowl fork knife spoon pan pot kettle table chair sofa couch bed desk lamp candle mirror clock
     window door wall roof fence gate bridge tower castle church school barn tent cabin hut garage garden
     truck bus van train tram taxi bicycle bike motorcycle scooter boat ship yacht submarine plane airplane
-    helicopter rocket balloonist wheel engine tractor ambulance wagon sled skateboard flower tulip daisy
+    helicopter rocket wheel engine tractor ambulance wagon sled skateboard flower tulip daisy
     sunflower lily orchid bush grass leaf branch cactus mushroom forest mountain hill river lake sea ocean
     beach island desert volcano rock stone sun moon star cloud rainbow rain snowflake lightning storm man
     woman boy girl baby child person people king queen prince princess knight pirate wizard witch robot alien
@@ -35,6 +35,18 @@ NOUNS = tuple(
     """.split()
 )  # fmt: skip
 """Things that are not drawn. Each is spelled letter by letter, as any word is that the tokenizer does not hold."""
+VERBS = tuple(
+    """
+    beam bake brew carve chop craft flood forge grab juggle knit mould nail polish quilt sew smuggle sneak
+    squeeze stuff weave zap hurl fling shove sling smear smother dab douse drench drizzle sprinkle whip beat
+    build bundle charm conjure design dream engineer enchant fashion feed fold hammer hook invent jam lift load
+    magic manipulate map march melt mimic model morph nudge operate pack patch pick pile plug pour press print
+    promote pump rearrange remix renovate repair roll sculpt season seat settle slide smash snap sort spread
+    squash stack stamp steer stick stir strap swing tailor tape tempt thread tweak twist update weld wish wreck
+    zip
+    """.split()
+)  # fmt: skip
+"""Verbs that may ask for anything: the words around them tell what."""
 COLOURS = tuple(
     """
     green black purple orange brown grey gray violet turquoise cyan magenta golden silver beige teal maroon
@@ -81,8 +93,10 @@ ATTRIBUTES = (
     "make {r} {n} and delete {s}", "replace {r} with {n} and {s} with {m}", "get rid of {r} and also of {s}",
     "take away {r} as well as {s}", "remove everything but {r} and {s}", "add {n} to {r} and a hat to {s}", "{u} {r}",
     "{u} {r} please", "{r} should {u}", "let {r} {u}", "make {r} {u} and {u}", "{u} {r} with {u}", "give {r} some {u}",
-    "{r} {u}", "{r} looks {u}", "move {r} towards {s}", "fill {r} with {u}", "put {r} into a {u}",
-    "put {r} inside the {u}", "{r} should have {u} eyes",
+    "{r} {u}", "{r} looks {u}", "move {r} towards {s}", "fill {r} with {u}", "i hate {r}", "{r} is awful",
+    "{r} is bad", "i am unhappy with {r}", "let {r} and {s} trade places", "put {r} where {s} is",
+    "interchange {r} and {s}", "reverse {r} and {s}", "the places of {r} and {s} should be exchanged",
+    "flip {r} and {s} around", "put {r} into a {u}", "put {r} inside the {u}", "{r} should have {u} eyes",
 )  # fmt: skip
 """{r}, {s}: known things in the picture; {n}, {m}: known things that come; {a}: an adjective; {u}: an unknown word."""
 GLOBAL = (
@@ -132,6 +146,11 @@ def word(rng: np.random.Generator) -> str:
         noun = _any(rng, NOUNS)
         return noun + "s" if rng.random() < 0.1 else noun
     return invented(rng)
+
+
+def verb(rng: np.random.Generator) -> str:
+    """Return a verb that no list of :mod:`data.picturebook.grammar` holds."""
+    return _any(rng, VERBS) if rng.random() < 0.7 else invented(rng)
 
 
 def invented(rng: np.random.Generator) -> str:

@@ -143,9 +143,9 @@ def test_the_tokenizer_reads_every_lesson_and_spells_what_it_does_not_know(lesso
     for lesson in lessons[:500]:
         ids = tokenizer(f"{lesson.instruction} {lesson.description or ''}").input_ids
         assert tokenizer.unk_token_id not in ids
-        wanted = tokenizer.decode(tokenizer(lesson.reply).input_ids)
         assert "##" not in "".join(tokenizer.tokenize(lesson.reply))
-        assert wanted.split() == tokenizer.tokenize(lesson.reply)
+        told = tokenizer.decode(tokenizer(lesson.reply).input_ids)
+        assert [c for c in told if c != " "] == [c for c in lesson.reply.lower() if c != " "]
     assert tokenizer.tokenize("the catt") == ["the", "c", "##a", "##t", "##t"]
     assert tokenizer.decode(tokenizer("turn the catt, please").input_ids) == "turn the catt , please"
 
