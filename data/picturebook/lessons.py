@@ -27,7 +27,7 @@ from data.picturebook.phrases import (
     thing_phrase,
 )
 from data.picturebook.referring import introduced, named
-from data.picturebook.sentences import INSTEAD, MENTIONS, OPENINGS, PREFIXES, TAILS
+from data.picturebook.sentences import CONTRACTIONS, FILLERS, INSTEAD, MENTIONS, OPENINGS, PREFIXES, TAILS, UNDRESSED
 from data.picturebook.typing_errors import mistyped
 from data.picturebook.world import (
     ANIMALS,
@@ -44,8 +44,8 @@ from data.picturebook.world import (
 from instructedit.language.parse import REFUSAL
 
 # Shares of the lessons; the rest is wide phrasing without a description.
-_NARROW, _REFUSED, _DESCRIBED = 0.2, 0.2, 0.32
-_MISTYPED = 0.15
+_NARROW, _REFUSED, _DESCRIBED = 0.18, 0.2, 0.3
+_MISTYPED = 0.22
 _PLURAL_VERBS = {
     "is": "are", "was": "were", "has": "have", "becomes": "become", "gets": "get", "needs": "need", "wears": "wear",
     "changes": "change", "turns": "turn", "disappears": "disappear", "vanishes": "vanish", "wants": "want",
@@ -138,12 +138,12 @@ def sample_request(rng: np.random.Generator) -> Request:
     """Return any request that can be answered, about no picture in particular."""
     wish, roll = sample_wish(rng), rng.random()
     if wish.kind == "change" and not wish.many and wish.new in NOUNS:
-        return _extended(rng, Request(wish)) if roll < 0.3 else Request(_vague(rng, wish))
+        return _extended(rng, Request(wish)) if roll < 0.42 else Request(_vague(rng, wish))
     if wish.kind == "add":
         if roll < 0.07:
             noun = plural(_any(rng, FACES))
             return Request(Wish("add", noun, _any(rng, ("hats", "crowns", "bows", "glasses", "sunglasses")), many=True))
-        if roll < 0.25:
+        if roll < 0.35:
             return Request(wish, parts=_worn(rng, wish.new.split()[-1]))
     if wish.kind == "recolour":
         if roll < 0.12:
@@ -192,10 +192,29 @@ def words(rng: np.random.Generator, request: Request) -> str:
     if wish.many and not r.startswith(("every", "each")):
         core = re.sub(r"(\{r\}) (\w+)", lambda m: f"{m[1]} {_PLURAL_VERBS.get(m[2], m[2])}", core)
     old, *_ = wish.reference.split()
-    if wish.kind == "recolour" and old in COLOURS and rng.random() < 0.15:
-        told = (f"change {{r}} from {old} to {{c}}", f"make {{r}} {{c}} and not {old}", f"{{r}} {{c}}, not {old}")
+    if wish.kind == "recolour" and old in COLOURS and rng.random() < 0.3:
+        noun = bare(wish.reference).split()[-1]
+        told = (
+            f"change {{r}} from {old} to {{c}}", f"make {{r}} {{c}} and not {old}", f"{{r}} {{c}}, not {old}",
+            f"a {{c}} {noun} instead of the {old} one", f"a {{c}} {noun} in place of the {old} one",
+            f"i want a {{c}} {noun}, not a {old} one", f"{{c}} instead of {old} for {{r}}",
+            f"{{r}} not {old} but {{c}}", f"{{r}} in {{c}} instead of {old}",
+            f"replace the {old} color of {{r}} with {{c}}", f"{{r}}: {old} to {{c}}",
+            f"turn {{r}} from {old} into {{c}}", f"the {old} {noun} into a {{c}} one",
+            f"{{r}} is {old}, make it {{c}}", f"replace the {old} {noun} with a {{c}} one",
+            f"i prefer a {{c}} {noun} to the {old} one", f"no {old} {noun}, a {{c}} one",
+            f"the {noun} that is {old} should be {{c}}", f"{{r}} was {old}, now it is {{c}}",
+        )  # fmt: skip
         core = told[int(rng.integers(len(told)))]
         r = named(rng, bare(wish.reference).split()[-1])
+    owner = request.owner or _any(rng, FACES)
+    if wish.kind == "remove" and not wish.many and wish.reference.split()[-1] in WEARABLES and rng.random() < 0.35:
+        core, r = (
+            _any(rng, UNDRESSED).replace("{a}", named(rng, owner)),
+            _any(rng, ("the", "its", "that", "his", "her")),
+        )
+        r = f"{r} {wish.reference}"
+    core = _filled_in(rng, core)
     ending, n = "", ""
     if wish.kind == "add":
         coming = [wish.new, *map(part_phrase, request.parts)]
@@ -207,6 +226,24 @@ def words(rng: np.random.Generator, request: Request) -> str:
     if wish.reference != IT and not wish.many and rng.random() < 0.08:
         core = f"{_any(rng, MENTIONS)} {core.replace('{r}', 'it')}"
     return _dressed(rng, core, ending, r=r, n=n, c=_shade(rng, wish), change=wish.kind == "change")
+
+
+def _filled_in(rng: np.random.Generator, core: str) -> str:
+    """The sentence, now and then with a word that changes nothing or that nobody knows."""
+    if rng.random() > 0.12:
+        return core
+    parts = core.split(" ")
+    said = _any(rng, FILLERS) if rng.random() < 0.75 else unknown.invented(rng)
+    parts.insert(int(rng.integers(len(parts) + 1)), said)
+    return " ".join(parts)
+
+
+def _contracted(rng: np.random.Generator, text: str) -> str:
+    """The sentence with the contractions of everyday English, sometimes without their apostrophes."""
+    for whole, short in CONTRACTIONS:
+        if whole in text and rng.random() < 0.5:
+            text = re.sub(rf"\b{whole}\b", short if rng.random() < 0.7 else short.replace("'", ""), text)
+    return text.replace("n't", "nt") if rng.random() < 0.1 else text
 
 
 def _shade(rng: np.random.Generator, wish: Wish) -> str:
@@ -255,7 +292,7 @@ def _core(rng: np.random.Generator, kind: str) -> str:
 
 def _dressed(rng: np.random.Generator, core: str, ending: str = "", change: bool = False, **slots: str) -> str:
     """The sentence with what people say before and after it."""
-    text = core.format(**slots) + ending
+    text = _contracted(rng, core.format(**slots) + ending)
     roll = rng.random()
     if core.split()[0] in _STARTS and roll < 0.4:
         text = f"{_any(rng, OPENINGS)} {text}"
@@ -343,7 +380,7 @@ def _with_unknown(rng: np.random.Generator) -> str:
 
 def _typed(rng: np.random.Generator, text: str) -> str:
     """The instruction as typed: sometimes with errors."""
-    return mistyped(rng, text, 1 + int(rng.integers(3))) if rng.random() < _MISTYPED else text
+    return mistyped(rng, text, 1 + int(rng.integers(4))) if rng.random() < _MISTYPED else text
 
 
 def _any(rng: np.random.Generator, options: Sequence[str]) -> str:

@@ -103,7 +103,7 @@ FORMS = tuple(
 """All of their words."""
 
 
-def another_word(rng: np.random.Generator, noun: str, share: float = 0.12) -> str:
+def another_word(rng: np.random.Generator, noun: str, share: float = 0.2) -> str:
     """Return the noun or, now and then, another word for it."""
     return _any(rng, SYNONYMS[noun]) if noun in SYNONYMS and rng.random() < share else noun
 

@@ -96,7 +96,13 @@ ATTRIBUTES = (
     "{r} {u}", "{r} looks {u}", "move {r} towards {s}", "fill {r} with {u}", "i hate {r}", "{r} is awful",
     "{r} is bad", "i am unhappy with {r}", "let {r} and {s} trade places", "put {r} where {s} is",
     "interchange {r} and {s}", "reverse {r} and {s}", "the places of {r} and {s} should be exchanged",
-    "flip {r} and {s} around", "put {r} into a {u}", "put {r} inside the {u}", "{r} should have {u} eyes",
+    "flip {r} and {s} around", "i am bored of {u}, give me {n}", "{u} is boring, i want {n}",
+    "forget the {u}, show {n}", "would {u} fit {r}", "should {r} get a {u}", "{n} but without {u}", "the {u} and {r}",
+    "{r} has a {u}", "is there a {u} on {r}", "add a {u} to {r}", "draw a {u} on {r}", "put a {u} on {r}",
+    "a {u} for {r}", "can {r} have a {u}", "{r} with a {u}", "i don't care about {u}, i want {n}",
+    "no {u}, {n} please", "would {r} look good with a {u}", "{r} needs {u} and {u}", "let {r} do something",
+    "let {r} be happy", "make {r} move", "{r} should be in the {u}", "put {r} into a {u}",
+    "put {r} inside the {u}", "{r} should have {u} eyes",
 )  # fmt: skip
 """{r}, {s}: known things in the picture; {n}, {m}: known things that come; {a}: an adjective; {u}: an unknown word."""
 GLOBAL = (

@@ -110,6 +110,7 @@ def lesson_words() -> list[str]:
         *referring.OPINIONS,
         *lessons.ENDINGS,
     ]
+    said += [short for pair in sentences.CONTRACTIONS for short in (pair[1], pair[1].replace("'", ""))]
     for cores in grammar.CORES.values():
         said += cores
     return sorted({w for s in said for w in _words(re.sub(r"\{\w+\}", " ", s))})
