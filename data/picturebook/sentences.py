@@ -335,8 +335,9 @@ UNDRESSED = (
 FILLERS = tuple(
     """
     really actually kindly totally simply basically somehow finally properly again also too just definitely perhaps
-    magically nicely carefully exactly completely immediately clearly obviously honestly maybe still even only quite rather
-    truly literally gently slowly quickly entirely fully simply suddenly surely probably certainly absolutely gladly
+    magically nicely carefully exactly completely immediately clearly obviously honestly maybe still even only quite
+    rather truly literally gently slowly quickly entirely fully simply suddenly surely probably certainly absolutely
+    gladly
     """.split()
 )  # fmt: skip
 """Words that change nothing wherever they stand."""
