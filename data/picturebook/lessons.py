@@ -138,7 +138,8 @@ def sample_request(rng: np.random.Generator) -> Request:
     """Return any request that can be answered, about no picture in particular."""
     wish, roll = sample_wish(rng), rng.random()
     if wish.kind == "change" and not wish.many and wish.new in NOUNS:
-        return _extended(rng, Request(wish)) if roll < 0.42 else Request(_vague(rng, wish))
+        is_coloured = bare(wish.reference).split()[-1] in COLOURABLE
+        return _extended(rng, Request(wish)) if roll < (0.7 if is_coloured else 0.42) else Request(_vague(rng, wish))
     if wish.kind == "add":
         if roll < 0.07:
             noun = plural(_any(rng, FACES))
@@ -293,6 +294,9 @@ def _core(rng: np.random.Generator, kind: str) -> str:
 def _dressed(rng: np.random.Generator, core: str, ending: str = "", change: bool = False, **slots: str) -> str:
     """The sentence with what people say before and after it."""
     text = _contracted(rng, core.format(**slots) + ending)
+    if rng.random() < 0.08:
+        # As in a telegram.
+        text = re.sub(r"\b(?:the|an?) ", "", text)
     roll = rng.random()
     if core.split()[0] in _STARTS and roll < 0.4:
         text = f"{_any(rng, OPENINGS)} {text}"
@@ -321,18 +325,21 @@ def refused(rng: np.random.Generator) -> str:
         return _dressed(rng, _core(rng, "recolour"), r=r, c=unknown.colour(rng))
     if roll < 0.6:
         return _dressed(rng, _filled(rng, unknown.ATTRIBUTES))
-    if roll < 0.78:
+    if roll < 0.76:
         return _dressed(rng, _filled(rng, unknown.GLOBAL))
-    if roll < 0.9:
+    if roll < 0.88:
         first, second = sample_request(rng), sample_request(rng)
         if not {*_nouns(first)} & {*_nouns(second)}:
             link = _any(rng, (" and ", " and then ", ", ", ", and ", ". ", " and also ", "; ", ", then "))
             return f"{words(rng, first)}{link}{words(rng, second)}"
-    if roll < 0.95:
+    if roll < 0.92:
         # What it shall become is what it is.
         noun = _any(rng, ANIMALS)
         return _dressed(rng, _core(rng, "change"), r=named(rng, noun), n=introduced(rng, noun))
-    return " ".join(_any(rng, _SALAD) for _ in range(int(rng.integers(2, 9))))
+    salad = [_any(rng, _SALAD) for _ in range(int(rng.integers(2, 8)))]
+    for _ in range(int(rng.integers(0, 3))):
+        salad.insert(int(rng.integers(len(salad) + 1)), named(rng, _any(rng, NOUNS)))
+    return " ".join(salad)
 
 
 _SALAD = (

@@ -143,6 +143,8 @@ def named(rng: np.random.Generator, reference: str, *, many: bool = False, owner
         return f"the {noun} that is {colour[0]}" if rng.random() < 0.5 else f"the {colour[0]} colored {noun}"
     if rng.random() < 0.05:
         words = f"{_any(rng, OPINIONS)} {words}"
+    if rng.random() < 0.06:
+        return article(words)
     determiner = _any(rng, _DETERMINERS)
     return f"{determiner} {words}".strip()
 
@@ -152,6 +154,8 @@ def introduced(rng: np.random.Generator, new: str, *, many: bool = False) -> str
     *colour, noun = new.split(" ")
     if many:
         roll = rng.random()
+        if roll < 0.08:
+            return article(next((n for n in SPRITES if plural(n) == new), new))
         return new if roll < 0.75 else f"{_any(rng, ('some', 'two', 'three'))} {new}" if roll < 0.9 else f"a few {new}"
     words = " ".join([*colour, another_word(rng, noun)])
     roll = rng.random()
