@@ -67,6 +67,7 @@ _OPENING = re.compile(
 TEMPLATES = [
     *(core for cores in grammar.CORES.values() for core in cores),
     *(template for templates in HELD_OUT_TEMPLATES.values() for template in templates),
+    *(template.replace("{a}", "{s}") for template in sentences.UNDRESSED),
     *unknown.ATTRIBUTES,
     *unknown.GLOBAL,
 ]
