@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -55,6 +55,11 @@ class Page:
         """Whether a picture on the page links to its file."""
         return self.pictures != INLINE
 
+    @property
+    def is_light(self) -> bool:
+        """Whether figures are WebP without a PDF, as the pictures are."""
+        return self.pictures in (WEBP, INLINE)
+
     def render(self, template: str, **values: Any) -> Markup:
         """Render a template; all text in ``values`` is escaped."""
         return Markup(_environment().get_template(template).render(page=self, **values))
@@ -72,7 +77,7 @@ class Page:
         if self.pictures == LINKED:
             return quote(os.path.relpath(path.resolve(), self.out.resolve()))
         if self.pictures == INLINE:
-            return "data:image/webp;base64," + base64.b64encode(_webp(path)).decode()
+            return "data:image/webp;base64," + base64.b64encode(webp(path)).decode()
         # The name is a hash: equal pictures share a file (such as masks at three ratios), and it has no user text.
         suffix = ".webp" if self.pictures == WEBP else _suffix(path)
         name = f"pictures/{hashlib.sha256(path.read_bytes()).hexdigest()[:20]}{suffix}"
@@ -88,7 +93,7 @@ class Page:
         for name, data in files.items():
             _write(self.out / name, data)
         for name, path in self.copies.items():
-            _write(self.out / name, _webp(path) if self.pictures == WEBP else path.read_bytes())
+            _write(self.out / name, webp(path) if self.pictures == WEBP else path.read_bytes())
         self._remove_stale(names)
         _write(self.out / WRITTEN, json.dumps(names, indent=1).encode() + b"\n")
         return self.out / "index.html"
@@ -121,7 +126,8 @@ def _suffix(path: Path) -> str:
     return suffix if suffix in (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp") else ".img"
 
 
-def _webp(path: Path) -> bytes:
+def webp(path: Path | BinaryIO) -> bytes:
+    """Encode a picture as WebP, at about a tenth of a PNG's size."""
     data = io.BytesIO()
     with Image.open(path) as image:
         image.convert("RGB").save(data, "WEBP", quality=85)

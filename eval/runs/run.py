@@ -76,7 +76,7 @@ class Run:
     @property
     def is_described(self) -> bool:
         """Whether a captioner described the images to the language processor."""
-        return any("captioner" in path.split(".")[:-1] for path in self.hyperparameters)
+        return any(is_captioners(path) and value is not None for path, value in self.hyperparameters.items())
 
     @property
     def finished(self) -> str | None:
@@ -165,6 +165,11 @@ class Run:
         except KeyError:
             return None
         return address(method, replace(benchmark, variation=self.variation), seed) == self.run_id
+
+
+def is_captioners(path: str) -> bool:
+    """Return whether a parameter's path belongs to a captioner, wrapped or not."""
+    return "captioner" in path.split(".")
 
 
 def direction_of(card: Mapping[str, Any]) -> bool | None:

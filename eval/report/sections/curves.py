@@ -16,7 +16,7 @@ from eval.report.page import Page
 from eval.report.section import Missing, Section
 from eval.report.sections import grids
 from eval.report.study import Study
-from eval.runs.run import Run
+from eval.runs.run import Run, is_captioners
 from instructedit.checks import is_number
 
 PRESERVE, EDIT = "lpips", "clip_directional"
@@ -59,7 +59,7 @@ def curves(study: Study, page: Page) -> Section:
             f"{words.hyperparameter_title(key)}; up and to the left is better.{OTHERS if others else ''} {_n(ns)}"
         )
         title = f"Edit against preservation over {words.hyperparameter_title(key)}"
-        made, data = grids.figure(study, f"curve_{key}", title, caption, drawn, [*shown, *others], folded=False)
+        made, data = grids.figure(study, page, f"curve_{key}", title, caption, drawn, [*shown, *others], folded=False)
         figures.append(made)
         files |= data
     if not figures:
@@ -134,7 +134,7 @@ def _fixed(study: Study, runs: Sequence[Run], key: str) -> str:
     run = runs[0]
     alike = [r for r in study.of(run.name) if is_number(r.hyperparameter(key))]
     # The captioner's parameters are replaced by the words "with BLIP-2".
-    paths = [p for p in run.hyperparameters if p.rpartition(".")[2] != key and p.partition(".")[0] != "captioner"]
+    paths = [p for p in run.hyperparameters if p.rpartition(".")[2] != key and not is_captioners(p)]
     apart = [p for p in paths if len({str(r.hyperparameters.get(p)) for r in alike}) > 1]
     parts = [f"{words.hyperparameter_title(p.rpartition('.')[2])} {run.hyperparameters[p]}" for p in apart]
     parts += [f"paraphrase {run.variation}"] if len({r.variation for r in alike}) > 1 and run.variation else []

@@ -1,12 +1,13 @@
 """The paper's qualitative figures: masks by threshold, comparison of methods, and the encoding ratio."""
 
+import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from eval.display import style as words
 from eval.report import figures as pictures
 from eval.report.figures import Row
-from eval.report.page import Page
+from eval.report.page import Page, webp
 from eval.report.section import Missing, Section
 from eval.report.study import Study
 from eval.runs.run import Run
@@ -20,9 +21,8 @@ class Figure:
     name: str
     title: str
     caption: str
-    png: str
-    """URL relative to the page."""
-    pdf: str
+    files: tuple[str, ...]
+    """URLs relative to the page; the page shows the first."""
     width: int
     height: int
     runs: tuple[Run, ...]
@@ -98,12 +98,22 @@ def command(study: Study) -> str:
 
 
 def figure(
-    study: Study, name: str, title: str, caption: str, drawn: pictures.Drawn, runs: Sequence[Run], folded: bool
+    study: Study,
+    page: Page,
+    name: str,
+    title: str,
+    caption: str,
+    drawn: pictures.Drawn,
+    runs: Sequence[Run],
+    folded: bool,
 ) -> tuple[Figure, dict[str, bytes]]:
-    """Return a figure for the template, and its two files by path."""
+    """Return a figure for the template, and its files by path."""
     stem = f"{study.key}/figures/{name}"
-    shown = Figure(name, title, caption, f"{stem}.png", f"{stem}.pdf", drawn.width, drawn.height, tuple(runs), folded)
-    return shown, {shown.png: drawn.png, shown.pdf: drawn.pdf}
+    if page.is_light:
+        files = {f"{stem}.webp": webp(io.BytesIO(drawn.png))}
+    else:
+        files = {f"{stem}.png": drawn.png, f"{stem}.pdf": drawn.pdf}
+    return Figure(name, title, caption, tuple(files), drawn.width, drawn.height, tuple(runs), folded), files
 
 
 def grid_section(
@@ -148,7 +158,7 @@ def grid_section(
             drawn = pictures.grid(heads, [row for sample in part for row in rows(sample)])
             of = "" if only else f" {len(part)} of the {len(samples)} samples that all of these runs tried."
             shown = f"{caption}{of}"
-            drawn_figure, data = figure(study, name + suffix, title, shown, drawn, runs, folded=bool(suffix))
+            drawn_figure, data = figure(study, page, name + suffix, title, shown, drawn, runs, folded=bool(suffix))
             figures.append(drawn_figure)
             files |= data
     html = page.render("figures.html", figures=figures)

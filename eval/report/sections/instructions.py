@@ -12,7 +12,7 @@ from eval.report.section import Missing, Section
 from eval.report.sections.grids import grid_section
 from eval.report.study import Study
 from eval.runs.records import SampleRecord
-from eval.runs.run import Run
+from eval.runs.run import Run, is_captioners
 from instructedit.checks import is_number
 from instructedit.types import Sample
 
@@ -117,7 +117,7 @@ def matched_pairs(study: Study) -> list[tuple[Run, Run]]:
     """Return the pairs of InstructEdit's runs that differ only in the description, without and with it, by ratio."""
 
     def rest(run: Run) -> tuple[object, ...]:
-        hyperparameters = {k: v for k, v in run.hyperparameters.items() if k.partition(".")[0] != "captioner"}
+        hyperparameters = {k: v for k, v in run.hyperparameters.items() if not is_captioners(k)}
         return sorted(hyperparameters.items(), key=str), run.variation, run.config.get("seed")
 
     described = [r for r in study.of(OWN) if r.is_described]

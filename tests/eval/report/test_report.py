@@ -153,9 +153,10 @@ def make_run(
     **hyperparameters: float,
 ) -> str:
     """Make a run as scripts.run does, with a configuration that describes the method."""
-    described = {"_target_": f"mine.{name}", "editor": hyperparameters, "steps": 50}
+    own = {"_target_": f"mine.{name}", "editor": hyperparameters, "steps": 50, "captioner": None}
     if captioner:
-        described["captioner"] = {"question": captioner}
+        own["captioner"] = {"question": captioner}
+    described = {"_target_": "mine.Wrapper", "method": own}
     label = " ".join([name, *(f"{k}={v}" for k, v in hyperparameters.items())])
     config = {
         "name": name,
@@ -463,7 +464,7 @@ def test_pictures_can_be_embedded_and_samples_limited(results: Path, tmp_path: P
     made = report(request(results, tmp_path / "light", pictures="inline", samples=3))
     assert check_links(made.path) > 100
     assert not (tmp_path / "light" / "pictures").exists()
-    assert not [a for a in Links(made.path).addresses if a.endswith(".webp")]
+    assert {p.suffix for p in made.path.parent.rglob("figures/*")} == {".webp"}
     inline = [a for a in Links(made.path).addresses if a.startswith("data:image")]
     with Image.open(io.BytesIO(base64.b64decode(inline[0].partition(",")[2]))) as image:
         assert (image.format, image.size) == ("WEBP", (16, 16))
