@@ -15,7 +15,6 @@ from eval.runs.identity import fingerprinted
 from eval.runs.runner import RunPlan
 from eval.runs.scoring import scoring_key
 from instructedit.checkpoints import checkpoints, require_checkpoints
-from instructedit.checks import require_whole
 from instructedit.types import ConfigError, Method
 
 if TYPE_CHECKING:
@@ -29,11 +28,6 @@ def plan(config: DictConfig) -> RunPlan:
         ConfigError: The configuration is not valid. The message is one line that names the key or file and the accepted
             values.
     """
-    require_whole("batch_size", config.batch_size, 1)
-    require_whole("seed", config.seed, 0)
-    require_whole("variation", config.variation, 0)
-    if config.limit is not None:
-        require_whole("limit", config.limit, 1)
     require_checkpoints(config.models, config.wrapper, config.metrics)
     results = Path(config.results)
     benchmark = _benchmark(config, results).worded(int(config.variation))

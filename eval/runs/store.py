@@ -67,7 +67,12 @@ class RunStore:
             ConfigError: Another process, or another store of this process, has the lock. The lock of a dead process is
                 released.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(
+                f"results={self.root}: {error.strerror}; a folder that can be written is accepted"
+            ) from None
         # A separate file, because filelock controls the content of the lock file.
         holder = self.folder / ".holder"
         try:
