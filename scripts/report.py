@@ -5,19 +5,22 @@ python -m scripts.report
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from eval.analysis.stats import INTERVALS
-from eval.report.build import Request, report
-from eval.report.page import PICTURES
-from eval.report.section import load_sections
 from instructedit.checks import is_number, require, require_one_of, require_whole
 from scripts.app import CONF, OK, launch
+
+if TYPE_CHECKING:
+    from eval.report.build import Request
 
 
 def task(config: DictConfig) -> int:
     """Write the page, and print its path and what it leaves out."""
+    # pandas and scipy take a second to import, which --help and a wrong key need not wait for.
+    from eval.report.build import report
+
     page = report(request(config))
     for line in page.missing:
         print(f"left out: {line}")
@@ -26,12 +29,17 @@ def task(config: DictConfig) -> int:
     return OK
 
 
-def request(config: DictConfig) -> Request:
+def request(config: DictConfig) -> "Request":
     """Return the validated configuration.
 
     Raises:
         ConfigError: A key has a value that is not accepted.
     """
+    from eval.analysis.stats import INTERVALS
+    from eval.report.build import Request
+    from eval.report.page import PICTURES
+    from eval.report.section import load_sections
+
     pictures = config.pictures
     require(pictures in (None, *PICTURES), "pictures", pictures, f"{', '.join(PICTURES)}, or null")
     for key, least in (("figure_samples", 1), ("more_samples", 0), ("samples", 1)):
