@@ -70,6 +70,17 @@ def save_png(image: Image.Image, path: Path) -> None:
         image.save(file, format="PNG")
 
 
+def is_whole_png(path: Path) -> bool:
+    """Return whether a file is there that begins and ends as PNGs do; its pixels are not decoded."""
+    try:
+        with path.open("rb") as file:
+            begins = file.read(8) == b"\x89PNG\r\n\x1a\n"
+            file.seek(-8, io.SEEK_END)
+            return begins and file.read() == b"IEND\xaeB`\x82"
+    except OSError:
+        return False
+
+
 def hash_image(image: Image.Image) -> str:
     """Return the SHA-256 of a picture's mode, size and pixels, in hex. It does not depend on the file format."""
     head = f"{image.mode} {image.width} {image.height} ".encode()

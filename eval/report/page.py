@@ -94,11 +94,11 @@ class Page:
 
     def _remove_stale(self, names: Sequence[str]) -> None:
         try:
-            earlier = json.loads((self.out / WRITTEN).read_bytes())
-        except (OSError, ValueError):
+            earlier = set(map(str, json.loads((self.out / WRITTEN).read_bytes())))
+        except (OSError, ValueError, TypeError):
             return
         root = self.out.resolve()
-        for name in set(earlier) - set(names):
+        for name in earlier - set(names):
             path = (root / name).resolve()
             # The list is a file that anyone may have edited: nothing outside the report is ever removed.
             if path.is_relative_to(root) and path.is_file():

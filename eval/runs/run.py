@@ -1,6 +1,5 @@
 """A run as it lies on disk: the only type that tables, loggers and the report read."""
 
-import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from eval.benchmarks.base import Benchmark
 from eval.runs.identity import address, deciding, fingerprinted
@@ -189,16 +187,13 @@ def read_runs(results: Path) -> Iterator[Run]:
     for folder in sorted((results / "runs").glob("*/")):
         try:
             yield read_run(RunStore(results, folder.name))
-        except (OSError, ValueError, yaml.YAMLError) as error:
+        except (OSError, ValueError) as error:
             log.warning("%s: cannot be read and is left out (%s)", folder, " ".join(str(error).split()))
 
 
 def read_run(store: RunStore) -> Run:
     """One run as it lies on disk, with what is missing left empty."""
-    path, cards = store.folder / "config.yaml", store.folder / "cards.json"
-    text = path.read_text() if path.is_file() else ""
-    loaded = yaml.safe_load(text)
-    config: dict[str, Any] = loaded if isinstance(loaded, dict) else {}
+    text, config = store.read_config()
     label, records = _label(config, store.run_id), store.finished()
     return Run(
         run_id=store.run_id,
@@ -207,7 +202,7 @@ def read_run(store: RunStore) -> Run:
         plain_label=label,
         records=records,
         values=_values(store.read_metrics(), records),
-        cards=json.loads(cards.read_bytes()) if cards.is_file() else {},
+        cards=store.read_cards(),
         config=config,
         config_text=text,
         manifest=store.read_manifest(),

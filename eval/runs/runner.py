@@ -12,7 +12,7 @@ from tqdm import tqdm
 from eval.benchmarks.base import Benchmark
 from eval.metrics.base import Metric, MetricUndefined
 from eval.runs.identity import address
-from eval.runs.records import EditRecord, SampleRecord
+from eval.runs.records import METRICS, EditRecord, SampleRecord
 from eval.runs.run import Run, read_run
 from eval.runs.store import RunStore
 from instructedit.images import load_image
@@ -37,7 +37,7 @@ class RunPlan:
     metrics: Callable[[], Sequence[Metric]]
     """Loads the metrics when they are first needed."""
     results: Path
-    config: str = ""
+    config: str = "{}"
     """The resolved configuration as YAML, for the record."""
     checkpoints: Mapping[str, str] | None = None
     seed: int = 0
@@ -74,10 +74,11 @@ def run(plan: RunPlan, context: Context) -> Outcome:
     with store.lock():
         known = store.finished(plan.retry_failed)
         missing = [s for s in plan.benchmark.samples if s.id not in known]
-        if missing:
+        is_new = bool(missing) or not store.is_noted
+        if is_new:
             store.begin(plan.config, str(context.device), plan.checkpoints or {})
         stopped = _edit_all(plan, store, missing, len(plan.benchmark.samples))
-        if missing:
+        if is_new:
             store.finish()
         samples = {s.id: s for s in plan.benchmark.samples}
         metrics = plan.metrics()
@@ -167,11 +168,12 @@ def _score_all(
                 rows.pop((sample_id, metric.name), None)
             for name, row in _score(store, samples[sample_id], missing).items():
                 rows[sample_id, name] = row | {"image_sha256": digest}
+    cards = {m.card_id: {"metric": m.name} | m.card() for m in metrics}
+    # The cards first: a kill between the two leaves no value whose card is unknown.
+    if new or (rows and not cards.keys() <= store.read_cards().keys()):
+        store.write_cards(cards)
     if new:
-        columns = ["sample_id", "metric", "value", "card_id", "note", "image_sha256"]
-        # The cards first: a kill between the two leaves no value whose card is unknown.
-        store.write_cards({m.card_id: {"metric": m.name} | m.card() for m in metrics})
-        store.write_metrics(pd.DataFrame(rows.values(), columns=columns).astype({"value": "Float64"}))
+        store.write_metrics(pd.DataFrame(rows.values(), columns=list(METRICS)).astype({"value": "Float64"}))
 
 
 def _is_valid(row: Mapping[str, Any] | None, metric: Metric, digest: str) -> bool:

@@ -6,10 +6,10 @@ import json
 import logging
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -26,13 +26,15 @@ from eval.runs.records import (
     records_equal_ignoring_timing,
     to_line,
 )
+from eval.runs.repair import parse_cards, parse_config, parse_metrics, repair
 from instructedit.files import write_aside
-from instructedit.images import mask_image, save_png
+from instructedit.images import is_whole_png, mask_image, save_png
 from instructedit.types import ConfigError, EditResult, Failure, Sample
 
 __all__ = ["RunStore", "records_equal_ignoring_timing"]
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class RunStore:
@@ -53,13 +55,15 @@ class RunStore:
         self._samples = self.folder / "samples.jsonl"
         self._manifest = self.folder / "manifest.json"
         self._metrics = self.folder / "metrics.parquet"
+        self._cards = self.folder / "cards.json"
+        self._config = self.folder / "config.yaml"
         self._is_locked = False
         self._records: dict[str, SampleRecord] = {}
         self._read_stamp: tuple[int, int] | None = None
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the run for writing; what a killed writer left half written is cut off first.
+        """Hold the run for writing; what is damaged is repaired first, see :mod:`eval.runs.repair`.
 
         Raises:
             ConfigError: If another process (or another store of this one) holds it. The lock of a process that died
@@ -77,7 +81,7 @@ class RunStore:
             holder.write_text(f"process {os.getpid()} on {socket.gethostname()}")
             self._is_locked = True
             try:
-                self._cut_torn_line()
+                repair(self.folder)
                 yield
             finally:
                 self._is_locked = False
@@ -91,7 +95,7 @@ class RunStore:
             checkpoints: Revision of each checkpoint id.
         """
         self._check_locked()
-        with write_aside(self.folder / "config.yaml") as file:
+        with write_aside(self._config) as file:
             file.write(config.encode())
         session = Session(started=_now(), device=device, checkpoints=dict(checkpoints), **vars(environment()))
         self._write_manifest(*self.read_manifest().sessions, session)
@@ -109,6 +113,11 @@ class RunStore:
         except FileNotFoundError:
             return Manifest(self.run_id)
 
+    @property
+    def is_noted(self) -> bool:
+        """Whether ``config.yaml`` is there, and the last session in ``manifest.json`` has ended."""
+        return self._config.is_file() and self.read_manifest().finished is not None
+
     def finished(self, retry_failed: bool = False) -> dict[str, SampleRecord]:
         """Samples that need no work, by id.
 
@@ -116,7 +125,7 @@ class RunStore:
             retry_failed: Leave failures out, so that they are done again.
 
         Returns:
-            The last record of each sample. An edit whose picture or mask has gone is left out.
+            The last record of each sample. An edit whose picture or mask is gone or truncated is left out.
         """
         return {
             id_: record
@@ -183,15 +192,22 @@ class RunStore:
             frame.to_parquet(file, index=False)
 
     def read_metrics(self) -> pd.DataFrame | None:
-        """``metrics.parquet``, or None where metrics have not been computed."""
-        return pd.read_parquet(self._metrics) if self._metrics.is_file() else None
+        """``metrics.parquet``, or None where metrics have not been computed or the file is damaged."""
+        return self._read(self._metrics, parse_metrics)
 
     def write_cards(self, cards: Mapping[str, Any]) -> None:
         """Keep ``cards.json``: what each card id in ``metrics.parquet`` stands for."""
-        path = self.folder / "cards.json"
-        known = json.loads(path.read_bytes()) if path.exists() else {}
-        with write_aside(path) as file:
+        known = self.read_cards()
+        with write_aside(self._cards) as file:
             file.write(json.dumps(known | dict(cards), indent=2, sort_keys=True).encode() + b"\n")
+
+    def read_cards(self) -> dict[str, Mapping[str, Any]]:
+        """``cards.json``; empty where metrics have not been computed or the file is damaged."""
+        return self._read(self._cards, parse_cards) or {}
+
+    def read_config(self) -> tuple[str, dict[str, Any]]:
+        """``config.yaml`` as text and parsed; empty before :meth:`begin` or if the file is damaged."""
+        return self._read(self._config, parse_config) or ("", {})
 
     def image_path(self, sample_id: str) -> Path:
         """Where a sample's edited picture stands."""
@@ -216,6 +232,15 @@ class RunStore:
                 log.warning("%s: line %d is damaged and left out; its sample is done again", self._samples, number)
         return self._records
 
+    def _read(self, path: Path, parse: Callable[[Path], T]) -> T | None:
+        try:
+            return parse(path)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            log.warning("%s: damaged and left out; the run's command writes it again (%s)", path, error)
+            return None
+
     def _stamp(self) -> tuple[int, int] | None:
         """What changes whenever someone writes to the records; None before the first."""
         try:
@@ -225,8 +250,8 @@ class RunStore:
         return status.st_size, status.st_mtime_ns
 
     def _has_pictures(self, record: EditRecord) -> bool:
-        has_mask = record.mask_sha256 is None or self.mask_path(record.id).is_file()
-        return has_mask and self.image_path(record.id).is_file()
+        has_mask = record.mask_sha256 is None or is_whole_png(self.mask_path(record.id))
+        return has_mask and is_whole_png(self.image_path(record.id))
 
     def _append(self, line: bytes) -> None:
         with self._samples.open("ab", buffering=0) as file:
@@ -239,11 +264,6 @@ class RunStore:
                 # Or the next line would be glued to the rest of this one.
                 file.truncate(before)
                 raise
-
-    def _cut_torn_line(self) -> None:
-        data = self._samples.read_bytes() if self._samples.is_file() else b""
-        if data and not data.endswith(b"\n"):
-            os.truncate(self._samples, data.rfind(b"\n") + 1)
 
     def _write_manifest(self, *sessions: Session) -> None:
         with write_aside(self._manifest) as file:

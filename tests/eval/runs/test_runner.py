@@ -20,7 +20,7 @@ from eval.benchmarks.base import Benchmark, load_benchmark
 from eval.metrics.base import Metric
 from eval.metrics.mask_iou import MaskIoU
 from eval.runs.records import records_equal_ignoring_timing
-from eval.runs.run import read_run
+from eval.runs.run import read_run, read_runs
 from eval.runs.runner import RunPlan, run
 from eval.runs.store import RunStore
 from instructedit.cache import StageCache
@@ -181,6 +181,39 @@ def test_a_metric_is_computed_again_when_its_card_or_the_picture_changes(
     assert old != new
     cards = json.loads((tmp_path / "runs" / plan.run_id / "cards.json").read_text())
     assert {*old, *new} == set(cards)
+
+
+@pytest.mark.parametrize("damage", [b"", b"PAR1 and no more", b"[1]", b"{"])
+@pytest.mark.parametrize("name", ["metrics.parquet", "cards.json", "config.yaml", "manifest.json"])
+def test_a_damaged_file_is_written_again_with_one_warning(
+    context: Context, benchmark_: Benchmark, tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, damage: bytes
+) -> None:
+    method = Invert()
+    plan = replace(make_plan(benchmark_, method, tmp_path), config="name: invert\n")
+    before = run(plan, context).run
+    path = before.store.folder / name
+    sound = path.read_bytes()
+    path.write_bytes(damage)
+    for _ in range(2):
+        after = run(plan, context).run
+        assert after.metrics.equals(before.metrics)
+        assert (after.cards, after.config, after.higher_is_better) == (before.cards, before.config, {"mask_iou": True})
+        assert after.finished is not None
+    (record,) = caplog.records
+    assert str(path) in record.getMessage()
+    assert name == "manifest.json" or path.read_bytes() == sound
+    assert len(method.asked) == 7
+
+
+def test_damaged_metrics_are_left_out_of_what_is_only_read(
+    context: Context, benchmark_: Benchmark, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    done = run(make_plan(benchmark_, Invert(), tmp_path), context).run
+    path = done.store.folder / "metrics.parquet"
+    path.write_bytes(path.read_bytes()[:-50])
+    (read,) = read_runs(tmp_path)
+    assert (read.edited, len(read.values)) == (7, 0)
+    assert f"{path}: damaged and left out; the run's command writes it again" in caplog.text
 
 
 KILLED = """
