@@ -212,7 +212,7 @@ def _study(name: str, runs: list[Run], defaults: Mapping[str, Any], reference: s
         if reason:
             notes.append(f"{run.label} ({run.run_id}) is left out: {reason}")
         else:
-            kept.append(run)
+            kept.append(run.in_order_of(benchmark))
     return Study(name, benchmark, tuple(sorted(_tagged(kept), key=_order)), defaults, reference, tuple(notes))
 
 

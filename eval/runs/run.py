@@ -135,13 +135,24 @@ class Run:
                 found[str(metric)] = direction
         return found
 
+    def in_order_of(self, benchmark: Benchmark) -> "Run":
+        """The run with its samples in the benchmark's order, not the order in which they were finished.
+
+        A bootstrap draws positions, so that its interval depends on the order of the values.
+        """
+        places = {k: i for i, k in enumerate(benchmark.images)}
+        records = {k: self.records[k] for k in sorted(self.records, key=lambda k: places.get(k, len(places)))}
+        own = [places.get(k, len(places)) for k in self.values["sample_id"]]
+        order = sorted(range(len(own)), key=own.__getitem__)
+        return replace(self, records=records, values=self.values.iloc[order].reset_index(drop=True))
+
     def narrowed(self, benchmark: Benchmark, metrics: Sequence[str]) -> "Run":
         """The part of the run that one request covers: the benchmark's samples, and the metrics in the order asked for.
 
         Images are those of the benchmark, because runs of earlier versions noted none.
         """
         images = benchmark.images
-        records = {k: replace(record, image_id=images[k]) for k, record in self.records.items() if k in images}
+        records = {k: replace(self.records[k], image_id=i) for k, i in images.items() if k in self.records}
         places = {key: i for i, key in enumerate((k, m) for k in records for m in metrics)}
         own = [places.get(key, -1) for key in zip(self.values["sample_id"], self.values["metric"], strict=True)]
         values = self.values.assign(place=own).sort_values("place", kind="stable")

@@ -37,6 +37,7 @@ from eval.report.section import load_sections
 from eval.report.sections.claims import CLAIMS
 from eval.report.sections.timing import was_cached
 from eval.runs.records import EditRecord, record_of
+from eval.runs.run import Run, counts_of
 from eval.runs.runner import RunPlan, run
 from instructedit.cache import StageCache
 from instructedit.models import Context, ModelPool
@@ -144,7 +145,11 @@ def make_benchmark(folder: Path, count: int = 6) -> Benchmark:
     return load_benchmark(folder)
 
 
-def make_run(
+def make_run(benchmark: Benchmark, results: Path, method: Fade, name: str, **options: Any) -> str:
+    return done(benchmark, results, method, name, **options).run_id
+
+
+def done(
     benchmark: Benchmark,
     results: Path,
     method: Fade,
@@ -154,7 +159,7 @@ def make_run(
     more: Sequence[Metric] = (),
     captioner: str | None = None,
     **hyperparameters: float,
-) -> str:
+) -> Run:
     """A run as scripts.run makes it, its configuration saying what the method is."""
     described = {"_target_": f"mine.{name}", "editor": hyperparameters, "steps": 50}
     if captioner:
@@ -173,8 +178,7 @@ def make_run(
         name, label, method, described, replace(worded, samples=worded.samples[:limit]),
         lambda: [Change(), Darkness(), MaskIoU(), *more], results, config=yaml.safe_dump(config), batch_size=4,
     )  # fmt: skip
-    run(plan, Context(ModelPool(), StageCache(None), torch.device("cpu")))
-    return plan.run_id
+    return run(plan, Context(ModelPool(), StageCache(None), torch.device("cpu"))).run
 
 
 @pytest.fixture(scope="module")
@@ -522,6 +526,24 @@ def test_two_runs_of_one_label_are_told_apart(tmp_path: Path) -> None:
     assert labels == {i: f"instructedit ratio=0.5 #{i.rpartition('-')[2][:6]}" for i in (first, second)}
     latest = report(request(tmp_path / "results", runs="latest"))
     assert len(latest.studies[0].runs) == 1
+
+
+def test_intervals_do_not_depend_on_the_order_in_which_samples_were_finished(tmp_path: Path) -> None:
+    benchmark = make_benchmark(tmp_path / "benchmark")
+
+    def intervals(again: Sequence[str]) -> list[pd.DataFrame]:
+        run_id = make_run(benchmark, tmp_path / "results", Fade(0.5), "instructedit", ratio=0.5)
+        path = tmp_path / "results" / "runs" / run_id / "samples.jsonl"
+        lines = path.read_bytes().splitlines()
+        path.write_bytes(b"".join((b"damaged" if json.loads(x)["id"] in again else x) + b"\n" for x in lines))
+        swept = done(benchmark, tmp_path / "results", Fade(0.5), "instructedit", ratio=0.5)
+        (study,) = report(request(tmp_path / "results")).studies
+        columns = ["metric", "mean", "low", "high", "n"]
+        return [summary(swept.metrics, counts_of([swept]))[columns], study.summary[columns]]
+
+    first, second = intervals(()), intervals([s.id for s in benchmark.samples[:3]])
+    for other in (first[1], *second):
+        assert other.to_dict("records") == first[0].to_dict("records")
 
 
 class Verdict(Darkness):
