@@ -12,6 +12,7 @@ from eval.analysis.components import Labels, read_labels
 from eval.report.page import COPIED, LINKED, Page, now
 from eval.report.section import MakeSection, Missing, Section
 from eval.report.study import Study, benchmark_name, studies
+from eval.runs.labels import settings
 from eval.runs.run import Run, read_runs
 from instructedit.types import ConfigError
 
@@ -31,7 +32,7 @@ class Request:
     sections: Sequence[MakeSection]
     """What the page has of each benchmark, in this order."""
     runs: str | Sequence[str]
-    """``all``, ``latest`` (the last finished of each label), or run ids or beginnings of them."""
+    """``all``, ``latest`` (the last finished of each configuration), or run ids or beginnings of them."""
     benchmark: str | None
     """Of which benchmark; None takes all, a part of the page each."""
     reference: str
@@ -140,7 +141,7 @@ def _selected(request: Request) -> list[Run]:
         # One that still runs would give other numbers a minute later; asked for by its id, it is shown.
         on_disk = _finished(on_disk, request.results)
     if wanted == "latest":
-        on_disk = list({(benchmark_name(r), r.plain_label): r for r in on_disk}.values())
+        on_disk = list({(r.plain_label, *sorted(settings(r).items())): r for r in on_disk}.values())
     return _of_benchmark(on_disk, request.benchmark)
 
 

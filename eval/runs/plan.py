@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from eval.benchmarks.base import Benchmark, configured
 from eval.metrics.entries import load_metrics, metric_entries
 from eval.runs.identity import fingerprinted
+from eval.runs.labels import configured_label
 from eval.runs.runner import RunPlan
 from instructedit.checkpoints import checkpoints, require_checkpoints
 from instructedit.checks import require_whole
@@ -37,7 +38,7 @@ def plan(config: DictConfig) -> tuple[RunPlan, Context]:
     assert isinstance(described, dict)
     made = RunPlan(
         name=str(config.name),
-        label=f"{config.label} variation={benchmark.variation}" if benchmark.variation else str(config.label),
+        label=configured_label(config),
         method=method,
         decides=fingerprinted(described),
         benchmark=benchmark,

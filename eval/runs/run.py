@@ -11,6 +11,7 @@ import pandas as pd
 
 from eval.benchmarks.base import Benchmark
 from eval.runs.identity import address, deciding, fingerprinted
+from eval.runs.labels import configured_label
 from eval.runs.provenance import Manifest, Session
 from eval.runs.records import COUNTS, ROWS, EditRecord, FailureRecord, SampleRecord
 from eval.runs.store import RunStore
@@ -45,8 +46,8 @@ class Run:
     config_text: str = ""
     """``config.yaml`` as it stands."""
     manifest: Manifest = Manifest()
-    tag: str = ""
-    """Sets runs apart that share a label; empty where none does."""
+    difference: str = ""
+    """What sets the run apart from others of its plain label, from :func:`eval.runs.labels.distinguished`."""
     stored_in: RunStore | None = None
     """None where the run is not on disk."""
 
@@ -63,8 +64,8 @@ class Run:
 
     @property
     def label(self) -> str:
-        """How tables call the run: unlike any other's, where runs with the same label are tagged."""
-        return f"{self.plain_label} #{self.tag}" if self.tag else self.plain_label
+        """How tables call the run: its plain label, and what sets it apart from runs of the same."""
+        return f"{self.plain_label} {self.difference}" if self.difference else self.plain_label
 
     @property
     def variation(self) -> int:
@@ -113,7 +114,7 @@ class Run:
 
     @cached_property
     def hyperparameters(self) -> dict[str, Scalar]:
-        """The method's parameters by path, such as ``editor.ratio``; checkpoints are told apart by revision."""
+        """The method's parameters by path, such as ``editor.ratio``; a list is one text."""
         method = self.config.get("wrapper")
         return dict(_leaves(method, "")) if isinstance(method, Mapping) else {}
 
@@ -205,7 +206,7 @@ def read_runs(results: Path) -> Iterator[Run]:
 def read_run(store: RunStore) -> Run:
     """One run as it lies on disk, with what is missing left empty."""
     text, config = store.read_config()
-    label, records = _label(config, store.run_id), store.finished()
+    label, records = configured_label(config, store.run_id), store.finished()
     return Run(
         run_id=store.run_id,
         # Early configurations have a label only, which begins with the method's name.
@@ -219,11 +220,6 @@ def read_run(store: RunStore) -> Run:
         manifest=store.read_manifest(),
         stored_in=store,
     )
-
-
-def _label(config: Mapping[str, Any], run_id: str) -> str:
-    own, variation = str(config.get("label") or config.get("name") or run_id), int(config.get("variation") or 0)
-    return f"{own} variation={variation}" if variation else own
 
 
 def _values(stored: pd.DataFrame | None, records: Mapping[str, SampleRecord]) -> pd.DataFrame:
@@ -245,5 +241,5 @@ def _leaves(node: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Scalar]
     for key, value in deciding(node).items():
         if isinstance(value, Mapping):
             yield from _leaves(value, f"{prefix}{key}.")
-        elif not isinstance(value, list):
-            yield f"{prefix}{key}", value
+        else:
+            yield f"{prefix}{key}", ",".join(map(str, value)) if isinstance(value, list) else value

@@ -145,8 +145,8 @@ def make_benchmark(folder: Path, count: int = 6) -> Benchmark:
     return load_benchmark(folder)
 
 
-def make_run(benchmark: Benchmark, results: Path, method: Fade, name: str, **options: Any) -> str:
-    return done(benchmark, results, method, name, **options).run_id
+def make_run(*arguments: Any, **options: Any) -> str:
+    return done(*arguments, **options).run_id
 
 
 def done(
@@ -515,17 +515,18 @@ def _rename_card(folder: Path) -> None:
     frame.to_parquet(folder / "metrics.parquet")
 
 
-def test_two_runs_of_one_label_are_told_apart(tmp_path: Path) -> None:
-    benchmark = make_benchmark(tmp_path / "benchmark")
-    first = make_run(benchmark, tmp_path / "results", Fade(0.5), "instructedit", ratio=0.5)
-    second = make_run(benchmark, tmp_path / "results", Fade(0.4), "instructedit", ratio=0.7)
-    config = tmp_path / "results" / "runs" / second / "config.yaml"
-    config.write_text(config.read_text().replace("label: instructedit ratio=0.7", "label: instructedit ratio=0.5"))
-    made = report(request(tmp_path / "results"))
-    labels = {r.run_id: r.label for r in made.studies[0].runs}
-    assert labels == {i: f"instructedit ratio=0.5 #{i.rpartition('-')[2][:6]}" for i in (first, second)}
-    latest = report(request(tmp_path / "results", runs="latest"))
-    assert len(latest.studies[0].runs) == 1
+def test_runs_of_one_label_are_told_apart_and_the_latest_of_each_is_shown(tmp_path: Path) -> None:
+    benchmark, results = make_benchmark(tmp_path / "benchmark"), tmp_path / "results"
+    runs = [
+        make_run(benchmark, results, Fade(strength), "instructedit", captioner=captioner, ratio=0.5)
+        for strength, captioner in ((0.5, None), (0.4, "What is this?"))
+    ]
+    (study,) = report(request(results)).studies
+    assert {r.run_id: r.label for r in study.runs} == {
+        runs[0]: "instructedit ratio=0.5", runs[1]: "instructedit ratio=0.5 question=What is this?",
+    }  # fmt: skip
+    (study,) = report(request(results, runs="latest")).studies
+    assert {r.run_id for r in study.runs} == set(runs)
 
 
 def test_intervals_do_not_depend_on_the_order_in_which_samples_were_finished(tmp_path: Path) -> None:
