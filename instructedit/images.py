@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool
 from PIL import Image, ImageCms, ImageDraw, ImageFont, ImageOps
 
-from instructedit.files import write_aside
+from instructedit.files import kind_of_file, write_aside
 from instructedit.types import Stage, StageError
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
@@ -41,8 +41,7 @@ def load_image(path: Path | str) -> Image.Image:
     """
     path = Path(path)
     if not path.is_file():
-        reason = "is a folder" if path.is_dir() else "no such file"
-        raise _refusal(path, f"{reason}; a picture is expected ({', '.join(FORMATS)})")
+        raise _refusal(path, f"{kind_of_file(path)}; a picture is expected ({', '.join(FORMATS)})")
     try:
         with warnings.catch_warnings():
             # Pillow warns from 89 megapixels on; MAX_PIXELS is lower and is checked before decoding.
