@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from eval.benchmarks.base import Benchmark, load_benchmark
 from eval.benchmarks.schema import Entry, collected
@@ -73,7 +74,7 @@ def summarized(benchmark: Benchmark) -> list[str]:
     """Return what a benchmark has, in lines such as ``categories: single 2, same 1``."""
     samples = benchmark.samples
     pictures = len({sample.image for sample in samples})
-    truths = {
+    truths: dict[str, list[Any]] = {
         "mask": [s.truth.mask for s in samples],
         "reference edit": [s.truth.edited for s in samples],
         "referring expression": [s.truth.referred for s in samples],

@@ -12,6 +12,7 @@ from eval.analysis.components import Labels, read_labels
 from eval.report.page import COPIED, LINKED, Page, now
 from eval.report.section import MakeSection, Missing, Section
 from eval.report.study import Study, benchmark_name, studies
+from eval.report.text import short_names
 from eval.runs.labels import settings
 from eval.runs.run import Run, read_runs
 from instructedit.types import ConfigError
@@ -82,7 +83,8 @@ def report(request: Request) -> Report:
     unused = _unused(found, labels)
     is_inside = request.out.resolve().is_relative_to(request.results.resolve())
     pictures = request.pictures or (LINKED if is_inside else COPIED)
-    page = Page(request.out, pictures, request.figure_samples, request.more_samples, request.samples)
+    names = short_names(request.results, [folder for study in found for folder in study.folders])
+    page = Page(request.out, pictures, request.figure_samples, request.more_samples, request.samples, names)
     parts = [_part(study, page, request.sections) for study in found if study.runs]
     parts[0] = replace(parts[0], missing=(*unused, *parts[0].missing))
     sections = tuple(section for part in parts for section in part.sections)

@@ -19,6 +19,7 @@ from PIL import Image
 
 from eval.display import style as words
 from eval.report.section import Section
+from eval.report.text import shown
 from instructedit.files import write_aside
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,8 @@ class Page:
     """Rows of that one, at most."""
     samples: int | None
     """Samples of each benchmark that are listed with all their edits, at most; None lists all."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """What the page writes for folders of the machine, from :func:`eval.report.text.short_names`."""
     copies: dict[str, Path] = field(default_factory=dict)
     """The pictures to copy, by their path beside the page."""
     anchors: set[str] = field(default_factory=set)
@@ -55,8 +58,8 @@ class Page:
         return self.pictures != INLINE
 
     def render(self, template: str, **values: Any) -> Markup:
-        """Fill a template; every text in ``values`` is escaped."""
-        return Markup(_environment().get_template(template).render(page=self, **values))
+        """Fill a template; every text in ``values`` is shown as by :func:`eval.report.text.shown`, and escaped."""
+        return Markup(_environment(self.names).get_template(template).render(page=self, **values))
 
     def is_first(self, name: str) -> bool:
         """Whether an anchor is free, which it is once: two benchmarks share their metrics' cards."""
@@ -132,11 +135,15 @@ def _write(path: Path, data: bytes) -> None:
         file.write(data)
 
 
-def _environment() -> Environment:
+def _environment(names: Mapping[str, str]) -> Environment:
+    def finalize(value: Any) -> Any:
+        return shown(value, names) if isinstance(value, str) and not isinstance(value, Markup) else value
+
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=finalize,
         trim_blocks=True,
         lstrip_blocks=True,
     )

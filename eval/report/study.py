@@ -162,6 +162,12 @@ class Study:
         return sorted(alike, key=lambda r: float(r.hyperparameter(key)))  # type: ignore[arg-type]
 
     @property
+    def folders(self) -> set[Path]:
+        """The benchmark's folders, as the runs' configurations name them."""
+        named = (run.config.get("benchmark") for run in self.runs)
+        return {Path(str(b["folder"])) for b in named if isinstance(b, Mapping) and b.get("folder")}
+
+    @property
     def whole(self) -> int:
         """Samples of the benchmark."""
         return len(self.benchmark.samples)

@@ -158,7 +158,7 @@ def done(
     variation: int = 0,
     more: Sequence[Metric] = (),
     captioner: str | None = None,
-    **hyperparameters: float,
+    **hyperparameters: float | str,
 ) -> Run:
     """A run as scripts.run makes it, its configuration saying what the method is."""
     described = {"_target_": f"mine.{name}", "editor": hyperparameters, "steps": 50}
@@ -545,6 +545,22 @@ def test_intervals_do_not_depend_on_the_order_in_which_samples_were_finished(tmp
     first, second = intervals(()), intervals([s.id for s in benchmark.samples[:3]])
     for other in (first[1], *second):
         assert other.to_dict("records") == first[0].to_dict("records")
+
+
+def test_the_page_shows_control_characters_as_escapes_and_no_path_of_the_machine(tmp_path: Path) -> None:
+    benchmark = make_benchmark(tmp_path / "my set")
+    manifest = tmp_path / "my set" / "manifest.jsonl"
+    manifest.write_text(manifest.read_text().replace('"wish 1"', json.dumps("wish \x1b[31m\x00 and/or 1\ttab")))
+    (tmp_path / "my set" / "images" / "i2.png").write_text("torn")
+    benchmark = load_benchmark(tmp_path / "my set")
+    make_run(benchmark, tmp_path / "results", Fade(0.5), "instructedit", ratio=0.5, path="/nowhere/of mine/weights.bin")
+    html = report(request(tmp_path / "results")).path.read_text()
+    assert not re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]", html)
+    assert r"wish \x1b[31m\x00 and/or 1" in html
+    assert "my set/images/i2.png: not a picture that can be read" in html
+    assert "path: .../of mine/weights.bin" in html
+    for folder in (tmp_path, Path.cwd(), Path.home()):
+        assert str(folder) not in html
 
 
 class Verdict(Darkness):
