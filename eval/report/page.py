@@ -19,7 +19,7 @@ from PIL import Image
 
 from eval.display import style as words
 from eval.report.section import Section
-from eval.report.text import shown
+from eval.report.text import shown, visible
 from instructedit.files import write_aside
 
 log = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ class Page:
         """Write ``index.html``, the sections' files and the pictures; remove what an earlier report left."""
         files = {name: data for section in sections for name, data in section.files.items()}
         html = self.render("page.html", title=title, sections=sections, **head)
-        files |= {"index.html": html.encode()}
+        files |= {"index.html": visible(html).encode()}
         names = sorted({*files, *self.copies})
         for name, data in files.items():
             _write(self.out / name, data)

@@ -28,6 +28,11 @@ def short_names(results: Path, benchmarks: Iterable[Path]) -> dict[str, str]:
     return dict(sorted(absolute.items(), key=lambda item: -len(item[0])))
 
 
+def visible(text: str) -> str:
+    """Return a text with its control characters as escapes, such as ``\\x1b``."""
+    return _INVISIBLE.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
 def shown(text: str, names: Mapping[str, str]) -> str:
     """Return a text as the page shows it.
 
@@ -41,7 +46,7 @@ def shown(text: str, names: Mapping[str, str]) -> str:
         known = "|".join(map(re.escape, names))
         text = re.sub(rf"(?<![\w.-])({known})(?![\w.-])(/(?=\S))?", lambda found: _name(found, names), text)
     text = _ABSOLUTE.sub(".../", text)
-    return _INVISIBLE.sub(lambda found: ascii(found[0])[1:-1], text)
+    return visible(text)
 
 
 def _name(found: re.Match[str], names: Mapping[str, str]) -> str:
