@@ -11,10 +11,11 @@ from torch import Tensor
 
 from instructedit import diffusion
 from instructedit.cache import StageCache, hash_image
-from instructedit.checks import require, require_one_of
+from instructedit.checks import require_one_of
 from instructedit.editor import MaskGuidedEditor, latent_mask
 from instructedit.latent_diffusion import generator, noise
 from instructedit.models import Checkpoint, Context
+from instructedit.parameters import check_theta
 from instructedit.stages import Progress, run_stages
 from instructedit.types import (
     Captions,
@@ -91,7 +92,7 @@ class DiffEdit(Method):
         clamp: float = 3.0,
     ) -> None:
         require_one_of("variant", variant, VARIANTS)
-        require(0 < theta < 1, "theta", theta, "numbers between 0 and 1, such as 0.5")
+        check_theta(theta)
         if noises < 1 or clamp <= 0 or not 1 / steps <= strength <= 1:
             raise ConfigError(
                 f"noises={noises}, clamp={clamp}, strength={strength}: accepted are noises from 1 on, clamp above 0, "

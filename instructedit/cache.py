@@ -8,14 +8,16 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import safetensors.torch
 from safetensors import SafetensorError
-from torch import Tensor
 
 from instructedit.files import TEMPORARY, canonical_json, digest, write_aside
 from instructedit.images import hash_image
+
+if TYPE_CHECKING:
+    # torch takes seconds to import, and a sweep that is finished needs none.
+    from torch import Tensor
 
 __all__ = ["StageCache", "hash_image"]
 
@@ -64,28 +66,32 @@ class StageCache:
         """
         return digest({"stage": stage, "version": version, "parts": parts})
 
-    def get(self, stage: str, key: str) -> dict[str, Tensor] | None:
+    def get(self, stage: str, key: str) -> "dict[str, Tensor] | None":
         """Return the stored tensors, on the CPU; None if they are missing or damaged."""
         data = self._read(stage, key, "safetensors")
         if data is None:
             return None
+        from safetensors.torch import load
+
         path = self._path(stage, key, "safetensors")
         try:
             _verify(data)
-            tensors = safetensors.torch.load(data)
+            tensors = load(data)
         except (ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
             self._damaged(stage, path, error)
             return None
         self.hits[stage] += 1
         return tensors
 
-    def put(self, stage: str, key: str, tensors: Mapping[str, Tensor]) -> None:
+    def put(self, stage: str, key: str, tensors: "Mapping[str, Tensor]") -> None:
         """Store tensors from any device and in any memory layout."""
         if self.root is None:
             return
+        from safetensors.torch import save
+
         # safetensors refuses tensors that share memory, such as slices of one trajectory, so they are copied.
         copies = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
-        self._write(stage, key, "safetensors", _sign(safetensors.torch.save(copies, {"sha256": _UNSIGNED.decode()})))
+        self._write(stage, key, "safetensors", _sign(save(copies, {"sha256": _UNSIGNED.decode()})))
 
     def get_json(self, stage: str, key: str) -> Any | None:
         """Return the stored JSON value; None if it is missing or damaged. Tuples are returned as lists."""

@@ -17,6 +17,7 @@ from omegaconf import OmegaConf
 
 from instructedit import hub
 from instructedit.checks import require_one_of
+from instructedit.files import located
 from instructedit.types import ConfigError
 
 FETCH = "python -m scripts.models fetch models=<preset> brings it"
@@ -32,8 +33,8 @@ OPTIONAL = "optional."
 class Checkpoint:
     """A model: a local ``save_pretrained`` folder, or a hub id with its pinned revision.
 
-    A local folder of that name takes precedence over the hub. This class downloads nothing; ``python -m scripts.models
-    fetch`` does.
+    A folder of that name in the working directory, or in this project, takes precedence over the hub. This class
+    downloads nothing; ``python -m scripts.models fetch`` does.
 
     Raises:
         ConfigError: A field has a value that is not accepted.
@@ -54,7 +55,7 @@ class Checkpoint:
 
     def __post_init__(self) -> None:
         require_one_of("dtype", self.dtype, DTYPES)
-        if self.base is not None and not Path(self.base).is_dir():
+        if self.base is not None and not located(self.base).is_dir():
             raise ConfigError(f"checkpoint {self.id!r}: base={self.base!r} is not a folder")
         require_one_of("implementation", self.implementation, IMPLEMENTATIONS)
         if not self.is_local and self.revision is None and self.source is None:
@@ -65,7 +66,7 @@ class Checkpoint:
     @property
     def is_local(self) -> bool:
         """Whether ``id`` is an existing local folder."""
-        return Path(self.id).is_dir()
+        return located(self.id).is_dir()
 
     @property
     def fingerprint(self) -> dict[str, str]:
@@ -82,7 +83,7 @@ class Checkpoint:
         """The revision that records name: a hub commit, or the hash of a folder's content."""
         if not self.is_local:
             return str(self.revision)
-        hashes = [folder_hash(Path(self.id)), *(folder_hash(part) for part in self._borrowed())]
+        hashes = [folder_hash(located(self.id)), *(folder_hash(part) for part in self._borrowed())]
         return hashes[0] if len(hashes) == 1 else hashlib.sha256("\n".join(hashes).encode()).hexdigest()[:16]
 
     @property
@@ -104,11 +105,13 @@ class Checkpoint:
             ConfigError: The folder does not exist.
         """
         folder = self.folder
-        return Path(self.base) if self.base and part and not (folder / part).is_dir() else folder
+        return located(self.base) if self.base and part and not (folder / part).is_dir() else folder
 
     def _borrowed(self) -> list[Path]:
-        names = {p.name for p in Path(self.id).iterdir()}
-        return [p for p in sorted(Path(self.base).iterdir()) if p.is_dir() and p.name not in names] if self.base else []
+        if not self.base:
+            return []
+        names = {p.name for p in located(self.id).iterdir()}
+        return [p for p in sorted(located(self.base).iterdir()) if p.is_dir() and p.name not in names]
 
     def missing(self) -> str | None:
         """Return a message that names the files missing on this machine; None if the checkpoint is complete."""
@@ -124,7 +127,7 @@ class Checkpoint:
 
     def _locate(self) -> tuple[Path | None, bool]:
         if self.is_local or self.revision is None:
-            return (Path(self.id) if self.is_local else None), False
+            return (located(self.id) if self.is_local else None), False
         return hub.snapshot(self.id, self.revision, self.files)
 
 

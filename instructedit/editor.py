@@ -15,9 +15,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from instructedit import diffusion
-from instructedit.checks import is_number, require, require_one_of, require_whole
+from instructedit.checks import require_one_of, require_whole
 from instructedit.latent_diffusion import LatentDiffusion, to_images
 from instructedit.models import Checkpoint, Context
+from instructedit.parameters import check_ratio
 from instructedit.types import Captions, ConfigError, EditRequest, Stage, StageError
 
 BLENDS = ("paper", "official")
@@ -162,16 +163,6 @@ class MaskGuidedEditor:
         nfe = start if self.guidance_scale == 1 else 2 * start
         edited = to_images(pixels, [i.size for i in images])
         return [Edited(e, {Stage.INVERSION: n, Stage.EDIT: nfe}) for e, n in zip(edited, inversions, strict=True)]
-
-
-def check_ratio(ratio: object, key: str = "ratio") -> None:
-    """Check that a value is an encoding ratio, a number in (0, 1].
-
-    Raises:
-        ConfigError: It is not; the message names ``key``.
-    """
-    hint = "; wrapper=auto_ratio chooses one for each sample" if ratio == "auto" else ""
-    require(is_number(ratio) and 0 < ratio <= 1, key, ratio, f"numbers above 0 and up to 1, such as 0.7{hint}")
 
 
 def edit_by_size(

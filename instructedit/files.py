@@ -14,6 +14,16 @@ TEMPORARY = ".tmp"
 """Suffix of files that are still being written. Their names begin with a dot, so listings skip them."""
 
 
+ROOT = Path(__file__).resolve().parents[1]
+"""Where the packages lie, with ``conf`` and ``data`` beside them."""
+
+
+def located(path: Path | str) -> Path:
+    """Return a path as the working directory has it, or else as this project has it, such as ``data/picturebook``."""
+    path = Path(path)
+    return ROOT / path if not path.exists() and (ROOT / path).exists() else path
+
+
 @contextlib.contextmanager
 def write_aside(path: Path) -> Iterator[BinaryIO]:
     """Open a temporary file beside ``path`` that is renamed to ``path`` once it is complete and on disk.

@@ -4,18 +4,17 @@ import gc
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
-
-import torch
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from instructedit.cache import StageCache
-from instructedit.checkpoints import DTYPES as DTYPE_NAMES
 from instructedit.checkpoints import Checkpoint, folder_hash
 from instructedit.types import ConfigError
 
+if TYPE_CHECKING:
+    import torch
+
 T = TypeVar("T")
-DTYPES = {name: getattr(torch, name) for name in DTYPE_NAMES}
-__all__ = ["DTYPES", "POOL", "Checkpoint", "Context", "ModelPool", "Pretrained", "folder_hash"]
+__all__ = ["POOL", "Checkpoint", "Context", "ModelPool", "Pretrained", "folder_hash"]
 
 
 class Pretrained(Protocol):
@@ -36,18 +35,19 @@ class ModelPool:
         return len(self._loaded)
 
     def model(
-        self, kind: type[Pretrained], checkpoint: Checkpoint, device: torch.device, subfolder: str | None = None
+        self, kind: type[Pretrained], checkpoint: Checkpoint, device: "torch.device", subfolder: str | None = None
     ) -> Any:
         """Return a model in evaluation mode, without gradients, loaded from safetensors only.
 
         Raises:
             ConfigError: The checkpoint is missing or cannot be loaded.
         """
+        import torch  # takes seconds, and a sweep that is finished needs none
 
         def load() -> Any:
             # transformers and diffusers use different names for this parameter.
             dtype = "dtype" if kind.__module__.startswith("transformers.") else "torch_dtype"
-            options = {dtype: DTYPES[checkpoint.dtype], "use_safetensors": True}
+            options = {dtype: getattr(torch, checkpoint.dtype), "use_safetensors": True}
             model = self._from_pretrained(kind, checkpoint, subfolder, options)
             return model.to(device).eval().requires_grad_(False)
 
@@ -70,6 +70,8 @@ class ModelPool:
 
     def clear(self) -> None:
         """Remove all objects and free their GPU memory."""
+        import torch
+
         self._loaded.clear()
         gc.collect()
         if torch.cuda.is_available():
@@ -101,7 +103,7 @@ class Context:
 
     pool: ModelPool
     cache: StageCache
-    device: torch.device
+    device: "torch.device"
 
     @staticmethod
     def create(cache_root: Path | None, device: str = "auto") -> "Context":
@@ -110,6 +112,8 @@ class Context:
         Raises:
             ConfigError: The device is unknown or not available.
         """
+        import torch
+
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         try:

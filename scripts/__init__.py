@@ -1,6 +1,8 @@
 """The commands: ``python -m scripts.<name>``."""
 
+import os
 import sys
+from pathlib import Path
 from types import TracebackType
 
 _unhandled = sys.excepthook
@@ -14,4 +16,18 @@ def _hook(kind: type[BaseException], error: BaseException, trace: TracebackType 
         _unhandled(kind, error, trace)
 
 
+def _usable_cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+    """Return the number of cores that this process may use, by its affinity and its cgroup's quota."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        limit, period = quota.read_text().split()
+        return max(1, min(cores, int(limit) // int(period)))
+    except (OSError, ValueError):  # no cgroup version 2, or no quota
+        return cores
+
+
 sys.excepthook = _hook
+# Before torch is loaded. OpenMP's threads spin while they wait for each other: where other processes use the cores too,
+# one edit took a hundred times as long (docs/speed.md).
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("OMP_NUM_THREADS", str(_usable_cores()))

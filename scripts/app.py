@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
@@ -100,8 +101,8 @@ def _override_error(message: str) -> str:
         key = unknown.group(1)
         near = difflib.get_close_matches(key, known_keys(), n=3, cutoff=0.7)
         return f"unknown key {key!r}" + (f"; did you mean {' or '.join(near)}?" if near else "; see conf/config.yaml")
-    if unknown := re.search(r"Could not override '([^']+)'|No match in the defaults list\. ?.*'([^']+)'", message):
-        return f"unknown choice {unknown.group(1) or unknown.group(2)!r}; see conf/"
+    if unknown := re.search(r"No match in the defaults list\. ?.*'([^']+)'", message):
+        return f"unknown choice {unknown.group(1)!r}; see conf/"
     return re.sub(r" (See https?://\S+.*|Set the environment variable.*)$", "", message)
 
 
@@ -110,10 +111,20 @@ def _flat(text: object) -> str:
 
 
 def known_keys() -> list[str]:
-    """Return the keys of the main configuration and its groups, for suggestions."""
-    top = OmegaConf.load(CONF / "config.yaml")
-    assert isinstance(top, DictConfig)
-    return [*(str(k) for k in top if k not in ("defaults", "hydra")), *(p.name for p in CONF.iterdir() if p.is_dir())]
+    """Return the keys that can be overridden, such as ``segmenter.box_threshold``, for suggestions."""
+    found: dict[str, None] = dict.fromkeys(p.name for p in CONF.iterdir() if p.is_dir())
+    for path in (CONF / "config.yaml", *sorted(CONF.glob("*/*.yaml"))):
+        values = OmegaConf.to_container(OmegaConf.load(path))
+        is_global = path.parent == CONF or "@package _global_" in path.read_text()
+        found |= dict.fromkeys(_paths(values, "" if is_global else f"{path.parent.name}."))
+    return list(found)
+
+
+def _paths(node: Any, prefix: str) -> Iterator[str]:
+    for key, value in node.items() if isinstance(node, dict) else ():
+        if prefix or key not in ("defaults", "hydra"):
+            yield f"{prefix}{key}"
+            yield from _paths(value, f"{prefix}{key}.")
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -21,6 +21,7 @@ from instructedit.checkpoints import require_checkpoints
 from instructedit.images import FORMATS, load_image
 from instructedit.types import Captions, ConfigError, Failure, Method, StageError
 from scripts.app import OK, SOME_FAILED, launch
+from scripts.values import check_values
 
 if TYPE_CHECKING:
     pass
@@ -34,6 +35,7 @@ def task(config: DictConfig) -> int:
     for key in POSITIONAL:
         if OmegaConf.is_missing(config, key) or not str(config[key] or "").strip():
             raise ConfigError(f"{key}=... is needed, as in: python -m scripts.edit cat.png 'Change the cat to a lion'")
+    check_values(config)
     require_checkpoints(config.models, config.wrapper)
     source = Path(str(config.image))
     paths = pictures(source) if source.is_dir() else [_picture(source)]

@@ -3,36 +3,56 @@
 python -m scripts.judge                      # all of them
 python -m scripts.judge diffusion            # one
 python -m scripts.judge --check              # the judge itself, on drawn references and unedited pictures
+python -m scripts.judge language             # the language model, on the phrasings written by hand
+python -m scripts.judge language --model FOLDER
 """
 
 import argparse
 import sys
 from pathlib import Path
 
+from data.picturebook import phrasings
 from data.picturebook.judge import COUNT, MODELS, SCORES, check, update_card
+from instructedit.language.build import local
+from instructedit.language.parse import Parsed
 from instructedit.models import Checkpoint, Context
 from scripts.app import OK
+
+_LANGUAGE = "language"
 
 
 def main() -> int:
     """Judge the edits, print the scores, and write the cards."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="*", help="model folders to judge; default: all")
+    parser.add_argument("models", nargs="*", help="model folders to judge, or `language`; default: all")
     parser.add_argument("--check", action="store_true", help="judge drawn references and unedited pictures instead")
+    parser.add_argument("--model", type=Path, default=MODELS / "language_model", help="the language model's folder")
     args = parser.parse_args()
     if args.check:
         for name, share in check().items():
             print(f"{name}: {share:.1%}")
         return OK
-    if unknown := sorted(set(args.models) - set(SCORES)):
-        parser.error(f"{', '.join(unknown)}: accepted are {', '.join(SCORES)}")
+    if unknown := sorted(set(args.models) - {*SCORES, _LANGUAGE}):
+        parser.error(f"{', '.join(unknown)}: accepted are {', '.join((*SCORES, _LANGUAGE))}")
     context = Context.create(Path("results/cache"))
-    for name in args.models or SCORES:
+    for name in args.models or (*SCORES, _LANGUAGE):
+        if name == _LANGUAGE:
+            _judge_language(context, args.model)
+            continue
         scores = SCORES[name](context, Checkpoint(str(MODELS / name)))
         update_card(MODELS / name / "unet", scores)
         for score, share in scores.items():
             print(f"{name}: {score} {share:.1%} of {COUNT}")
     return OK
+
+
+def _judge_language(context: Context, folder: Path) -> None:
+    graded = phrasings.graded(local(context, Checkpoint(str(folder)), max_new_tokens=96))
+    for phrasing, answer, grade in graded:
+        if grade != "right":
+            print(f"{grade}: {phrasing.instruction} -> {answer.reply if isinstance(answer, Parsed) else answer}")
+    for score, share in phrasings.shares([grade for _, _, grade in graded]).items():
+        print(f"{_LANGUAGE}: {score} {share:.1%} of {len(graded)}")
 
 
 if __name__ == "__main__":

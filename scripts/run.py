@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 
 from instructedit.checkpoints import require_checkpoints
 from scripts.app import OK, SOME_FAILED, launch
+from scripts.values import check_values
 
 if TYPE_CHECKING:
     from scripts.sweep import Sweep
@@ -25,6 +26,7 @@ class Command:
 
     def job(self, config: DictConfig) -> int:
         """Run one job and return the exit code."""
+        check_values(config)
         require_checkpoints(config.models, config.wrapper, config.metrics)
         # These imports load torch, which takes seconds; missing checkpoints are reported before.
         from eval.loggers.base import group_of

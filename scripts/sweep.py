@@ -35,10 +35,10 @@ class Sweep:
 
     def job(self, config: DictConfig) -> bool:
         """Run one job and return whether one of its samples failed."""
-        run_plan, context = plan(_with_choices(config))
+        run_plan = plan(_with_choices(config))
         # The logger is built before the run so that wrong settings are reported at once.
         logger = instantiate(config.logger, _convert_="all") if config.logger else None
-        outcome = run(run_plan, context)
+        outcome = run(run_plan)
         self.outcomes.append(outcome)
         self.benchmarks[run_plan.benchmark.revision] = run_plan.benchmark
         self.results = run_plan.results

@@ -12,7 +12,7 @@ from hydra.utils import get_object
 from omegaconf import OmegaConf
 
 from eval.analysis.stats import DEFAULT
-from eval.runs.identity import non_identity_keys_of
+from eval.runs.declared import non_identity_keys_of
 from eval.runs.plan import plan
 from eval.runs.runner import RunPlan
 from instructedit.checkpoints import CHECKPOINT
@@ -60,7 +60,7 @@ def test_every_component_composes(component: str) -> None:
 def test_where_a_server_stands_and_what_it_costs_changes_no_run(wrapper: list[str], tmp_path: Path) -> None:
     def run_id(*overrides: str) -> str:
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            return plan(compose("config", ["language=openai", f"results={tmp_path}", *wrapper, *overrides]))[0].run_id
+            return plan(compose("config", ["language=openai", f"results={tmp_path}", *wrapper, *overrides])).run_id
 
     settings = resolved("config", "language=openai")["language"]
     outside = non_identity_keys_of(settings["_target_"])
@@ -89,7 +89,7 @@ def test_a_wrong_price_is_named(prices: str, line: str, tmp_path: Path) -> None:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("config", ["language=openai", f"results={tmp_path}", f"language.prices={prices}"])
     with pytest.raises(ConfigError) as caught:
-        plan(config)
+        plan(config).method()
     assert line in str(caught.value)
 
 

@@ -251,7 +251,7 @@ def check(command: Command, workspace: Path) -> None:
         for target in targets(described):
             get_object(target)
         if module == "scripts.run":
-            plan(composed(name, [*runnable_here(overrides), f"results={workspace / 'results'}"]))
+            plan(composed(name, [*runnable_here(overrides), f"results={workspace / 'results'}"])).method()
         elif module == "scripts.edit":
             missing = [key for key in ("image", "instruction") if OmegaConf.is_missing(config, key)]
             assert not missing, f"{missing} are needed"

@@ -121,7 +121,7 @@ def test_no_folder_of_another_edit_is_overwritten_and_no_old_picture_stays_besid
     assert edit(monkeypatch, *case) == 0
     capsys.readouterr()
     assert edit(monkeypatch, *case, "seed=3") == 2
-    assert f"{out} holds another edit; out=<another folder> is accepted" in capsys.readouterr().err
+    assert f"{out} contains another edit; out=<another folder> is accepted" in capsys.readouterr().err
     other = (
         str(PICTURE),
         "Change the zebra to a pizza",

@@ -9,9 +9,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 
 from data.picturebook.phrases import sample_wish, templates
 from data.picturebook.training.language_model import CHAT_TEMPLATE
-from data.picturebook.training.tokenizers import language_tokenizer
+from data.picturebook.training.tokenizers import instruction_words, language_tokenizer, word_tokenizer
 from instructedit.language import LocalLanguage, Parsed, messages
 from instructedit.language.base import Reply
+from instructedit.language.parse import REFUSAL
 from instructedit.types import ConfigError, StageError
 
 SHIPPED = Path(__file__).parents[1] / "data/picturebook/models/language_model"
@@ -25,6 +26,7 @@ LESSONS = {
         "photo of a pink scarf",
     ),
 }
+REFUSED = "Rotate the cat"
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +60,10 @@ def taught(tokenizer):
         + f' Segmentation prompt: {r}. Editing prompt 1: "{a}". Editing prompt 2: "{b}". <|end|>'
         for i, (r, a, b) in LESSONS.items()
     ]
+    chat = [{"role": "user", "content": REFUSED}]
+    texts.append(
+        tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True) + f" {REFUSAL} <|end|>"
+    )
     batch = tokenizer(texts, padding=True, padding_side="right", return_tensors="pt")
     labels = batch.input_ids.masked_fill(batch.attention_mask == 0, -100)
     for _ in range(120):
@@ -72,7 +78,7 @@ def test_answers_in_the_template(taught, tokenizer):
     answers = LocalLanguage(taught, tokenizer, {"model": "taught"}).parse(list(LESSONS), [None] * 3)
     parsed = [answer for answer in answers if isinstance(answer, Parsed)]
     assert [(p.segmentation_prompt, p.captions.input, p.captions.edited) for p in parsed] == list(LESSONS.values())
-    assert parsed[0].reply.startswith("segmentation prompt : cat .")
+    assert parsed[0].reply.startswith("segmentation prompt: cat .")
 
 
 @pytest.mark.parametrize("kind", ["taught", "random"])
@@ -106,21 +112,28 @@ def test_a_tokenizer_without_a_pad_token_will_do(taught):
     assert [type(answer) for answer in answers] == [Parsed] * 3
 
 
-def test_unknown_words_are_named_and_the_others_answered(taught, tokenizer):
+def test_unknown_characters_are_named_and_the_others_answered(taught, tokenizer):
     first, second = list(LESSONS)[:2]
     language = LocalLanguage(taught, tokenizer, {})
-    answers = language.parse([first, "Turn the giraff into a zebbra.", second], [None] * 3)
+    answers = language.parse([first, "Turn the giraff into a 猫.", second], [None] * 3)
     assert [type(answer) for answer in answers] == [Parsed, StageError, Parsed]
-    message = str(answers[1])
+    assert '"猫"' in str(answers[1])
+    assert "giraff" not in str(answers[1])
+
+
+def test_unknown_words_of_a_word_level_tokenizer_are_named():
+    words = word_tokenizer(instruction_words(), ["<|user|>", "<|assistant|>", "<|end|>"], chat_template=CHAT_TEMPLATE)
+    [answer] = LocalLanguage(llama(words), words, {}).parse(["Turn the giraff into a zebbra."], [None])
+    message = str(answer)
     for part in ['"giraff"', '"zebbra"', "zebra", "models=sd15", "language=openai"]:
         assert part in message
     assert "\n" not in message
 
 
-def test_unknown_words_of_a_description_are_named_too(taught, tokenizer):
-    [answer] = LocalLanguage(taught, tokenizer, {}).parse(["Remove the cat"], ["photo of a cat on a sofa"])
+def test_unknown_characters_of_a_description_are_named_too(taught, tokenizer):
+    [answer] = LocalLanguage(taught, tokenizer, {}).parse(["Remove the cat"], ["photo of a cat on a sofä"])
     assert isinstance(answer, StageError)
-    assert '"sofa"' in str(answer)
+    assert '"sofä"' in str(answer)
 
 
 def test_an_empty_instruction_is_an_error(taught, tokenizer):
@@ -153,6 +166,18 @@ def test_what_cannot_be_parsed_is_asked_once_more_with_the_error(tokenizer):
     assert "cut off" in second[0][3]["content"]
     assert '"' in str(answer)
     assert len(str(answer)) < 300
+
+
+def test_a_refusal_is_a_failure_that_is_not_asked_again(taught, tokenizer):
+    language = Overheard(taught, tokenizer, {})
+    first = next(iter(LESSONS))
+    refused, answered = language.parse([REFUSED, first], [None] * 2)
+    assert isinstance(answered, Parsed)
+    assert isinstance(refused, StageError)
+    assert refused.stage == "language"
+    assert str(refused) == 'the language model refused; the reply was "not an edit i can express ."'
+    assert refused.tokens is not None
+    assert len(language.asked) == 1
 
 
 def test_a_reply_that_is_cut_is_no_reply(taught, tokenizer):

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from instructedit.language import ReplyError, messages, parse_reply
-from instructedit.language.parse import parse_json
+from instructedit.language.parse import REFUSAL, NoEditError, parse_json
 from instructedit.language.prompt import FIELDS, TASK_PROMPT, TASK_PROMPT_WITH_DESCRIPTION, correction, in_json
 
 DOG = ("dog", "Photo of a dog", "Photo of a cat")
@@ -173,3 +173,34 @@ def test_the_examples_of_the_prompt_are_in_the_form_that_it_asks_for(prompt):
     for example in examples:
         parsed = parse_reply(example)
         assert parsed.captions.input != parsed.captions.edited
+
+
+@pytest.mark.parametrize("read", [parse_reply, parse_json])
+@pytest.mark.parametrize(
+    "text", [REFUSAL, "not an edit i can express .", '"Not an edit I can express"', "<think>a cat?</think>" + REFUSAL]
+)
+def test_a_refusal_is_told_from_a_reply_that_cannot_be_read(read, text):
+    with pytest.raises(NoEditError, match="the language model refused"):
+        read(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["I cannot express this edit.", REFUSAL + " Or can I?", "", REPLIES["no quotes"] + REFUSAL]
+)
+def test_what_only_resembles_a_refusal_is_none(text):
+    try:
+        parse_reply(text)
+    except ReplyError as error:
+        assert not isinstance(error, NoEditError)  # noqa: PT017
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'Segmentation prompt: Cat. Editing prompt 1: "Photo of a cat". Editing prompt 2: "photo of a cat.".',
+        in_fields("cat", "Photo of a cat", "photo of a  cat"),
+    ],
+)
+def test_two_equal_captions_ask_for_no_edit(text):
+    with pytest.raises(NoEditError, match='asks for no edit: both captions are "Photo of a cat"'):
+        parse_reply(text)

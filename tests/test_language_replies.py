@@ -84,3 +84,20 @@ def test_a_kept_reply_in_json_is_read_as_such(tmp_path, monkeypatch):
     again = cached(openai_language("http://127.0.0.1:9/v1", structured="always"), StageCache(tmp_path)).parse(*ASK)
     assert again == first
     assert [getattr(answer, "reply", answer) for answer in again] == [said] * 2
+
+
+def test_a_refusal_and_an_answer_without_an_edit_are_asked_once_and_not_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    same = 'Segmentation prompt: Dog. Editing prompt 1: "Photo of a dog". Editing prompt 2: "Photo of a dog".'
+    with serve(lambda body, n: Answer(same if n else "Not an edit I can express.", usage=(300, 40))) as server:
+        processor = cached(openai_language(server.url), StageCache(tmp_path))
+        [refused] = processor.parse(["Rotate the dog"], [None])
+        assert str(refused) == 'the language model refused; the reply was "Not an edit I can express."'
+        assert refused.tokens == Tokens(300, 40)
+        [unedited] = processor.parse(["Turn the dog into a dog"], [None])
+        assert isinstance(unedited, StageError)
+        assert 'asks for no edit: both captions are "Photo of a dog"' in str(unedited)
+        assert len(server.requests) == 2
+        processor.parse(["Rotate the dog"], [None])
+        assert len(server.requests) == 3

@@ -57,6 +57,7 @@ def test_understands(instruction, prompt, before, after):
         ("Change it to a lion", '"it"'),
         ("Make the photo look like a painting", '"photo"'),
         ("Put a dog on the left", '"left"'),
+        ("Turn the cat into a cat", 'asks for no edit: both captions are "photo of a cat"'),
     ],
 )
 def test_refuses_what_it_cannot_know(instruction, named):

@@ -106,7 +106,7 @@ def test_a_caption_driven_method_needs_a_benchmark_with_captions(
 def test_hyperparameters_that_a_method_lacks_leave_its_runs_alone() -> None:
     def run_id(*overrides: str) -> str:
         with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-            return plan(compose("config", list(overrides)))[0].run_id
+            return plan(compose("config", list(overrides))).run_id
 
     assert run_id("method=mdp", "ratio=0.5") == run_id("method=mdp", "theta=0.3", "image_guidance_scale=2")
     assert run_id("method=diffedit", "start=5") == run_id("method=diffedit")

@@ -45,14 +45,16 @@ def answer(wish: Wish, described: Scene) -> Answer:
     The captions are the descriptions before and after the edit. If only the picture tells which of two objects of one
     noun is meant ("bigger"), the captions do not depend on it, and the first is taken.
     """
-    reference = _meant(wish, described)
+    reference = meant(wish, described)
     if reference is None:
         return wish.answer()
     edit = Edit(described, reference, replace(wish, reference=reference.phrase))
-    return Answer(reference.phrase, describe(described), describe(edit.edited))
+    before, after = describe(described), describe(edit.edited)
+    # A description that shows the wish come true already is mistaken, and is left aside.
+    return wish.answer() if before == after else Answer(reference.phrase, before, after)
 
 
-def _meant(wish: Wish, described: Scene) -> Reference | None:
+def meant(wish: Wish, described: Scene) -> Reference | None:
     """Return the described object that a wish refers to; None if there is none."""
     things, phrase = described.things, wish.reference
     if phrase == IT:
@@ -95,8 +97,8 @@ def sample_exchange(rng: np.random.Generator, *, held_out: bool = False) -> Exch
         wish, described = sample_wish(rng), None
         refers_vaguely = not wish.many and wish.reference.split()[-1] not in WEARABLES and rng.random() < _VAGUE
     else:
-        scene, wish = _wish_about_a_picture(rng)
-        described = _as_described(rng, scene)
+        scene, wish = wish_about_a_picture(rng)
+        described = as_described(rng, scene)
         refers_vaguely = len(scene.things) == 1 and wish.reference == scene.things[0].noun and rng.random() < 0.5
     if refers_vaguely:
         wish = replace(wish, reference=IT)
@@ -106,7 +108,7 @@ def sample_exchange(rng: np.random.Generator, *, held_out: bool = False) -> Exch
     return Exchange(words, describe(described), answer(wish, described))
 
 
-def _wish_about_a_picture(rng: np.random.Generator) -> tuple[Scene, Wish]:
+def wish_about_a_picture(rng: np.random.Generator) -> tuple[Scene, Wish]:
     while True:
         scene, kind = sample_scene(rng), str(rng.choice(list(TEMPLATES)))
         nouns = [t.noun for t in scene.things]
@@ -117,7 +119,7 @@ def _wish_about_a_picture(rng: np.random.Generator) -> tuple[Scene, Wish]:
             return scene, edit.wish
 
 
-def _as_described(rng: np.random.Generator, scene: Scene) -> Scene:
+def as_described(rng: np.random.Generator, scene: Scene) -> Scene:
     """Return a scene as a captioner might describe it: mostly correct, sometimes with a mistake, rarely unrelated."""
     roll = rng.random()
     if roll < _UNRELATED:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Bool
+from omegaconf import OmegaConf
 from PIL import Image
 from tqdm import tqdm
 
@@ -34,8 +35,8 @@ RATIOS = (0.5, 0.7, 0.9)
 COUNT = 60
 """Number of trials of each kind."""
 BATCH = 12
-DILATE = 4
-"""Dilation in pixels, as in conf/method/instructedit.yaml."""
+DILATE = int(OmegaConf.load(Path(__file__).parents[2] / "conf" / "config.yaml").dilate)
+"""Dilation in pixels: the default of the configuration."""
 
 
 @dataclass(frozen=True)

@@ -15,14 +15,14 @@ import pandas as pd
 from eval.analysis.stats import Interval, mean_interval
 from eval.benchmarks.base import Benchmark
 from eval.metrics.base import MetricUndefined
-from eval.metrics.components.truth import EditorRight, LanguageRight, SegmenterRight, language_is_right
+from eval.metrics.components.verdicts import EDITOR, LANGUAGE, SEGMENTER, language_is_right
 from eval.runs.run import Run
 from instructedit.types import ConfigError, Failure, Sample, Stage
 
-METRICS = (LanguageRight.name, SegmenterRight.name, EditorRight.name)
+METRICS = (LANGUAGE, SEGMENTER, EDITOR)
 COMPONENTS: tuple[str, ...] = (Stage.LANGUAGE, Stage.SEGMENTER, Stage.EDITOR)
 VERDICTS = ("run_id", "label", "sample_id", "image_id", "edit", *COMPONENTS, "judge")
-TRUTH = "the truth"
+TRUTH = "the ground truth"
 """The judge for verdicts by the benchmark's ground truth."""
 VLM = "the vision-language model"
 """The judge for verdicts by a model; its name is appended."""

@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from eval.metrics.base import MetricUndefined
+from eval.metrics.components.verdicts import EDITOR
 from eval.metrics.entries import Entry, load_metrics
 from eval.runs.records import FailureRecord, SampleRecord
 from eval.runs.run import VALUES, Run, frame_of
@@ -26,7 +27,6 @@ log = logging.getLogger(__name__)
 FOLDER = "tuning"
 """Subfolder of the results folder."""
 GAIN, COST = "clip_directional", "lpips"
-VERDICT = "editor_right"
 
 
 @dataclass(frozen=True)
@@ -189,8 +189,8 @@ def regrets(runs: Sequence[Run], rule: Rule) -> list[Regret]:
     results = []
     for choice in tuned(runs, rule):
         tries = frame_of([r for r in runs if r.name == choice.name])
-        verdicts = tries[tries["metric"] == VERDICT].dropna(subset=["value"])
-        selected = choice.metrics[choice.metrics["metric"] == VERDICT].dropna(subset=["value"])
+        verdicts = tries[tries["metric"] == EDITOR].dropna(subset=["value"])
+        selected = choice.metrics[choice.metrics["metric"] == EDITOR].dropna(subset=["value"])
         if len(selected):
             # A failed edit is not right.
             right = verdicts.pivot(index="sample_id", columns="run_id", values="value").astype(float).fillna(0.0)

@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from instructedit.files import located
 from instructedit.types import ConfigError, Sample
 
 MANIFEST = "manifest.jsonl"
@@ -125,7 +126,7 @@ def configured(benchmark: Mapping[str, Any], results: Path, limit: int | None = 
         ConfigError: See :func:`load_benchmark`.
     """
     masks = results / "cache" / "true_masks"
-    return load_benchmark(Path(str(benchmark["folder"])), limit, benchmark.get("reader"), masks)
+    return load_benchmark(located(str(benchmark["folder"])), limit, benchmark.get("reader"), masks)
 
 
 def revision(manifest: bytes, files: Iterable[Path | None]) -> str:

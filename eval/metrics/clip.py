@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ from transformers import AutoTokenizer, CLIPImageProcessorPil, CLIPModel, CLIPTe
 
 from eval.metrics.base import Card, Metric, MetricUndefined, Score, package
 from instructedit.checks import require_one_of
-from instructedit.models import DTYPES, Checkpoint, Context
+from instructedit.models import Checkpoint, Context
 from instructedit.types import Captions, ConfigError, EditResult, Sample
 
 SMALLEST_DIFFERENCE = 1e-6
@@ -295,7 +295,8 @@ def clip_scorer(context: Context, checkpoint: Checkpoint) -> ClipScorer:
     """Return the scorer of a checkpoint with its library; all metrics of a process share it."""
 
     def load() -> ClipScorer:
-        place = checkpoint.folder, checkpoint.id, checkpoint.version, context.device, DTYPES[checkpoint.dtype]
+        dtype: torch.dtype = getattr(torch, checkpoint.dtype)
+        place = checkpoint.folder, checkpoint.id, checkpoint.version, context.device, dtype
         if checkpoint.implementation == "open_clip":
             from eval.metrics.openclip import OpenClip  # takes seconds to import
 
@@ -316,71 +317,74 @@ def _unit(features: Float[Tensor, "1 d"]) -> Float[Tensor, " d"]:
     return unit / unit.norm()
 
 
-class ClipScore(Metric):
+class _ClipMetric(Metric):
+    """A metric of CLIP features.
+
+    Args:
+        scorer: Computes features of pictures and captions; metrics may share it.
+        resize: ``crop`` or ``squeeze``, see this module; None selects the metric's default.
+    """
+
+    default_resize: ClassVar[str]
+
+    def __init__(self, scorer: ClipScorer, resize: str | None = None) -> None:
+        self.scorer, self.resize = scorer, check_resize(self.default_resize if resize is None else resize)
+
+    @classmethod
+    def from_checkpoint(cls, context: Context, checkpoint: Checkpoint, resize: str) -> "_ClipMetric":
+        """Return the metric with a CLIP checkpoint, see :func:`clip_scorer`."""
+        return cls(clip_scorer(context, checkpoint), resize)
+
+    def score(self, sample: Sample, source: Image.Image, result: EditResult, captions: Captions | None) -> Score:
+        """Score one edit.
+
+        Raises:
+            MetricUndefined: There are no captions, or they have no direction.
+        """
+        if captions is None:
+            raise MetricUndefined("there are no captions to score against")
+        return self.compare(source, result.image, captions)
+
+    @abstractmethod
+    def compare(self, source: Image.Image, edited: Image.Image, captions: Captions) -> Score:
+        """Score an edited image."""
+
+
+class ClipScore(_ClipMetric):
     """CLIP score: similarity of the edited image and the edited caption."""
 
     name = "clip_score"
     unit = "100 cos"
     bounds = (-100.0, 100.0)
     higher_is_better = True
-
-    def __init__(self, scorer: ClipScorer, resize: str = "crop") -> None:
-        """Score with a scorer that other metrics may share.
-
-        Args:
-            scorer: Embeds pictures and captions.
-            resize: ``crop`` or ``squeeze``: how a picture reaches CLIP's square, see this module.
-        """
-        self.scorer, self.resize = scorer, check_resize(resize)
-
-    @classmethod
-    def from_checkpoint(cls, context: Context, checkpoint: Checkpoint, resize: str) -> "ClipScore":
-        """The metric on a CLIP checkpoint, see :func:`clip_scorer`."""
-        return cls(clip_scorer(context, checkpoint), resize)
+    default_resize = "crop"
 
     def details(self) -> Card:
         """See :class:`Metric`; the card names backbone and text, which the paper does not state."""
         return self.scorer.card(self.resize) | {"text": "edited caption, no prefix", "clamped": False}
 
-    def score(self, sample: Sample, source: Image.Image, result: EditResult, captions: Captions | None) -> Score:
+    def compare(self, source: Image.Image, edited: Image.Image, captions: Captions) -> Score:
         """Return 100 * cos(edited image, edited caption)."""
-        if captions is None:
-            raise MetricUndefined("there are no captions to score against")
         text = self.scorer.text(captions.edited)
-        return Score(100 * cosine(self.scorer.image(result.image, self.resize), text.features), text.note)
+        return Score(100 * cosine(self.scorer.image(edited, self.resize), text.features), text.note)
 
 
-class ClipDirectional(Metric):
+class ClipDirectional(_ClipMetric):
     """CLIP directional similarity: cosine between the change of the image and the change of the caption."""
 
     name = "clip_directional"
     unit = "cos"
     bounds = (-1.0, 1.0)
     higher_is_better = True
-
-    def __init__(self, scorer: ClipScorer, resize: str = "squeeze") -> None:
-        """Score with a scorer that other metrics may share.
-
-        Args:
-            scorer: Embeds pictures and captions.
-            resize: ``crop`` or ``squeeze``: how a picture reaches CLIP's square, see this module.
-        """
-        self.scorer, self.resize = scorer, check_resize(resize)
-
-    @classmethod
-    def from_checkpoint(cls, context: Context, checkpoint: Checkpoint, resize: str) -> "ClipDirectional":
-        """The metric on a CLIP checkpoint, see :func:`clip_scorer`."""
-        return cls(clip_scorer(context, checkpoint), resize)
+    default_resize = "squeeze"
 
     def details(self) -> Card:
         """See :class:`Metric`; captions are raw, whereas StyleGAN-NADA's metric averages prompt templates."""
         return self.scorer.card(self.resize) | {"text": "input and edited caption, no templates"}
 
-    def score(self, sample: Sample, source: Image.Image, result: EditResult, captions: Captions | None) -> Score:
+    def compare(self, source: Image.Image, edited: Image.Image, captions: Captions) -> Score:
         """Return the cosine between the change of the image and the change of the caption."""
-        if captions is None:
-            raise MetricUndefined("there are no captions to score against")
         before, after = self.scorer.text(captions.input), self.scorer.text(captions.edited)
-        first, second = (self.scorer.image(i, self.resize) for i in (source, result.image))
+        first, second = (self.scorer.image(image, self.resize) for image in (source, edited))
         value = directional_similarity(first, second, before.features, after.features)
         return Score(value, "; ".join(dict.fromkeys(note for note in (before.note, after.note) if note)))

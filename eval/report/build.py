@@ -1,4 +1,4 @@
-"""From the results folder to the page: which runs go in, which sections they make, what is missing."""
+"""Build the report page from the results folder: select the runs, make the sections, list what is missing."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -24,40 +24,40 @@ MAKE_RESULTS = "python -m scripts.run method=instructedit ratio=0.5,0.7,0.9 -m"
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of a report, as ``conf/report.yaml`` sets it."""
+    """The settings of a report, from ``conf/report.yaml``."""
 
     results: Path
     out: Path
     defaults: Mapping[str, Any]
-    """Hyperparameters as ``conf/config.yaml`` sets them."""
+    """Default hyperparameters from ``conf/config.yaml``."""
     sections: Sequence[MakeSection]
-    """What the page has of each benchmark, in this order."""
+    """The sections for each benchmark, in the page's order."""
     runs: str | Sequence[str]
     """``all``, ``latest`` (the last finished of each configuration), or run ids or beginnings of them."""
     benchmark: str | None
-    """Of which benchmark; None takes all, a part of the page each."""
+    """Name of the benchmark. None selects all; each has its own part of the page."""
     reference: str
     pictures: str | None
-    """One of :data:`eval.report.page.PICTURES`; None links them inside the results folder and copies them elsewhere."""
+    """One of :data:`eval.report.page.PICTURES`. None means linked if ``out`` is in the results folder, else copied."""
     figure_samples: int
     more_samples: int
     samples: int | None
-    """Samples of each benchmark that are listed with all their edits, at most; None lists all."""
+    """Maximum number of samples of each benchmark that are listed with all their edits; None lists all."""
     labels: Path | None
-    """A table of people's verdicts, see :func:`eval.analysis.components.read_labels`."""
+    """A table of human verdicts, see :func:`eval.analysis.components.read_labels`."""
     interval: str
-    """Of metrics and their differences: one of :data:`eval.analysis.stats.INTERVALS`."""
+    """Interval method for metrics and their differences: one of :data:`eval.analysis.stats.INTERVALS`."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What was made."""
+    """A written report."""
 
     path: Path
     studies: tuple[Study, ...]
     sections: tuple[Section, ...]
     missing: tuple[str, ...]
-    """What could not be made and why, a line each."""
+    """One line for each part that could not be made, with the reason."""
 
 
 @dataclass(frozen=True)
@@ -73,25 +73,26 @@ def report(request: Request) -> Report:
     """Write ``index.html`` with its tables and figures.
 
     Raises:
-        ConfigError: nothing to show, a run or benchmark is asked for that is not there, or labels cannot be used.
+        ConfigError: There are no runs to show, a requested run or benchmark does not exist, or the labels are not
+            usable.
     """
     labels = None if request.labels is None else Labels(request.labels.name, read_labels(request.labels))
-    found = studies(_selected(request), request.defaults, request.reference, labels, request.interval)
-    if not any(study.runs for study in found):
-        reasons = "; ".join(note for study in found for note in study.notes)
+    all_studies = studies(_selected(request), request.defaults, request.reference, labels, request.interval)
+    if not any(study.runs for study in all_studies):
+        reasons = "; ".join(note for study in all_studies for note in study.notes)
         raise ConfigError(f"no run in {request.results / 'runs'} can be shown: {reasons}")
-    unused = _unused(found, labels)
+    unused = _unused_labels(all_studies, labels)
     is_inside = request.out.resolve().is_relative_to(request.results.resolve())
     pictures = request.pictures or (LINKED if is_inside else COPIED)
-    names = short_names(request.results, [folder for study in found for folder in study.folders])
+    names = short_names(request.results, [folder for study in all_studies for folder in study.folders])
     page = Page(request.out, pictures, request.figure_samples, request.more_samples, request.samples, names)
-    parts = [_part(study, page, request.sections) for study in found if study.runs]
+    parts = [_part(study, page, request.sections) for study in all_studies if study.runs]
     parts[0] = replace(parts[0], missing=(*unused, *parts[0].missing))
     sections = tuple(section for part in parts for section in part.sections)
     missing = tuple(line for part in parts for line in part.missing)
-    head = {"parts": parts, "runs": [r for s in found for r in s.runs], "made": now()}
+    head = {"parts": parts, "runs": [r for s in all_studies for r in s.runs], "made": now()}
     path = page.write("InstructEdit: results", head, sections)
-    return Report(path, tuple(found), sections, missing)
+    return Report(path, tuple(all_studies), sections, missing)
 
 
 def _part(study: Study, page: Page, sections: Sequence[MakeSection]) -> Part:
@@ -104,33 +105,37 @@ def _part(study: Study, page: Page, sections: Sequence[MakeSection]) -> Part:
     return Part(study, tuple(made), tuple(missing))
 
 
-def _unused(found: Sequence[Study], labels: Labels | None) -> list[str]:
-    """What labels are of nothing that is shown, in one line; refuses a table of no use at all."""
+def _unused_labels(all_studies: Sequence[Study], labels: Labels | None) -> list[str]:
+    """Return one line about the labels that match no sample of the page, or nothing.
+
+    Raises:
+        ConfigError: No label matches.
+    """
     if labels is None:
         return []
-    shown = {(run.run_id, k) for study in found for run in study.runs for k in run.records}
+    shown = {(run.run_id, k) for study in all_studies for run in study.runs for k in run.records}
     samples = {k for _, k in shown}
     table = labels.table
-    own = [None] * len(table) if "run_id" not in table else table["run_id"]
-    lost = [
+    run_ids = [None] * len(table) if "run_id" not in table else table["run_id"]
+    unused = [
         str(k) if pd.isna(i) else f"{k} of run {i}"
-        for k, i in zip(table["id"], own, strict=True)
+        for k, i in zip(table["id"], run_ids, strict=True)
         if (k not in samples if pd.isna(i) else (str(i), k) not in shown)
     ]
-    if len(lost) == len(table):
+    if len(unused) == len(table):
         ids = ", ".join(sorted(samples)[:SHOWN_IDS])
         raise ConfigError(
             f"labels: {labels.name} labels no sample of the runs shown, whose ids are {ids}, ...; its column id "
-            f"has {', '.join(lost[:SHOWN_IDS])}"
+            f"has {', '.join(unused[:SHOWN_IDS])}"
         )
-    if not lost:
+    if not unused:
         return []
-    more = ", ..." if len(lost) > SHOWN_IDS else ""
-    return [f"{len(lost)} labels in {labels.name} are of nothing shown: {', '.join(lost[:SHOWN_IDS])}{more}"]
+    more = ", ..." if len(unused) > SHOWN_IDS else ""
+    return [f"{len(unused)} labels in {labels.name} match no sample shown: {', '.join(unused[:SHOWN_IDS])}{more}"]
 
 
 def _selected(request: Request) -> list[Run]:
-    """Runs on disk that the request takes, by the time that they finished."""
+    """Return the runs on disk that the request selects, in the order in which they finished."""
     on_disk = sorted(read_runs(request.results), key=lambda r: r.finished or "")
     if not on_disk:
         raise ConfigError(f"no runs in {request.results / 'runs'}; {MAKE_RESULTS} makes some")
@@ -140,7 +145,7 @@ def _selected(request: Request) -> list[Run]:
     elif wanted not in ("all", "latest"):
         on_disk = _by_id(on_disk, [wanted])
     else:
-        # One that still runs would give other numbers a minute later; asked for by its id, it is shown.
+        # The numbers of an unfinished run still change, so it is shown only if it is requested by its id.
         on_disk = _finished(on_disk, request.results)
     if wanted == "latest":
         on_disk = list({(r.plain_label, *sorted(settings(r).items())): r for r in on_disk}.values())
@@ -155,7 +160,7 @@ def _finished(runs: list[Run], results: Path) -> list[Run]:
                 "%s (%s) is not finished and is left out; runs=[%s] shows it", run.label, run.run_id, run.run_id
             )
     if not kept:
-        raise ConfigError(f"no run in {results / 'runs'} is finished; the command that began it goes on with it")
+        raise ConfigError(f"no run in {results / 'runs'} is finished; repeat the command of a run to continue it")
     return kept
 
 

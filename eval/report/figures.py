@@ -1,4 +1,4 @@
-"""Grids of pictures, as the paper's qualitative figures are, made from what runs left on disk."""
+"""Grids of pictures, like the paper's qualitative figures, drawn from stored runs."""
 
 import io
 from collections.abc import Iterator, Sequence
@@ -23,39 +23,39 @@ Cell = Image.Image | str
 
 @dataclass(frozen=True)
 class Row:
-    """Pictures side by side, under a line of text."""
+    """Pictures side by side with a caption above them."""
 
     caption: str
-    """Of one line or several; empty where the row belongs to the one above."""
+    """One or several lines; empty if the row continues the one above."""
     cells: tuple[Cell, ...]
-    """RGB pictures, or what to say where there is none."""
+    """RGB pictures, or the text that is shown instead of a missing one."""
     notes: tuple[str, ...] = ()
-    """What stands under each cell; empty where nothing does."""
+    """Text below each cell; may be empty."""
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """A figure, ready to be written."""
+    """The encoded files of a figure."""
 
     png: bytes
     pdf: bytes
     width: int
-    """Of the PNG, in pixels."""
+    """Width of the PNG in pixels."""
     height: int
 
 
 def grid(heads: Sequence[str], rows: Sequence[Row]) -> Drawn:
-    """Draw rows of pictures under heads, one a column."""
+    """Draw rows of pictures with a head above each column."""
     font, small = _font(SIZE), _font(NOTE_SIZE)
     lines = [_wrap(head, font) for head in heads]
     top = MARGIN + LINE * max(map(len, lines)) + GAP
     notes = [[_wrap(note, small) for note in row.notes] for row in rows]
-    under = [NOTE_LINE * max(map(len, own), default=0) for own in notes]
+    under = [NOTE_LINE * max(map(len, of_row), default=0) for of_row in notes]
     width = len(heads) * (CELL + GAP) - GAP
-    heads_of = [
+    captions = [
         [w for line in r.caption.split("\n") for w in _wrap(line, font, width)] if r.caption else [] for r in rows
     ]
-    over = [LINE * len(own) + (GAP if own else 0) for own in heads_of]
+    over = [LINE * len(caption) + (GAP if caption else 0) for caption in captions]
     heights = [CELL + GAP + o + u for o, u in zip(over, under, strict=True)]
     size = (2 * MARGIN + len(heads) * (CELL + GAP) - GAP, top + sum(heights) + MARGIN - GAP)
     sheet = Image.new("RGB", size, "white")
@@ -63,13 +63,13 @@ def grid(heads: Sequence[str], rows: Sequence[Row]) -> Drawn:
     for column, words in enumerate(lines):
         place = (MARGIN + column * (CELL + GAP) + CELL / 2, top - GAP)
         draw.multiline_text(place, "\n".join(words), INK, font, anchor="md", align="center", spacing=4)
-    for row, height, told, own, room in zip(rows, heights, heads_of, notes, under, strict=True):
-        for number, line in enumerate(told):
+    for row, height, caption, row_notes, room in zip(rows, heights, captions, notes, under, strict=True):
+        for number, line in enumerate(caption):
             place = (MARGIN, top + 2 + number * LINE)
             draw.text(place, line, GREY, font)
         for column, cell in enumerate(row.cells):
             _place(sheet, draw, cell, (MARGIN + column * (CELL + GAP), top + height - room - CELL - GAP))
-        for column, words in enumerate(own):
+        for column, words in enumerate(row_notes):
             place = (MARGIN + column * (CELL + GAP), top + height - room - GAP + 2)
             draw.multiline_text(place, "\n".join(words), GREY, small, spacing=NOTE_LINE - NOTE_SIZE - 2)
         top += height
@@ -77,26 +77,26 @@ def grid(heads: Sequence[str], rows: Sequence[Row]) -> Drawn:
 
 
 def save(sheet: Image.Image) -> Drawn:
-    """A picture as PNG and as a PDF of 200 pixels an inch."""
+    """Encode a picture as PNG and as PDF with 200 pixels per inch."""
     png, pdf = io.BytesIO(), io.BytesIO()
     sheet.save(png, "PNG")
-    # Without dates: the same results give the same file.
+    # The PDF has no dates, so that equal results give equal files.
     sheet.save(pdf, "PDF", resolution=200, quality=92, creationDate=None, modDate=None)
     return Drawn(png.getvalue(), pdf.getvalue(), *sheet.size)
 
 
 def source(sample: Sample) -> Cell:
-    """A sample's input."""
+    """Return a sample's input image."""
     return _read(sample.image, "no input")
 
 
 def truth(sample: Sample) -> Cell:
-    """The true edit, where it is known."""
+    """Return a sample's reference edit."""
     return _read(sample.truth.edited, "unknown")
 
 
 def edit(run: Run, sample: Sample) -> Cell:
-    """A run's edit, or where it failed."""
+    """Return a run's edit of a sample, or a text that says at which stage it failed."""
     record = run.records.get(sample.id)
     if record is None:
         return "not run"
@@ -106,14 +106,14 @@ def edit(run: Run, sample: Sample) -> Cell:
 
 
 def mask(run: Run, sample: Sample) -> Cell:
-    """A run's mask in red over the input (as the paper's Fig. 3), with its IoU where there is one."""
+    """Return a run's mask in red over the input, as in the paper's Fig. 3, with the mask IoU if it was computed."""
     record, image = run.records.get(sample.id), source(sample)
     if not isinstance(record, EditRecord):
         return edit(run, sample)
     if isinstance(image, str) or record.mask_sha256 is None:
         return image if isinstance(image, str) else "no mask"
-    with Image.open(run.store.mask_path(sample.id)) as found:
-        inside = np.asarray(found.convert("L")) > 0
+    with Image.open(run.store.mask_path(sample.id)) as stored:
+        inside = np.asarray(stored.convert("L")) > 0
     if inside.shape != (image.height, image.width):
         return "mask of another size"
     cell = _fit(overlay(image, inside))
@@ -124,7 +124,7 @@ def mask(run: Run, sample: Sample) -> Cell:
 
 
 def chosen(samples: Sequence[Sample]) -> list[Sample]:
-    """Samples in the order that figures take them: the first of each category, then the second... No one picks."""
+    """Return the samples in the order of all figures: the first of each category, then the second of each, etc."""
     categories = dict.fromkeys(s.category for s in samples)
     queues = [[s for s in samples if s.category == c] for c in categories]
     return list(_round_robin(queues))
@@ -143,7 +143,7 @@ def _read(path: Path | None, otherwise: str) -> Cell:
 
 
 def _fit(image: Image.Image) -> Image.Image:
-    """Scaled into a cell without changing its shape, on white."""
+    """Scale an image to a cell, keep its aspect ratio, and pad it with white."""
     scale = CELL / max(image.size)
     small = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.LANCZOS)
     if small.size == (CELL, CELL):
@@ -190,5 +190,5 @@ def _cut(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
 
 @cache
 def _font(size: int) -> ImageFont.FreeTypeFont:
-    # Pillow's own knows no Greek; matplotlib brings one that does.
+    # Pillow's default font has no Greek letters; the font that matplotlib ships has them.
     return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)

@@ -1,4 +1,4 @@
-"""Tables for a paper: booktabs, every text escaped."""
+"""LaTeX tables with booktabs; all text is escaped."""
 
 from collections.abc import Sequence
 
@@ -12,32 +12,33 @@ SPECIAL = str.maketrans(
         "±": r"$\pm$", "\n": " ", "\r": " ",
     }
 )  # fmt: skip
-"""Letters that TeX takes for commands, and those that its older engines do not know."""
+"""LaTeX for TeX's special characters and for characters that pdfTeX does not know."""
 
 
 def escape(text: str) -> str:
-    """Text as TeX prints it literally; control characters, which it refuses, are dropped."""
+    """Escape text for LaTeX and drop control characters, which are invalid there."""
     return "".join(c for c in text.translate(SPECIAL) if c.isprintable())
 
 
 SHRINK = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
-"""A table that is wider than the text is made to fit; a narrow one stays as it is."""
+"""LaTeX that scales a table down to the text width if it is wider."""
 
 
 def latex_table(heads: Sequence[str], rows: Sequence[Sequence[str]], caption: str, label: str, note: str = "") -> bytes:
-    r"""A ``table`` environment, its first column to the left and the others to the right.
+    r"""Return a ``table`` environment with the first column left-aligned and the others right-aligned.
 
     Args:
-        heads: Plain text, one a column.
-        rows: Plain text, as many a row.
+        heads: Column heads, plain text.
+        rows: Rows with one plain text per column.
         caption: Plain text.
-        label: For ``\ref``.
-        note: Plain text, after the caption.
+        label: Label for ``\ref``.
+        note: Plain text that is appended to the caption.
 
     Returns:
-        UTF-8; needs ``\usepackage{booktabs,graphicx}``.
+        LaTeX in UTF-8 that needs ``\usepackage{booktabs,graphicx}``.
     """
-    # Columns by number: two heads may be alike. A row that began with a bracket would be an argument of the \\ before.
+    # Columns are numbered, because heads may be equal. Braces protect a leading bracket, which would otherwise be read
+    # as the optional argument of the preceding \\.
     cells = [[f"{{{escape(c)}}}" if c.startswith("[") else escape(c) for c in row] for row in rows]
     frame = pd.DataFrame(cells, columns=range(len(heads)))
     body = (

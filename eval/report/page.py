@@ -1,4 +1,4 @@
-"""The page itself: templates that escape all they are given, links to pictures, and files written whole."""
+"""The report page: templates with escaping, links to pictures, and atomically written files."""
 
 import base64
 import datetime
@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -26,63 +26,69 @@ log = logging.getLogger(__name__)
 TEMPLATES = Path(__file__).parent / "templates"
 LINKED, COPIED, WEBP, INLINE = "linked", "copied", "webp", "inline"
 PICTURES = (LINKED, COPIED, WEBP, INLINE)
-"""Linked where they lie; copied beside the page, as they are or as WebP at a tenth of the size; or WebP in the page."""
+"""``linked`` links to the original files, ``copied`` and ``webp`` copy them beside the page (WebP has about a tenth of
+the size), and ``inline`` embeds WebP in the page."""
 WRITTEN = ".files.json"
-"""What an earlier report wrote into the folder, so that the next one leaves nothing stale behind."""
+"""The list of files that a report wrote; the next report removes those that it does not write."""
 
 
 @dataclass
 class Page:
-    """What sections need of the page, and where it goes."""
+    """Settings and state of the page that sections share."""
 
     out: Path
     """The folder of ``index.html``."""
     pictures: str
     """How the page shows the pictures of runs and benchmarks: one of :data:`PICTURES`."""
     figure_samples: int
-    """Rows of a figure; what does not fit goes to the figure of the paper's appendix."""
+    """Number of samples in a figure; the remaining ones go to a second figure, as in the paper's appendix."""
     more_samples: int
-    """Rows of that one, at most."""
+    """Maximum number of samples in the second figure."""
     samples: int | None
-    """Samples of each benchmark that are listed with all their edits, at most; None lists all."""
+    """Maximum number of samples of each benchmark that are listed with all their edits; None lists all."""
     names: Mapping[str, str] = field(default_factory=dict)
     """What the page writes for folders of the machine, from :func:`eval.report.text.short_names`."""
     copies: dict[str, Path] = field(default_factory=dict)
-    """The pictures to copy, by their path beside the page."""
+    """Pictures to copy, by their path relative to the page."""
     anchors: set[str] = field(default_factory=set)
-    """Those that are taken and may be asked for again."""
+    """Anchors that are in use."""
 
     @property
     def links_pictures(self) -> bool:
         """Whether a picture on the page links to its file."""
         return self.pictures != INLINE
 
+    @property
+    def is_light(self) -> bool:
+        """Whether figures are WebP without a PDF, as the pictures are."""
+        return self.pictures in (WEBP, INLINE)
+
     def render(self, template: str, **values: Any) -> Markup:
-        """Fill a template; every text in ``values`` is shown as by :func:`eval.report.text.shown`, and escaped."""
+        """Render a template; all text in ``values`` is shown as by :func:`eval.report.text.shown`, and escaped."""
         return Markup(_environment(self.names).get_template(template).render(page=self, **values))
 
     def is_first(self, name: str) -> bool:
-        """Whether an anchor is free, which it is once: two benchmarks share their metrics' cards."""
+        """Return True on the first call with an anchor and reserve it, because benchmarks may share metric cards."""
         is_free = name not in self.anchors
         self.anchors.add(name)
         return is_free
 
     def picture(self, path: Path | None) -> str | None:
-        """The address of a picture on disk as the page links it; None where it is not there."""
+        """Return the URL of a picture for the page; None if the file does not exist."""
         if path is None or not path.is_file():
             return None
         if self.pictures == LINKED:
             return quote(os.path.relpath(path.resolve(), self.out.resolve()))
         if self.pictures == INLINE:
-            return "data:image/webp;base64," + base64.b64encode(_webp(path)).decode()
-        # Equal pictures share a file (three ratios share their masks), and the name contains no text of a user.
+            return "data:image/webp;base64," + base64.b64encode(webp(path)).decode()
+        # The name is a hash: equal pictures share a file (such as masks at three ratios), and it has no user text.
         suffix = ".webp" if self.pictures == WEBP else _suffix(path)
         name = f"pictures/{hashlib.sha256(path.read_bytes()).hexdigest()[:20]}{suffix}"
         self.copies[name] = path
         return name
 
     def write(self, title: str, head: Mapping[str, Any], sections: Sequence[Section]) -> Path:
-        """Write ``index.html``, the sections' files and the pictures; remove what an earlier report left."""
+        """Write ``index.html``, the sections' files and the pictures, and remove stale files of an earlier report."""
         files = {name: data for section in sections for name, data in section.files.items()}
         html = self.render("page.html", title=title, sections=sections, **head)
         files |= {"index.html": visible(html).encode()}
@@ -90,7 +96,7 @@ class Page:
         for name, data in files.items():
             _write(self.out / name, data)
         for name, path in self.copies.items():
-            _write(self.out / name, _webp(path) if self.pictures == WEBP else path.read_bytes())
+            _write(self.out / name, webp(path) if self.pictures == WEBP else path.read_bytes())
         self._remove_stale(names)
         _write(self.out / WRITTEN, json.dumps(names, indent=1).encode() + b"\n")
         return self.out / "index.html"
@@ -103,18 +109,18 @@ class Page:
         root = self.out.resolve()
         for name in earlier - set(names):
             path = (root / name).resolve()
-            # The list is a file that anyone may have edited: nothing outside the report is ever removed.
+            # The list may have been edited, so files outside the report folder are never removed.
             if path.is_relative_to(root) and path.is_file():
                 path.unlink()
 
 
 def now() -> str:
-    """The present time as the page prints it."""
+    """Return the present time as the page prints it."""
     return f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def anchor(kind: str, name: str) -> str:
-    """An anchor that any text may name: ``run-v2-0123``."""
+    """Return an anchor for any text, such as ``run-v2-0123``."""
     return f"{kind}-" + "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else f"x{ord(c):x}" for c in name)
 
 
@@ -123,7 +129,8 @@ def _suffix(path: Path) -> str:
     return suffix if suffix in (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp") else ".img"
 
 
-def _webp(path: Path) -> bytes:
+def webp(path: Path | BinaryIO) -> bytes:
+    """Encode a picture as WebP, at about a tenth of a PNG's size."""
     data = io.BytesIO()
     with Image.open(path) as image:
         image.convert("RGB").save(data, "WEBP", quality=85)
@@ -152,5 +159,5 @@ def _environment(names: Mapping[str, str]) -> Environment:
 
 
 def _own(name: str) -> Markup:
-    """A style sheet or script of ours, put into the page as it is."""
+    """Return a style sheet or script of this package without escaping."""
     return Markup((TEMPLATES / name).read_text())

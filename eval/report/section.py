@@ -1,4 +1,4 @@
-"""What a section of the report is: a title, its HTML, and the files that go beside the page."""
+"""The sections of the report: a title, HTML, and files that are written beside the page."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,42 +19,45 @@ class Section:
     """One part of the page."""
 
     key: str
-    """Its anchor: letters, digits and hyphens, unlike any other section's."""
+    """Anchor of the section: letters, digits and hyphens, unique on the page."""
     title: str
     """Plain text; the page escapes it."""
     html: Markup
-    """From a template, where every text that comes from data is escaped."""
+    """Output of a template, which escapes all text that comes from data."""
     files: Mapping[str, bytes] = field(default_factory=dict)
-    """What to write beside the page, by relative path, such as ``picturebook/tables/table_1.csv``."""
+    """Files to write beside the page, by relative path, such as ``picturebook/tables/table_1.csv``."""
 
 
 class Missing(Exception):
-    """A section cannot be made of what is on disk: one line that says what is missing and what command makes it."""
+    """Raised if the stored runs do not suffice for a section.
+
+    The message is one line that says what is missing and which command makes it.
+    """
 
 
 MakeSection = Callable[["Study", "Page"], Section]
-"""Makes a section of one benchmark's runs, or raises :class:`Missing`."""
+"""Makes a section from the runs of one benchmark, or raises :class:`Missing`."""
 
 
 def load_sections(config: Mapping[str, Any]) -> list[MakeSection]:
-    """Import what stands under ``sections``.
+    """Import the functions under ``sections``.
 
     Args:
-        config: Dotted paths of functions by name, in the page's order, in any package; an entry that is null is left
-            out.
+        config: Dotted paths of functions of any package, by name, in the page's order. Entries that are null are
+            skipped.
 
     Raises:
-        ConfigError: a path names no function.
+        ConfigError: A path is not that of a function.
     """
     return [_load(name, path) for name, path in config.items() if path is not None]
 
 
 def _load(name: str, path: Any) -> MakeSection:
     try:
-        found = resolve_name(str(path))
+        function = resolve_name(str(path))
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(f"sections.{name}={path}: {error}; accepted is the dotted path of a function") from None
-    if not callable(found):
-        raise ConfigError(f"sections.{name}={path}: no function; accepted is the dotted path of a function")
-    make: MakeSection = found
+    if not callable(function):
+        raise ConfigError(f"sections.{name}={path}: not a function; accepted is the dotted path of a function")
+    make: MakeSection = function
     return make

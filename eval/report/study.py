@@ -1,4 +1,4 @@
-"""A study: the runs of one benchmark that go on the page together, and what was left out of it."""
+"""A study: the runs of one benchmark that are shown together, and notes about the runs that are left out."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,45 +22,46 @@ from instructedit.types import ConfigError, Sample
 
 @dataclass(frozen=True)
 class Study:
-    """The runs of one benchmark, in the order that every table and figure has."""
+    """The runs of one benchmark, in the order of all tables and figures."""
 
     name: str
-    """Of the benchmark, as the runs' configurations call it."""
+    """Name of the benchmark in the configurations of the runs."""
     benchmark: Benchmark
-    """Whole, whatever part of it the runs did."""
+    """The complete benchmark, even if the runs edited a part of it."""
     runs: tuple[Run, ...]
     defaults: Mapping[str, Any]
-    """Hyperparameters as ``conf/config.yaml`` sets them: the run nearest to them stands for its method."""
+    """Default hyperparameters from ``conf/config.yaml``; the run nearest to them represents its method."""
     reference: str
-    """Label, run id or method that the others are compared with."""
+    """Label, run id or method of the run with which the others are compared."""
     notes: tuple[str, ...] = ()
-    """What was left out and why, a line each."""
+    """One line for each run that is left out, with the reason."""
     labels: Labels | None = None
-    """People's verdicts, in place of those that the runs have."""
+    """Human verdicts, which replace those of the runs."""
     interval: str = DEFAULT
-    """Of metrics and their differences: one of :data:`eval.analysis.stats.INTERVALS`."""
+    """Interval method for metrics and their differences: one of :data:`eval.analysis.stats.INTERVALS`."""
 
     @property
     def interval_title(self) -> str:
-        """As texts call the interval."""
+        """Name of the interval method in texts."""
         return INTERVALS[self.interval]
 
     @cached_property
     def judged(self) -> pd.DataFrame:
-        """The verdicts of which component accuracy is reported: those on the reference's method.
+        """The verdicts on the reference's method, from which component accuracy is computed.
 
-        Where it was run on paraphrases of the instructions, these alone, as in the paper's §5, so that a sweep over
-        the instructions as they stand does not weigh in. With the columns ``variation``, ``ratio`` and ``described``.
+        If the method was run on paraphrases of the instructions, only those runs are included, as in the paper's §5;
+        sweeps over the original instructions are excluded. The additional columns are ``variation``, ``ratio`` and
+        ``described``.
         """
         runs = {r.run_id: r for r in self.runs}
         name = self.reference_run.name if self.reference_run else self.reference
-        own = self.verdicts[self.verdicts["run_id"].isin([r.run_id for r in self.of(name)])]
-        own = own.assign(
-            variation=[runs[i].variation for i in own["run_id"]],
-            ratio=[runs[i].hyperparameter("ratio") for i in own["run_id"]],
-            described=[runs[i].is_described for i in own["run_id"]],
+        judged = self.verdicts[self.verdicts["run_id"].isin([r.run_id for r in self.of(name)])]
+        judged = judged.assign(
+            variation=[runs[i].variation for i in judged["run_id"]],
+            ratio=[runs[i].hyperparameter("ratio") for i in judged["run_id"]],
+            described=[runs[i].is_described for i in judged["run_id"]],
         )
-        return own[own["variation"] > 0] if (own["variation"] > 0).any() else own
+        return judged[judged["variation"] > 0] if (judged["variation"] > 0).any() else judged
 
     @cached_property
     def key(self) -> str:
@@ -74,7 +75,7 @@ class Study:
 
     @property
     def mixed_cards(self) -> list[str]:
-        """What was left out because a metric was computed in several ways, a line each."""
+        """One line for each group of values that is left out, because its card differs from that of most values."""
         return self._one_card_a_metric[1]
 
     @cached_property
@@ -84,7 +85,7 @@ class Study:
 
     @cached_property
     def numbers(self) -> pd.DataFrame:
-        """The rows of :attr:`frame` that tables have columns of."""
+        """The rows of :attr:`frame` for the metrics that are columns of tables."""
         return self.frame[self.frame["metric"].isin(self.metrics)]
 
     @cached_property
@@ -94,31 +95,31 @@ class Study:
 
     @cached_property
     def cards(self) -> dict[str, Mapping[str, Any]]:
-        """The cards of the numbers in :attr:`frame`, by id; empty for one that was not stored."""
+        """The cards of the values in :attr:`frame`, by id; a card that was not stored is empty."""
         known = {k: v for run in self.runs for k, v in run.cards.items()}
         return {str(id_): known.get(id_, {}) for id_ in dict.fromkeys(self.frame["card_id"])}
 
     @property
     def metrics(self) -> list[str]:
-        """What tables have columns of, in their order: the paper's metrics first.
+        """The metrics that are columns of tables, in their order; the paper's metrics come first.
 
-        Verdicts on components are none: a mean over the edits, without the failures, would be a rate of nothing.
+        Component verdicts are excluded, because their mean over the edits would ignore the failures.
         """
-        found = [str(m) for m in dict.fromkeys(self.frame["metric"])]
-        numbers = [m for m in found if "judge" not in self.cards[self.card_id(m)]]
-        return sorted(numbers, key=lambda m: (metric_place(m), found.index(m)))
+        all_metrics = [str(m) for m in dict.fromkeys(self.frame["metric"])]
+        numbers = [m for m in all_metrics if "judge" not in self.cards[self.card_id(m)]]
+        return sorted(numbers, key=lambda m: (metric_place(m), all_metrics.index(m)))
 
     def card_id(self, metric: str) -> str:
-        """Of all of a metric's values."""
+        """Return the card id of a metric's values."""
         return str(self.frame[self.frame["metric"] == metric]["card_id"].iloc[0])
 
     def higher_is_better(self, metric: str) -> bool | None:
-        """By the metric's card; None where that was not stored."""
+        """Return the direction on the metric's card; None if the card was not stored."""
         return direction_of(self.cards[self.card_id(metric)])
 
     @cached_property
     def verdicts(self) -> pd.DataFrame:
-        """Which component was right (:mod:`eval.analysis.components`): people's verdicts where there are any."""
+        """Component verdicts, see :mod:`eval.analysis.components`; human verdicts if there are labels."""
         if self.labels:
             return labelled(self.runs, [self.benchmark], self.labels)
         runs = [replace(r, values=r.values[r.values["card_id"].isin(self.cards)]) for r in self.runs]
@@ -126,24 +127,25 @@ class Study:
 
     @property
     def methods(self) -> list[str]:
-        """Names of the methods, in the order of the runs."""
+        """Names of the methods in the order of the runs."""
         return list(dict.fromkeys(r.name for r in self.runs))
 
     def of(self, name: str) -> list[Run]:
-        """A method's runs."""
+        """Return the runs of a method."""
         return [r for r in self.runs if r.name == name]
 
     def representative(self, name: str) -> Run | None:
-        """The run that stands for a method, where one alone is shown.
+        """Return the run that represents a method where only one is shown.
 
         Returns:
-            With the benchmark's own instructions, then without descriptions, then of most samples, then with
-            hyperparameters nearest to the defaults, then the latest; None where the method has no run.
+            The run that is first by these criteria, in this order: it has the benchmark's original instructions, it has
+            no descriptions, it has the most samples, it has the most default hyperparameters, it finished last. None if
+            the method has no run.
         """
 
         def rank(run: Run) -> tuple[bool, bool, int, int, str]:
-            own = {k: run.hyperparameter(k) for k in self.defaults}
-            shared = sum(own[k] == v for k, v in self.defaults.items() if own[k] is not None)
+            values = {k: run.hyperparameter(k) for k in self.defaults}
+            shared = sum(values[k] == v for k, v in self.defaults.items() if values[k] is not None)
             return not run.variation, not run.is_described, len(run.records), shared, run.finished or ""
 
         return max(self.of(name), key=rank, default=None)
@@ -155,10 +157,12 @@ class Study:
         return exact[-1] if exact else self.representative(self.reference)
 
     def family(self, run: Run, key: str) -> list[Run]:
-        """Runs that differ from this one in one hyperparameter alone, this one among them, by its value."""
-        own = _rest(run, key)
-        alike = [r for r in self.of(run.name) if _rest(r, key) == own and is_number(r.hyperparameter(key))]
-        # A hyperparameter twice the same would be two runs of one thing, which have one address.
+        """Return this run and those that differ from it only in one hyperparameter, in the order of its values.
+
+        The values are distinct, because runs with equal configurations have the same address.
+        """
+        rest = _rest(run, key)
+        alike = [r for r in self.of(run.name) if _rest(r, key) == rest and is_number(r.hyperparameter(key))]
         return sorted(alike, key=lambda r: float(r.hyperparameter(key)))  # type: ignore[arg-type]
 
     @property
@@ -169,7 +173,7 @@ class Study:
 
     @property
     def whole(self) -> int:
-        """Samples of the benchmark."""
+        """Number of samples of the benchmark."""
         return len(self.benchmark.samples)
 
     @cached_property
@@ -179,13 +183,13 @@ class Study:
         for metric, cards in frame.groupby("metric", sort=False)["card_id"]:
             most, *others = cards.value_counts().index
             for card in others:
-                # Another card is another scale: a mean over both would mean nothing.
+                # Values with different cards are not comparable, so they must not be averaged.
                 odd = (kept["metric"] == metric) & (kept["card_id"] == card)
                 labels = ", ".join(dict.fromkeys(kept[odd]["label"]))
                 kept = kept[~odd]
                 lines.append(
-                    f"{metric}: {odd.sum()} values of {labels} were computed by card {card}, not {most} as the others, "
-                    "and are left out; the same run command again computes them anew"
+                    f"{metric}: {odd.sum()} values of {labels} have card {card} instead of {most} and are left out; "
+                    "repeat the run's command to recompute them"
                 )
         return kept, lines
 
@@ -197,16 +201,16 @@ def studies(
     labels: Labels | None = None,
     interval: str = DEFAULT,
 ) -> list[Study]:
-    """Sort runs by benchmark, and leave out those of an older content of it."""
+    """Group runs by benchmark, without those on an earlier revision of it."""
     groups: dict[str, list[Run]] = {}
     for run in runs:
         groups.setdefault(benchmark_name(run), []).append(run)
-    found = (_study(name, own, defaults, reference) for name, own in sorted(groups.items()))
-    return [replace(study, labels=labels, interval=interval) for study in found]
+    grouped = (_study(name, group, defaults, reference) for name, group in sorted(groups.items()))
+    return [replace(study, labels=labels, interval=interval) for study in grouped]
 
 
 def benchmark_name(run: Run) -> str:
-    """The benchmark that a run's configuration names."""
+    """Return the name of the benchmark in a run's configuration."""
     benchmark = run.config.get("benchmark")
     return str(benchmark.get("name", "unknown")) if isinstance(benchmark, Mapping) else "unknown"
 
@@ -224,7 +228,12 @@ def _study(name: str, runs: list[Run], defaults: Mapping[str, Any], reference: s
 
 
 def _benchmark(name: str, runs: list[Run]) -> tuple[Benchmark, list[str]]:
-    """The benchmark as the latest run names it; if it is gone, what the runs remember of it, without its pictures."""
+    """Read the benchmark that the latest run names.
+
+    Returns:
+        The benchmark and no notes. If no folder can be read, a benchmark made from the runs' records, without pictures,
+        and a note.
+    """
     reason = "no run's configuration names its folder"
     tried = []
     for run in reversed(runs):
@@ -257,7 +266,7 @@ def _other_benchmark(run: Run, benchmark: Benchmark) -> str | None:
     except ConfigError as error:
         return str(error)
     if any(known.get(k) != record.instruction for k, record in run.records.items()):
-        return f"its samples are not those of {benchmark.name} as it is now"
+        return f"its samples differ from those of the present {benchmark.name}"
     if run.was_made_on(benchmark) is False:
         return f"it was made on another revision of {benchmark.name}, or by another version of the code"
     return None

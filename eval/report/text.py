@@ -29,7 +29,7 @@ def short_names(results: Path, benchmarks: Iterable[Path]) -> dict[str, str]:
 
 
 def visible(text: str) -> str:
-    """Return a text with its control characters as escapes, such as ``\\x1b``."""
+    """Return a text with its control characters as escapes, as in Python's literals."""
     return _INVISIBLE.sub(lambda found: ascii(found[0])[1:-1], text)
 
 

@@ -1,1 +1,1 @@
-"""Runs: from a configuration to results on disk, and back."""
+"""Runs: plan them from a configuration, execute them, store and read their results."""

@@ -1,4 +1,4 @@
-"""Edits of single pictures on disk: addressed by what decides them, as runs are, with a readable name in front."""
+"""Stored edits of single pictures. Their folders have a readable name and a hash of the inputs, as runs have."""
 
 import hashlib
 import json
@@ -21,7 +21,7 @@ _NAME = 60
 
 @dataclass(frozen=True)
 class Order:
-    """An edit that is asked for."""
+    """A requested edit."""
 
     picture: Path
     instruction: str
@@ -34,16 +34,16 @@ class Order:
 
     @property
     def address(self) -> str:
-        """A hash of what decides the edit: the picture's bytes and stem, the words, the method and the seed."""
+        """A hash of the inputs: the picture's bytes and stem, instruction, captions, method and seed."""
         return run_id(self.wish() | {"image": _sha256(self.picture), "id": self.picture.stem})
 
     def wish(self) -> dict[str, Any]:
-        """All that decides the edit but the picture."""
+        """Return all inputs except the picture."""
         captions = None if self.captions is None else asdict(self.captions)
         return {"method": self.identity, "instruction": self.instruction, "captions": captions, "seed": self.seed}
 
     def request(self, image: Image.Image) -> EditRequest:
-        """The request to the method.
+        """Return the request to the method.
 
         Args:
             image: The picture, RGB.
@@ -52,12 +52,12 @@ class Order:
 
 
 def folder_name(order: Order, source: Path, of_folder: bool = False) -> str:
-    """A readable name that no other edit has: method, picture or folder, instruction, and the end of a hash.
+    """Return a readable, unique folder name: method, picture or folder, instruction, and a part of the hash.
 
     Args:
         order: The edit.
-        source: The picture, or the folder of pictures, that the user named.
-        of_folder: Whether the name is for the edits of a whole folder.
+        source: The user's picture or folder of pictures.
+        of_folder: Whether the name is for the edits of a folder of pictures.
     """
     words = f"{order.method.split()[0]} {source.stem} {order.instruction}".lower()
     readable = re.sub(r"[^\w]+", "_", words).strip("_")[:_NAME].rstrip("_")
@@ -65,15 +65,15 @@ def folder_name(order: Order, source: Path, of_folder: bool = False) -> str:
 
 
 def picture_name(order: Order) -> str:
-    """The name of one picture's folder among those of a folder of pictures."""
+    """Return the name of a picture's subfolder for the edits of a folder of pictures."""
     return f"{order.picture.name[:_NAME]}-{_short(order.address)}"
 
 
 def stored(folder: Path, order: Order) -> dict[str, Any] | None:
-    """The trace of a finished edit, where ``folder`` holds it whole.
+    """Return the trace of a finished edit; None if ``folder`` does not contain it completely.
 
     Raises:
-        ConfigError: the folder holds another edit.
+        ConfigError: The folder contains another edit.
     """
     try:
         trace = json.loads((folder / TRACE).read_bytes())
@@ -83,20 +83,20 @@ def stored(folder: Path, order: Order) -> dict[str, Any] | None:
     except (OSError, ValueError, KeyError, TypeError):
         address = "unknown"
     if address != order.address:
-        raise ConfigError(f"{folder} holds another edit; out=<another folder> is accepted, or none for one of its own")
+        raise ConfigError(f"{folder} contains another edit; out=<another folder> is accepted, or no out=")
     edited = folder / EDITED
     is_whole = trace.get("sha256") is not None and edited.is_file() and _sha256(edited) == trace["sha256"]
     return trace if is_whole else None
 
 
 def store(folder: Path, order: Order, image: Image.Image | None, outcome: EditResult | Failure) -> dict[str, Any]:
-    """Write the edited image, the mask over the input, a panel, and last the trace of every decision.
+    """Write the edited image, the mask over the input, a panel, and then the trace with all decisions.
 
     Args:
-        folder: Of this edit alone.
-        order: What was asked for.
-        image: The input, RGB; None where it could not be read.
-        outcome: The method's answer; a failure leaves the trace alone.
+        folder: Folder of this edit.
+        order: The requested edit.
+        image: The input, RGB; None if it could not be read.
+        outcome: The method's result; only the trace is written for a failure.
 
     Returns:
         The trace.

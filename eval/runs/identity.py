@@ -1,26 +1,24 @@
-"""The address of a run, a versioned hash of what decides its numbers. No other module computes one."""
+"""The address of a run: a versioned hash of everything that determines its results. Only this module computes it."""
 
 from collections.abc import Mapping
-from functools import cache
-from pkgutil import resolve_name
 from typing import Any
 
 from eval.benchmarks.base import Benchmark
+from eval.runs.declared import non_identity_keys_of
 from instructedit.checkpoints import CHECKPOINT, fingerprint, named
 from instructedit.files import digest
-from instructedit.types import NON_IDENTITY_KEYS
 
 ID_VERSION = "v2"
-"""Raise it when the code comes to give other numbers for the same parts."""
+"""Increase the version if the code gives other results for the same parts."""
 
 
 def address(method: Mapping[str, Any], benchmark: Benchmark, seed: int) -> str:
-    """The run id of a method on a benchmark.
+    """Return the run id of a method on a benchmark.
 
     Args:
         method: The method's configuration, from :func:`fingerprinted`.
-        benchmark: With the paraphrase of its instructions that the method is asked for.
-        seed: Of everything that draws noise.
+        benchmark: The benchmark with the run's paraphrase of its instructions.
+        seed: Seed of all noise.
     """
     parts: dict[str, Any] = {"name": benchmark.name, "revision": benchmark.revision}
     if benchmark.variation:
@@ -29,28 +27,28 @@ def address(method: Mapping[str, Any], benchmark: Benchmark, seed: int) -> str:
 
 
 def run_id(parts: Mapping[str, Any]) -> str:
-    """A versioned hash of parts.
+    """Return a versioned hash.
 
     Args:
-        parts: What decides the numbers, and never device, paths, launcher or logging. Text, numbers (1 and 1.0
-            differ), lists and mappings.
+        parts: Everything that determines the results, without device, paths, launcher or logging. Values are text,
+            numbers (1 and 1.0 differ), lists and mappings.
 
     Returns:
-        Such as ``v2-0123456789abcdef``.
+        A run id such as ``v2-0123456789abcdef``.
     """
     return f"{ID_VERSION}-{digest(parts)[:16]}"
 
 
 def fingerprinted(node: Any, versions: Mapping[str, str] | None = None) -> Any:
-    """A configuration with each checkpoint replaced by its fingerprint, and without what decides no number.
+    """Replace each checkpoint of a configuration by its fingerprint, and remove keys outside the identity.
 
     Args:
         node: The configuration, resolved to plain mappings and lists.
-        versions: The version of each checkpoint by id, as a run's manifest noted it; None takes the checkpoints as
-            they are on this machine now.
+        versions: The version of each checkpoint by id, from a run's manifest; None uses the present checkpoints of
+            this machine.
 
     Raises:
-        KeyError: ``versions`` lacks a checkpoint that has no revision.
+        KeyError: A checkpoint has no revision and is missing in ``versions``.
     """
     if isinstance(node, Mapping):
         if node.get("_target_") != CHECKPOINT:
@@ -63,24 +61,6 @@ def fingerprinted(node: Any, versions: Mapping[str, str] | None = None) -> Any:
 
 
 def deciding(node: Mapping[str, Any]) -> dict[str, Any]:
-    """A mapping of the configuration without what decides no number, such as the address of a server."""
+    """Return a mapping of the configuration without keys outside the identity, such as the URL of a server."""
     outside = non_identity_keys_of(node["_target_"]) if "_target_" in node else frozenset()
     return {str(k): v for k, v in node.items() if k != "_partial_" and k not in outside}
-
-
-@cache
-def non_identity_keys_of(target: str) -> frozenset[str]:
-    """The parameters that a component declares to be outside the identity of a run.
-
-    Args:
-        target: The dotted path of a class, a function or a classmethod.
-
-    Returns:
-        Nothing for a component that cannot be imported: the package of a stored run may not be installed any more.
-    """
-    try:
-        component = resolve_name(target)
-    except Exception:  # importing runs a package's own code
-        return frozenset()
-    # A classmethod's class declares for it.
-    return frozenset(getattr(getattr(component, "__self__", component), NON_IDENTITY_KEYS, ()))

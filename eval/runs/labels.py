@@ -75,7 +75,13 @@ def _differences(group: Mapping[str, "Run"]) -> dict[str, str]:
     by_run = {run_id: settings(run) for run_id, run in group.items()}
     paths = dict.fromkeys(path for own in by_run.values() for path in own)
     differing = [path for path in paths if len({own.get(path) for own in by_run.values()}) > 1]
-    outer = [path for path in differing if not any(path.startswith(f"{other}.") for other in differing)]
+    hidden = {
+        path
+        for path in differing
+        for other in differing
+        if path.startswith(f"{other}.") and all(other in own for own in by_run.values() if path in own)
+    }
+    outer = [path for path in differing if path not in hidden]
     names = {path: _short(path, outer) for path in outer}
     texts = {
         run_id: " ".join(f"{names[path]}={_shown(group[run_id], path, own[path])}" for path in outer if path in own)

@@ -1,49 +1,51 @@
-"""From a Hydra configuration to a run, everything checked before a model loads. Past here there is no DictConfig."""
+"""Plan a run from a Hydra configuration, which is validated before a model loads. No DictConfig is passed on."""
 
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from eval.benchmarks.base import Benchmark, configured
+from eval.metrics.base import Metric
 from eval.metrics.entries import load_metrics, metric_entries
 from eval.runs.identity import fingerprinted
 from eval.runs.labels import configured_label
 from eval.runs.runner import RunPlan
+from eval.runs.scoring import scoring_key
 from instructedit.checkpoints import checkpoints, require_checkpoints
-from instructedit.checks import require_whole
-from instructedit.models import Context
 from instructedit.types import ConfigError, Method
 
+if TYPE_CHECKING:
+    from instructedit.models import Context
 
-def plan(config: DictConfig) -> tuple[RunPlan, Context]:
-    """Check a configuration and build what it names.
+
+def plan(config: DictConfig) -> RunPlan:
+    """Validate a configuration; method and metrics are built when needed, because importing them takes seconds.
 
     Raises:
-        ConfigError: one line that names the key or file and what is accepted.
+        ConfigError: The configuration is not valid. The message is one line that names the key or file and the accepted
+            values.
     """
-    require_whole("batch_size", config.batch_size, 1)
-    require_whole("seed", config.seed, 0)
-    require_whole("variation", config.variation, 0)
-    if config.limit is not None:
-        require_whole("limit", config.limit, 1)
     require_checkpoints(config.models, config.wrapper, config.metrics)
     results = Path(config.results)
     benchmark = _benchmark(config, results).worded(int(config.variation))
-    context = Context.create(results / "cache", str(config.device))
-    method = instantiate(config.wrapper, _convert_="all")(context=context)
-    require_captions(str(config.name), method, benchmark)
     described = OmegaConf.to_container(config.wrapper, resolve=True)
+    metrics = OmegaConf.to_container(config.metrics, resolve=True) if config.metrics else {}
     assert isinstance(described, dict)
-    made = RunPlan(
+    parts = _Parts(config, benchmark, results)
+    return RunPlan(
         name=str(config.name),
         label=configured_label(config),
-        method=method,
+        method=lambda: parts.method,
         decides=fingerprinted(described),
         benchmark=benchmark,
-        metrics=partial(load_metrics, metric_entries(config.metrics), context),
+        metrics=lambda: parts.metrics,
         results=results,
+        scoring=scoring_key(metrics),
+        device_name=lambda: str(parts.context.device),
         config=OmegaConf.to_yaml(config, resolve=True),
         checkpoints={c.id: c.version for c in checkpoints(described)},
         seed=int(config.seed),
@@ -51,7 +53,33 @@ def plan(config: DictConfig) -> tuple[RunPlan, Context]:
         retry_failed=bool(config.retry_failed),
         fail_on_error=config.fail_on_error,
     )
-    return made, context
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What takes torch to build, built once and only when asked for."""
+
+    config: DictConfig
+    benchmark: Benchmark
+    results: Path
+
+    @cached_property
+    def context(self) -> "Context":
+        from instructedit.models import Context
+
+        return Context.create(self.results / "cache", str(self.config.device))
+
+    @cached_property
+    def method(self) -> Method:
+        # Entries are validated before the first edit, so that a wrong metric does not cost the edits' time.
+        metric_entries(self.config.metrics)
+        method: Method = instantiate(self.config.wrapper, _convert_="all")(context=self.context)
+        require_captions(str(self.config.name), method, self.benchmark)
+        return method
+
+    @cached_property
+    def metrics(self) -> list[Metric]:
+        return load_metrics(metric_entries(self.config.metrics), self.context)
 
 
 def _benchmark(config: DictConfig, results: Path) -> Benchmark:
@@ -62,10 +90,10 @@ def _benchmark(config: DictConfig, results: Path) -> Benchmark:
 
 
 def require_captions(name: str, method: Method, benchmark: Benchmark) -> None:
-    """Refuse a method that captions drive (its ``needs_captions`` is true) where a sample has none.
+    """Refuse a caption-conditioned method (``needs_captions`` is true) if a sample has no captions.
 
     Raises:
-        ConfigError: names the benchmark and its first sample without captions.
+        ConfigError: A sample has no captions. The message names the benchmark and the first such sample.
     """
     if not method.needs_captions:
         return

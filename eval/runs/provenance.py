@@ -1,4 +1,4 @@
-"""What a run ran on: package versions, the code's commit, the machine. Recorded with it, never part of its address."""
+"""Provenance of a run: package versions, commit and machine. It is recorded but not part of the run's address."""
 
 import platform
 import subprocess
@@ -15,13 +15,13 @@ PACKAGES = (
     "groundingdino-py", "openai", "hydra-core", "numpy", "scipy", "pillow", "pandas", "torchmetrics", "piq", "lpips",
     "open-clip-torch",
 )  # fmt: skip
-"""Those that can change a number."""
+"""Packages that can change results."""
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
 class Git:
-    """The state of the code; both None outside a git checkout."""
+    """Commit of the code, and whether it has uncommitted changes; both are None outside a git checkout."""
 
     commit: str | None = None
     dirty: bool | None = None
@@ -29,23 +29,23 @@ class Git:
 
 @dataclass(frozen=True)
 class Environment:
-    """Where a process runs."""
+    """Software environment of a process."""
 
     python: str | None = None
     platform: str | None = None
     packages: Mapping[str, str] = field(default_factory=dict)
-    """Version by name; what is not installed is left out."""
+    """Version by name; packages that are not installed are omitted."""
     git: Git = Git()
 
 
 @dataclass(frozen=True)
 class Session(Environment):
-    """One time that a run was begun or taken up again. What an earlier version did not note is left empty."""
+    """One start or continuation of a run. Fields that an earlier version did not record are empty."""
 
     started: str | None = None
-    """In ISO 8601, as all times."""
+    """Start time in ISO 8601."""
     finished: str | None = None
-    """None while it runs, or where it was interrupted."""
+    """End time; None while the session runs, or if it was interrupted."""
     device: str = "unknown"
     """Such as ``cuda:0 (NVIDIA A100)``."""
     checkpoints: Mapping[str, str] = field(default_factory=dict)
@@ -54,33 +54,33 @@ class Session(Environment):
 
 @dataclass(frozen=True)
 class Manifest:
-    """``manifest.json``. Each session keeps its own account, because a run may change machines."""
+    """Content of ``manifest.json``. Each session has its own environment, because a run may change machines."""
 
     run_id: str = ""
     sessions: tuple[Session, ...] = ()
 
     @property
     def started(self) -> str | None:
-        """When the first session began."""
+        """Start time of the first session."""
         return self.sessions[0].started if self.sessions else None
 
     @property
     def finished(self) -> str | None:
-        """When the last session ended; None while it runs, or where it was interrupted."""
+        """End time of the last session; None while it runs, or if it was interrupted."""
         return self.sessions[-1].finished if self.sessions else None
 
     def to_json(self) -> dict[str, Any]:
-        """What the file holds."""
+        """Return the content of the file."""
         first = ("started", "finished", "device", "checkpoints")
-        sessions = [{key: own[key] for key in first} | own for own in map(asdict, self.sessions)]
+        sessions = [{key: values[key] for key in first} | values for values in map(asdict, self.sessions)]
         return {"run_id": self.run_id, "started": self.started, "finished": self.finished, "sessions": sessions}
 
     @staticmethod
     def from_json(text: bytes) -> "Manifest":
-        """Read what :meth:`to_json` gave.
+        """Parse the output of :meth:`to_json`.
 
         Raises:
-            ValueError: It is no manifest.
+            ValueError: The text is not a manifest.
         """
         return _MANIFEST.validate_json(text)
 
@@ -89,13 +89,17 @@ _MANIFEST = TypeAdapter(Manifest)
 
 
 def environment(checkout: Path = CHECKOUT) -> Environment:
-    """Describe where this process runs.
+    """Return the environment of this process.
 
     Args:
-        checkout: The repository's root.
+        checkout: Root of the repository.
     """
-    packages = {name: version for name in PACKAGES if (version := _version(name)) is not None}
-    return Environment(platform.python_version(), platform.platform(), packages, _git(checkout))
+    return Environment(platform.python_version(), platform.platform(), packages(), _git(checkout))
+
+
+def packages() -> dict[str, str]:
+    """Return the version of each installed package of :data:`PACKAGES`."""
+    return {name: version for name in PACKAGES if (version := _version(name)) is not None}
 
 
 def _version(package: str) -> str | None:
@@ -106,7 +110,7 @@ def _version(package: str) -> str | None:
 
 
 def _git(checkout: Path) -> Git:
-    # Without its own .git the checkout may lie inside another repository, whose commit says nothing.
+    # A folder without .git may be inside another repository, whose commit does not describe this code.
     if not (checkout / ".git").exists():
         return Git()
     try:

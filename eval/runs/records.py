@@ -1,4 +1,4 @@
-"""Outcomes as JSON records and back, without loss; a record holds all but the pixels."""
+"""Lossless conversion of outcomes to JSON records and back; a record has everything except the pixels."""
 
 import json
 from collections.abc import Mapping
@@ -13,15 +13,15 @@ from instructedit.images import hash_image, mask_image
 from instructedit.types import Box, Captions, Decisions, EditResult, Failure, Sample, Tokens
 
 ROWS = ("run_id", "label", "sample_id", "image_id", "metric", "value", "card_id", "note")
-"""Columns of metric values: one row per run, sample and metric; ``value`` is null where the metric is undefined.
+"""Columns of metric values: one row per run, sample and metric; ``value`` is null if the metric is undefined.
 
-Samples of one ``image_id`` are not independent."""
+Samples with the same ``image_id`` are not independent."""
 METRICS = ("sample_id", "metric", "value", "card_id", "note", "image_sha256")
 """Columns of ``metrics.parquet``, one row per sample and metric; the hash is that of the scored picture."""
 COUNTS = ("run_id", "label", "edited", "failed")
-"""Columns of edits and failures: one row per run."""
+"""Columns of the numbers of edits and failures: one row per run."""
 TIMING = ("seconds", "evaluations", "tokens")
-"""What differs between two runs of the same thing: what is found in the cache evaluates nothing and costs nothing."""
+"""Fields that may differ between equal runs, because cached results need no evaluations and no tokens."""
 _EDITED, _FAILED = "edited", "failed"
 
 
@@ -29,36 +29,36 @@ _EDITED, _FAILED = "edited", "failed"
 class _Tried:
     id: str
     instruction: str
-    """The one that the method was given."""
+    """The instruction that the method was given."""
     category: str
     edit: str
     image_id: str
     """Empty in runs of earlier versions."""
     decisions: Decisions
     tokens: Tokens | None
-    """Of the language model; None where nobody counted."""
+    """Tokens of the language model; None if they were not counted."""
 
 
 @dataclass(frozen=True)
 class EditRecord(_Tried):
-    """An edit, as a line of ``samples.jsonl`` holds it."""
+    """An edit in a line of ``samples.jsonl``."""
 
     seconds: Mapping[str, float]
-    """Of each stage, to four digits."""
+    """Seconds by stage, rounded to four decimals."""
     evaluations: Mapping[str, int]
     """Number of function evaluations (NFE) by stage."""
     image_sha256: str
     mask_sha256: str | None
-    """None where the method has no mask."""
+    """None if the method has no mask."""
 
     def result(self, image: Image.Image, mask: Bool[np.ndarray, "h w"] | None) -> EditResult:
-        """What the method answered, given the pixels."""
+        """Return the method's result with the given pixels."""
         return EditResult(self.id, image, mask, self.decisions, self.seconds, self.evaluations, self.tokens)
 
 
 @dataclass(frozen=True)
 class FailureRecord(_Tried):
-    """A failure, as a line of ``samples.jsonl`` holds it."""
+    """A failure in a line of ``samples.jsonl``."""
 
     stage: str
     error: str
@@ -66,7 +66,7 @@ class FailureRecord(_Tried):
 
     @property
     def failure(self) -> Failure:
-        """What the method answered."""
+        """The method's failure."""
         return Failure(self.id, self.stage, self.error, self.message, self.decisions, self.tokens)
 
 
@@ -74,14 +74,14 @@ SampleRecord = EditRecord | FailureRecord
 
 
 def record_of(outcome: EditResult | Failure, sample: Sample) -> SampleRecord:
-    """The record of an outcome.
+    """Return the record of an outcome.
 
     Args:
-        outcome: Of the sample.
-        sample: What was asked, for tables by category.
+        outcome: The outcome of the sample.
+        sample: The sample; its instruction, category, edit type and image id are stored for tables.
     """
-    asked = (sample.instruction, sample.category, sample.edit, sample.image_id)
-    common = (outcome.id, *asked, outcome.decisions, outcome.tokens)
+    labels = (sample.instruction, sample.category, sample.edit, sample.image_id)
+    common = (outcome.id, *labels, outcome.decisions, outcome.tokens)
     if isinstance(outcome, Failure):
         return FailureRecord(*common, outcome.stage, outcome.error, outcome.message)
     return EditRecord(
@@ -94,12 +94,12 @@ def record_of(outcome: EditResult | Failure, sample: Sample) -> SampleRecord:
 
 
 def to_line(record: SampleRecord) -> str:
-    """A record as JSON, without the line break; tokens only where they were counted."""
+    """Return a record as JSON without a line break; tokens are omitted if they were not counted."""
     return json.dumps(_plain(record), default=_number)
 
 
 def from_line(text: str | bytes) -> SampleRecord:
-    """The record that a line of ``samples.jsonl`` holds; what an earlier version did not write is left empty.
+    """Parse a line of ``samples.jsonl``; fields that an earlier version did not write are empty.
 
     Raises:
         ValueError: The line is damaged.
@@ -123,20 +123,20 @@ def from_line(text: str | bytes) -> SampleRecord:
 
 
 def records_equal_ignoring_timing(first: Mapping[str, SampleRecord], second: Mapping[str, SampleRecord]) -> bool:
-    """Whether two runs came to the same, pixels included: in whatever order, at whatever speed, cached or not."""
+    """Return whether two runs have equal outcomes, including pixels, regardless of order, timing and caching."""
 
     def outcome(records: Mapping[str, SampleRecord]) -> dict[str, Any]:
         return {id_: {k: v for k, v in _plain(r).items() if k not in TIMING} for id_, r in records.items()}
 
-    # As text, because a score that is not a number differs from itself.
+    # They are compared as text, because NaN is not equal to itself.
     return json.dumps(outcome(first), sort_keys=True) == json.dumps(outcome(second), sort_keys=True)
 
 
 def _plain(record: SampleRecord) -> dict[str, Any]:
-    own = asdict(record)
-    if own["tokens"] is None:
-        del own["tokens"]
-    return {"id": own.pop("id"), "status": _EDITED if isinstance(record, EditRecord) else _FAILED} | own
+    values = asdict(record)
+    if values["tokens"] is None:
+        del values["tokens"]
+    return {"id": values.pop("id"), "status": _EDITED if isinstance(record, EditRecord) else _FAILED} | values
 
 
 def _decisions(line: Mapping[str, Any]) -> Decisions:
@@ -149,13 +149,13 @@ def _decisions(line: Mapping[str, Any]) -> Decisions:
 
 
 def _known(kind: Any, values: Mapping[str, Any]) -> Any:
-    """A dataclass of those values that it has; another version may have written more."""
+    """Make a dataclass from the values that are its fields; later versions may have written others."""
     names = {f.name for f in fields(kind)}
     return kind(**{key: value for key, value in values.items() if key in names})
 
 
 def _number(value: Any) -> Any:
-    """Scores often come as numpy's scalars, which JSON does not know."""
+    """Convert numpy scalars for JSON; scores often have this type."""
     if isinstance(value, np.generic):
         return value.item()
     raise TypeError(f"{type(value).__name__} cannot be stored as JSON")

@@ -1,4 +1,4 @@
-"""A run as it lies on disk: the only type that tables, loggers and the report read."""
+"""A stored run: the only type that tables, loggers and the report read."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,43 +20,43 @@ from instructedit.types import Failure
 log = logging.getLogger(__name__)
 Scalar = str | int | float | bool | None
 VALUES = ("sample_id", "image_id", "metric", "value", "card_id", "note")
-"""Columns of one run's metric values: ``ROWS`` without what is the same in all of them."""
+"""Columns of one run's metric values: ``ROWS`` without the columns that are constant in a run."""
 
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """One folder under ``results/runs``, read once; or what was chosen from several, which has no folder.
+    """The content of one folder under ``results/runs``, or a selection from several runs, which has no folder.
 
     Two runs are equal only if they are the same object.
     """
 
     run_id: str
-    """Its address, or any other name that no run has."""
+    """Address of the run, or another unique name."""
     name: str
-    """Of the method."""
+    """Name of the method."""
     plain_label: str
-    """As the run's configuration calls it, and which paraphrase of the instructions it was given."""
+    """Label from the run's configuration, with the paraphrase of the instructions if there is one."""
     records: Mapping[str, SampleRecord]
     """The last record of each sample."""
     values: pd.DataFrame
-    """Metric values, with the columns ``VALUES``; each scores a picture which is still the sample's."""
+    """Metric values with the columns ``VALUES``; values of replaced pictures are excluded."""
     cards: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """``cards.json``: what each card id stands for."""
+    """Content of ``cards.json``: the metric cards by id."""
     config: Mapping[str, Any] = field(default_factory=dict)
     config_text: str = ""
-    """``config.yaml`` as it stands."""
+    """Text of ``config.yaml``."""
     manifest: Manifest = Manifest()
     difference: str = ""
     """What sets the run apart from others of its plain label, from :func:`eval.runs.labels.distinguished`."""
     stored_in: RunStore | None = None
-    """None where the run is not on disk."""
+    """None if the run is not stored."""
 
     @property
     def store(self) -> RunStore:
-        """Its folder, where pictures are read from.
+        """The folder of the run.
 
         Raises:
-            ValueError: the run is not on disk.
+            ValueError: The run is not stored.
         """
         if self.stored_in is None:
             raise ValueError(f"run {self.run_id} is not on disk")
@@ -64,72 +64,75 @@ class Run:
 
     @property
     def label(self) -> str:
-        """How tables call the run: its plain label, and what sets it apart from runs of the same."""
+        """Name of the run in tables: its plain label, and what sets it apart from runs of the same one."""
         return f"{self.plain_label} {self.difference}" if self.difference else self.plain_label
 
     @property
     def variation(self) -> int:
-        """Which paraphrase of the instructions: 0 is the benchmark's own."""
+        """Number of the paraphrase of the instructions; 0 means the benchmark's original instructions."""
         return int(self.config.get("variation") or 0)
 
     @property
     def is_described(self) -> bool:
         """Whether a captioner described the images to the language processor."""
-        return any("captioner" in path.split(".")[:-1] for path in self.hyperparameters)
+        return any(is_captioners(path) and value is not None for path, value in self.hyperparameters.items())
 
     @property
     def finished(self) -> str | None:
-        """When its last session ended, in ISO 8601; None while it runs, or where it was interrupted."""
+        """End time of the last session in ISO 8601; None while it runs, or if it was interrupted."""
         return self.manifest.finished
 
     @property
     def sessions(self) -> tuple[Session, ...]:
-        """Each time that the run was begun or taken up again."""
+        """The sessions of the run: its start and each continuation."""
         return self.manifest.sessions
 
     @property
     def device(self) -> str:
-        """What it ran on; several, where it was taken up elsewhere."""
+        """Device of the run; several, separated by commas, if the sessions ran on different devices."""
         return ", ".join(dict.fromkeys(s.device for s in self.sessions)) or "unknown"
 
     @property
     def checkpoints(self) -> dict[str, str]:
-        """Revision of each checkpoint, by id."""
+        """Revision of each checkpoint by id."""
         return {k: v for s in self.sessions for k, v in s.checkpoints.items()}
 
     @property
     def edited(self) -> int:
-        """Samples with an edit."""
+        """Number of edited samples."""
         return sum(isinstance(record, EditRecord) for record in self.records.values())
 
     @property
     def failed(self) -> int:
-        """Samples without one."""
+        """Number of failed samples."""
         return len(self.records) - self.edited
 
     @property
     def failures(self) -> list[Failure]:
-        """Samples without an edit, and why."""
+        """The failures of the run."""
         return [record.failure for record in self.records.values() if isinstance(record, FailureRecord)]
 
     @cached_property
     def hyperparameters(self) -> dict[str, Scalar]:
-        """The method's parameters by path, such as ``editor.ratio``; a list is one text."""
+        """The method's parameters by path, such as ``editor.ratio``, including revisions of checkpoints.
+
+        A list is one text.
+        """
         method = self.config.get("wrapper")
         return dict(_leaves(method, "")) if isinstance(method, Mapping) else {}
 
     def hyperparameter(self, short: str) -> Scalar:
-        """A parameter by the last part of its path, such as ``ratio``; None where the method has none."""
+        """Return a parameter by the last part of its path, such as ``ratio``; None if the method does not have it."""
         return next((v for path, v in self.hyperparameters.items() if path.rpartition(".")[2] == short), None)
 
     @cached_property
     def metrics(self) -> pd.DataFrame:
-        """Metric values as rows of ``eval.runs.records.ROWS``."""
+        """Metric values with the columns ``eval.runs.records.ROWS``."""
         return self.values.assign(run_id=self.run_id, label=self.label)[list(ROWS)]
 
     @cached_property
     def higher_is_better(self) -> dict[str, bool]:
-        """The direction of each metric with a value, by its card; a metric whose card was not stored is left out."""
+        """The direction of each metric with values, from its card; metrics without a stored card are omitted."""
         found = {}
         for metric, card in self.values.drop_duplicates("metric")[["metric", "card_id"]].itertuples(index=False):
             if (direction := direction_of(self.cards.get(str(card), {}))) is not None:
@@ -148,9 +151,9 @@ class Run:
         return replace(self, records=records, values=self.values.iloc[order].reset_index(drop=True))
 
     def narrowed(self, benchmark: Benchmark, metrics: Sequence[str]) -> "Run":
-        """The part of the run that one request covers: the benchmark's samples, and the metrics in the order asked for.
+        """Return the run with only the samples of a benchmark and the given metrics, in the given order.
 
-        Images are those of the benchmark, because runs of earlier versions noted none.
+        Image ids are those of the benchmark, because earlier versions did not store them.
         """
         images = benchmark.images
         records = {k: replace(self.records[k], image_id=i) for k, i in images.items() if k in self.records}
@@ -162,13 +165,13 @@ class Run:
         return replace(self, records=records, values=values)
 
     def was_made_on(self, benchmark: Benchmark) -> bool | None:
-        """Whether the run's address is that of its configuration on this benchmark's present content.
+        """Return whether the run's address equals that of its configuration on the present revision of a benchmark.
 
         Args:
-            benchmark: With its own instructions; the run's paraphrase is looked up.
+            benchmark: The benchmark with its original instructions; the run's paraphrase is applied.
 
         Returns:
-            None where configuration and manifest do not say enough to tell.
+            None if the configuration and the manifest do not contain enough information.
         """
         try:
             method, seed = fingerprinted(self.config["wrapper"], self.checkpoints), self.config["seed"]
@@ -177,25 +180,30 @@ class Run:
         return address(method, replace(benchmark, variation=self.variation), seed) == self.run_id
 
 
+def is_captioners(path: str) -> bool:
+    """Return whether a parameter's path belongs to a captioner, wrapped or not."""
+    return "captioner" in path.split(".")
+
+
 def direction_of(card: Mapping[str, Any]) -> bool | None:
-    """Whether higher is better, by a metric's card; None where the card does not say."""
+    """Return whether higher is better according to a metric card; None if the card does not state it."""
     direction = card.get("direction")
     return None if direction is None else bool(direction == "higher")
 
 
 def frame_of(runs: Sequence[Run]) -> pd.DataFrame:
-    """Metric rows of several runs together, with the columns ``eval.runs.records.ROWS``."""
+    """Return the metric values of several runs in one frame with the columns ``eval.runs.records.ROWS``."""
     frames = [run.metrics for run in runs if len(run.metrics)]
     return pd.concat(frames, ignore_index=True) if frames else _no_values(ROWS)
 
 
 def counts_of(runs: Sequence[Run]) -> pd.DataFrame:
-    """Edits and failures of several runs, a row each, with the columns ``eval.runs.records.COUNTS``."""
+    """Return the numbers of edits and failures, one row per run, with the columns ``eval.runs.records.COUNTS``."""
     return pd.DataFrame([(r.run_id, r.label, r.edited, r.failed) for r in runs], columns=list(COUNTS))
 
 
 def read_runs(results: Path) -> Iterator[Run]:
-    """Every run under ``results/runs``, by run id; a folder that is none is left out and logged."""
+    """Yield the runs under ``results/runs`` in the order of run ids; unreadable folders are skipped and logged."""
     for folder in sorted((results / "runs").glob("*/")):
         try:
             yield read_run(RunStore(results, folder.name))
@@ -204,12 +212,12 @@ def read_runs(results: Path) -> Iterator[Run]:
 
 
 def read_run(store: RunStore) -> Run:
-    """One run as it lies on disk, with what is missing left empty."""
+    """Read a stored run; missing files give empty fields."""
     text, config = store.read_config()
     label, records = configured_label(config, store.run_id), store.finished()
     return Run(
         run_id=store.run_id,
-        # Early configurations have a label only, which begins with the method's name.
+        # Configurations of early versions have only a label, which begins with the method's name.
         name=str(config.get("name") or label.split()[0]),
         plain_label=label,
         records=records,
@@ -223,12 +231,12 @@ def read_run(store: RunStore) -> Run:
 
 
 def _values(stored: pd.DataFrame | None, records: Mapping[str, SampleRecord]) -> pd.DataFrame:
-    """Of ``metrics.parquet``, the values that score a picture which is still the sample's."""
+    """Return the values in ``metrics.parquet`` whose picture was not replaced since."""
     if stored is None:
         return _no_values(VALUES)
     digests = {k: record.image_sha256 for k, record in records.items() if isinstance(record, EditRecord)}
     kept = stored[stored["image_sha256"] == stored["sample_id"].map(digests)]
-    # Runs of earlier versions noted no image_id.
+    # Earlier versions did not store image_id.
     images = kept["sample_id"].map({k: record.image_id or k for k, record in records.items()})
     return kept.assign(image_id=images)[list(VALUES)]
 

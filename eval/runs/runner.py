@@ -1,4 +1,4 @@
-"""A run: a method over a benchmark. Each sample is stored as soon as it is done; metrics follow from what is stored."""
+"""Run a method on a benchmark. Each outcome is stored immediately; metrics are computed from the stored outcomes."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -6,17 +6,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from tqdm import tqdm
 
 from eval.benchmarks.base import Benchmark
-from eval.metrics.base import Metric, MetricUndefined
+from eval.metrics.base import Metric
 from eval.runs.identity import address
-from eval.runs.records import METRICS, EditRecord, SampleRecord
 from eval.runs.run import Run, read_run
+from eval.runs.scoring import score_all
 from eval.runs.store import RunStore
 from instructedit.images import load_image
-from instructedit.models import Context
 from instructedit.types import ConfigError, EditRequest, EditResult, Failure, Method, Sample, Stage, StageError
 
 log = logging.getLogger(__name__)
@@ -24,76 +22,85 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RunPlan:
-    """Everything a run needs, checked before any model loads."""
+    """A validated run, before any model loads."""
 
     name: str
-    """Of the method, such as ``diffedit``."""
+    """Name of the method, such as ``diffedit``."""
     label: str
-    """How tables call the run, such as ``instructedit ratio=0.5``."""
-    method: Method
+    """Name of the run in tables, such as ``instructedit ratio=0.5``."""
+    method: Callable[[], Method]
+    """Builds the method, when a sample is missing."""
     decides: Mapping[str, Any]
-    """What decides the numbers beside benchmark and seed: the method's parameters, with fingerprints of its models."""
+    """The method's parameters and the fingerprints of its models, which are a part of the run's address."""
     benchmark: Benchmark
     metrics: Callable[[], Sequence[Metric]]
-    """Loads the metrics when they are first needed."""
+    """Builds the metrics, when an edit has not been scored by them."""
     results: Path
+    scoring: str | None = None
+    """Identifies the metrics and their code (:func:`eval.runs.scoring.scoring_key`); None if that is unknown."""
+    device_name: Callable[[], str] = lambda: "unknown"
+    """Returns the device, when a sample is missing."""
     config: str = "{}"
-    """The resolved configuration as YAML, for the record."""
+    """The resolved configuration as YAML, which is stored with the run."""
     checkpoints: Mapping[str, str] | None = None
     seed: int = 0
     batch_size: int = 8
     retry_failed: bool = False
     fail_on_error: bool | int | float = False
-    """When to stop: never, at the first failure, above a count, or above a share of the samples."""
+    """When to stop: False is never, True at the first failure, a number above this count or share of the samples."""
 
     @property
     def run_id(self) -> str:
-        """Address of the run's results."""
+        """Address of the run."""
         return address(self.decides, self.benchmark, self.seed)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one call of :func:`run` came to."""
+    """The result of one call of :func:`run`."""
 
     run: Run
-    """Read back from disk: the samples and metrics of the plan, under its name and label."""
+    """The stored samples and metrics of the plan, with its name and label."""
     new: int
-    """Samples that this call did; the others were there already."""
+    """Number of samples that were missing before this call; the others were already stored."""
     stopped: bool
-    """``fail_on_error`` ended the run early."""
+    """Whether ``fail_on_error`` stopped the run early."""
 
 
-def run(plan: RunPlan, context: Context) -> Outcome:
-    """Do what is missing of a run, then score it.
+def run(plan: RunPlan) -> Outcome:
+    """Edit the missing samples of a run, then score it.
 
     Raises:
-        ConfigError: the request itself is wrong, or another process holds the run.
+        ConfigError: The request is not valid, or another process has locked the run.
     """
-    store = RunStore(plan.results, plan.run_id)
+    store = RunStore(plan.results, plan.run_id, warns=False)
+    # Before the lock, because a method refuses wrong parameters, and then no folder is to be made.
+    method = plan.method() if _missing(plan, store) else None
     with store.lock():
-        known = store.finished(plan.retry_failed)
-        missing = [s for s in plan.benchmark.samples if s.id not in known]
-        is_new = bool(missing) or not store.is_noted
-        if is_new:
-            store.begin(plan.config, str(context.device), plan.checkpoints or {})
-        stopped = _edit_all(plan, store, missing, len(plan.benchmark.samples))
-        if is_new:
+        missing = _missing(plan, store)
+        stopped = False
+        if missing or not store.is_noted:
+            store.begin(plan.config, plan.device_name(), plan.checkpoints or {})
+            if missing:
+                stopped = _edit_all(plan, method or plan.method(), store, missing)
             store.finish()
-        samples = {s.id: s for s in plan.benchmark.samples}
-        metrics = plan.metrics()
-        _score_all(metrics, store, {k: v for k, v in store.finished().items() if k in samples}, samples)
-        stored = read_run(store).narrowed(plan.benchmark, [m.name for m in metrics])
+        names = score_all(plan.metrics, plan.scoring, store, plan.benchmark)
+        stored = read_run(store).narrowed(plan.benchmark, names)
     return Outcome(replace(stored, name=plan.name, plain_label=plan.label), len(missing), stopped)
 
 
-def _edit_all(plan: RunPlan, store: RunStore, missing: list[Sample], total: int) -> bool:
-    """Edit what is missing; True if ``fail_on_error`` stopped it."""
-    failed = 0
-    with tqdm(total=total, initial=total - len(missing), desc=plan.label, unit="edit", disable=not missing) as bar:
+def _missing(plan: RunPlan, store: RunStore) -> list[Sample]:
+    known = store.finished(plan.retry_failed)
+    return [s for s in plan.benchmark.samples if s.id not in known]
+
+
+def _edit_all(plan: RunPlan, method: Method, store: RunStore, missing: list[Sample]) -> bool:
+    """Edit the missing samples; return True if ``fail_on_error`` stopped the run."""
+    failed, total = 0, len(plan.benchmark.samples)
+    with tqdm(total=total, initial=total - len(missing), desc=plan.label, unit="edit") as bar:
         for start in range(0, len(missing), plan.batch_size):
             batch = missing[start : start + plan.batch_size]
-            for sample, outcome in _outcomes(plan, batch):
+            for sample, outcome in _outcomes(plan, method, batch):
                 store.write(outcome, sample)
                 bar.update()
                 if isinstance(outcome, Failure):
@@ -113,7 +120,7 @@ def _too_many(failed: int, total: int, limit: bool | int | float) -> bool:
     return failed > (limit * total if isinstance(limit, float) and limit < 1 else limit)
 
 
-def _outcomes(plan: RunPlan, batch: list[Sample]) -> Iterator[tuple[Sample, EditResult | Failure]]:
+def _outcomes(plan: RunPlan, method: Method, batch: list[Sample]) -> Iterator[tuple[Sample, EditResult | Failure]]:
     requests: list[EditRequest] = []
     samples = {sample.id: sample for sample in batch}
     for sample in batch:
@@ -123,12 +130,12 @@ def _outcomes(plan: RunPlan, batch: list[Sample]) -> Iterator[tuple[Sample, Edit
             yield sample, Failure(sample.id, error.stage, type(error).__name__, str(error))
         else:
             requests.append(EditRequest(sample.id, image, sample.instruction, sample.captions, plan.seed))
-    for outcome in guarded(plan.method, requests):
+    for outcome in guarded(method, requests):
         yield samples[outcome.id], outcome
 
 
 def guarded(method: Method, requests: list[EditRequest]) -> list[EditResult | Failure]:
-    """Edit a batch; should the method raise after all, one by one, so that a bad sample takes no neighbour with it."""
+    """Edit a batch; if the method raises, edit its requests one by one, so that failures are isolated per sample."""
     if not requests:
         return []
     try:
@@ -147,56 +154,3 @@ def guarded(method: Method, requests: list[EditRequest]) -> list[EditResult | Fa
         stage = error.stage if isinstance(error, StageError) else Stage.METHOD
         return [Failure(requests[0].id, stage, type(error).__name__, message)]
     return outcomes
-
-
-def _score_all(
-    metrics: Sequence[Metric], store: RunStore, records: Mapping[str, SampleRecord], samples: Mapping[str, Sample]
-) -> None:
-    """Compute the metric values that are missing on disk, or no longer valid, and store them."""
-    kept = store.read_metrics()
-    rows: dict[tuple[str, str], dict[str, Any]] = {}
-    if kept is not None:
-        for row in kept.to_dict("records"):
-            rows[row["sample_id"], row["metric"]] = {str(k): v for k, v in row.items()}
-    digests = {k: record.image_sha256 for k, record in records.items() if isinstance(record, EditRecord)}
-    new = False
-    for sample_id, digest in tqdm(digests.items(), desc="metrics", unit="edit", leave=False, disable=not metrics):
-        missing = [m for m in metrics if not _is_valid(rows.get((sample_id, m.name)), m, digest)]
-        if missing:
-            new = True
-            for metric in missing:  # or another card's row would stand where this one does not apply
-                rows.pop((sample_id, metric.name), None)
-            for name, row in _score(store, samples[sample_id], missing).items():
-                rows[sample_id, name] = row | {"image_sha256": digest}
-    cards = {m.card_id: {"metric": m.name} | m.card() for m in metrics}
-    # The cards first: a kill between the two leaves no value whose card is unknown.
-    if new or (rows and not cards.keys() <= store.read_cards().keys()):
-        store.write_cards(cards)
-    if new:
-        store.write_metrics(pd.DataFrame(rows.values(), columns=list(METRICS)).astype({"value": "Float64"}))
-
-
-def _is_valid(row: Mapping[str, Any] | None, metric: Metric, digest: str) -> bool:
-    """A value stands while both its card and the picture that it scored do; so does having none, but for a server."""
-    if row is None or row["card_id"] != metric.card_id or row["image_sha256"] != digest:
-        return False
-    return not (metric.asks_again and pd.isna(row["value"]))
-
-
-def _score(store: RunStore, sample: Sample, metrics: Sequence[Metric]) -> dict[str, dict[str, Any]]:
-    result, source = store.read_result(sample.id), load_image(sample.image)
-    # The benchmark's own captions, the same for every method; where it has none, what the method itself wrote.
-    captions = sample.captions or result.decisions.captions
-    origin = "" if sample.captions or captions is None else "captions by the method"
-    rows = {}
-    for metric in metrics:
-        if not metric.applies(sample):
-            continue
-        try:
-            score = metric.score(sample, source, result, captions)
-            value, note = score.value, "; ".join(filter(None, (score.note, origin)))
-        except MetricUndefined as error:
-            value, note = None, str(error)
-        row = {"sample_id": sample.id, "metric": metric.name, "value": value, "card_id": metric.card_id, "note": note}
-        rows[metric.name] = row
-    return rows

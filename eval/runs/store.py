@@ -1,12 +1,13 @@
-"""Results of one run on disk: never lost, never half written, addressed by what made them (DESIGN §3)."""
+"""Storage of one run: durable, atomic writes to a folder that is named by the run's address."""
 
 import contextlib
 import datetime
+import hashlib
 import json
 import logging
 import os
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -38,18 +39,20 @@ T = TypeVar("T")
 
 
 class RunStore:
-    """The folder ``<root>/runs/<run_id>/``. Anyone may read it at any time; to write it, hold its :meth:`lock`.
+    """The folder ``<root>/runs/<run_id>/``. It can be read at any time; writing requires its :meth:`lock`.
 
-    A sample's pictures are on the disk before the line that says it is done, and the line before :meth:`write`
-    returns, so a kill at any moment loses at most the samples in flight.
+    :meth:`write` stores a sample's pictures before its line in ``samples.jsonl``, and the line before it returns, so a
+    kill loses at most the samples that are not yet written.
 
     Args:
         root: The results folder.
         run_id: See :mod:`eval.runs.identity`.
+        warns: Whether a damaged record is logged when it is read. :meth:`lock` logs it in any case.
     """
 
-    def __init__(self, root: Path, run_id: str) -> None:
+    def __init__(self, root: Path, run_id: str, warns: bool = True) -> None:
         self.root = root
+        self._warns = warns
         self.run_id = run_id
         self.folder = root / "runs" / run_id
         self._samples = self.folder / "samples.jsonl"
@@ -57,20 +60,26 @@ class RunStore:
         self._metrics = self.folder / "metrics.parquet"
         self._cards = self.folder / "cards.json"
         self._config = self.folder / "config.yaml"
+        self._scored = self.folder / "scored.json"
         self._is_locked = False
         self._records: dict[str, SampleRecord] = {}
         self._read_stamp: tuple[int, int] | None = None
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the run for writing; what is damaged is repaired first, see :mod:`eval.runs.repair`.
+        """Lock the run for writing, and repair what is damaged, see :mod:`eval.runs.repair`.
 
         Raises:
-            ConfigError: If another process (or another store of this one) holds it. The lock of a process that died
-                is free.
+            ConfigError: Another process, or another store of this process, has the lock. The lock of a dead process is
+                released.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        # Beside the lock's file, whose content is filelock's own.
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(
+                f"results={self.root}: {error.strerror}; a folder that can be written is accepted"
+            ) from None
+        # A separate file, because filelock controls the content of the lock file.
         holder = self.folder / ".holder"
         try:
             held = FileLock(self.folder / ".lock", timeout=0).acquire()
@@ -87,7 +96,7 @@ class RunStore:
                 self._is_locked = False
 
     def begin(self, config: str, device: str, checkpoints: Mapping[str, str]) -> None:
-        """Write down what runs now: ``config.yaml``, and one more session in ``manifest.json``.
+        """Write ``config.yaml`` and add a session to ``manifest.json``.
 
         Args:
             config: The resolved configuration as YAML, without secrets.
@@ -101,13 +110,13 @@ class RunStore:
         self._write_manifest(*self.read_manifest().sessions, session)
 
     def finish(self) -> None:
-        """Note in ``manifest.json`` that the session that :meth:`begin` opened has come to its end."""
+        """Write the end time of the session that :meth:`begin` added to ``manifest.json``."""
         self._check_locked()
         *earlier, last = self.read_manifest().sessions
         self._write_manifest(*earlier, replace(last, finished=_now()))
 
     def read_manifest(self) -> Manifest:
-        """``manifest.json``; without sessions before :meth:`begin`."""
+        """Read ``manifest.json``; there are no sessions before :meth:`begin`."""
         try:
             return Manifest.from_json(self._manifest.read_bytes())
         except FileNotFoundError:
@@ -119,13 +128,13 @@ class RunStore:
         return self._config.is_file() and self.read_manifest().finished is not None
 
     def finished(self, retry_failed: bool = False) -> dict[str, SampleRecord]:
-        """Samples that need no work, by id.
+        """Return the records of finished samples by id.
 
         Args:
-            retry_failed: Leave failures out, so that they are done again.
+            retry_failed: Omit failures, so that they are repeated.
 
         Returns:
-            The last record of each sample. An edit whose picture or mask is gone or truncated is left out.
+            The last record of each sample. Edits with a missing or truncated picture or mask are omitted.
         """
         return {
             id_: record
@@ -134,15 +143,15 @@ class RunStore:
         }
 
     def write(self, outcome: EditResult | Failure, sample: Sample) -> None:
-        """Store a sample's outcome for good; replaces an earlier one.
+        """Store a sample's outcome durably; it replaces an earlier one.
 
         Args:
-            outcome: What the method answered.
-            sample: What it was asked; its id is the outcome's and names the files.
+            outcome: The method's result or failure.
+            sample: The sample; its id equals the outcome's and names the files.
 
         Raises:
-            RuntimeError: Without the lock.
-            ValueError: If the ids differ, or the image is not RGB.
+            RuntimeError: The run is not locked.
+            ValueError: The ids differ, or the image is not RGB.
         """
         self._check_locked()
         if outcome.id != sample.id:
@@ -160,10 +169,10 @@ class RunStore:
         self._read_stamp = self._stamp()
 
     def read_result(self, sample_id: str) -> EditResult:
-        """Load an edit back, pixels and all.
+        """Read an edit with its pixels.
 
         Raises:
-            KeyError: If the sample is not there or has failed.
+            KeyError: The sample is missing or failed.
         """
         record = self._all().get(sample_id)
         if not isinstance(record, EditRecord):
@@ -176,10 +185,10 @@ class RunStore:
             return record.result(pixels, np.asarray(mask) > 0)
 
     def read_failure(self, sample_id: str) -> Failure:
-        """Load a failure back.
+        """Read a failure.
 
         Raises:
-            KeyError: If the sample is not there or was edited.
+            KeyError: The sample is missing or was edited.
         """
         record = self._all().get(sample_id)
         if not isinstance(record, FailureRecord):
@@ -187,34 +196,56 @@ class RunStore:
         return record.failure
 
     def write_metrics(self, frame: pd.DataFrame) -> None:
-        """Replace ``metrics.parquet``, whole."""
+        """Replace ``metrics.parquet`` atomically."""
         with write_aside(self._metrics) as file:
             frame.to_parquet(file, index=False)
 
     def read_metrics(self) -> pd.DataFrame | None:
-        """``metrics.parquet``, or None where metrics have not been computed or the file is damaged."""
+        """Read ``metrics.parquet``; None if no metrics have been computed or the file is damaged."""
         return self._read(self._metrics, parse_metrics)
 
     def write_cards(self, cards: Mapping[str, Any]) -> None:
-        """Keep ``cards.json``: what each card id in ``metrics.parquet`` stands for."""
+        """Add metric cards by id to ``cards.json``."""
         known = self.read_cards()
         with write_aside(self._cards) as file:
             file.write(json.dumps(known | dict(cards), indent=2, sort_keys=True).encode() + b"\n")
 
     def read_cards(self) -> dict[str, Mapping[str, Any]]:
-        """``cards.json``; empty where metrics have not been computed or the file is damaged."""
+        """Read ``cards.json``; empty if no metrics have been computed or the file is damaged."""
         return self._read(self._cards, parse_cards) or {}
 
     def read_config(self) -> tuple[str, dict[str, Any]]:
-        """``config.yaml`` as text and parsed; empty before :meth:`begin` or if the file is damaged."""
+        """Read ``config.yaml`` as text and parsed; empty before :meth:`begin` or if the file is damaged."""
         return self._read(self._config, parse_config) or ("", {})
 
+    def write_scored(self, seal: str, metrics: Sequence[str]) -> None:
+        """Note that the stored values are all that ``seal`` stands for.
+
+        Args:
+            seal: Hash of the metrics' identity and the edits.
+            metrics: Names of the metrics, in the order of tables.
+        """
+        with write_aside(self._scored) as file:
+            file.write(json.dumps({"seal": seal, "files": self._derived(), "metrics": list(metrics)}).encode() + b"\n")
+
+    def read_scored(self, seal: str) -> list[str] | None:
+        """The names noted by :meth:`write_scored`; None where other values are stored, or a file has changed since."""
+        try:
+            noted = json.loads(self._scored.read_bytes())
+            return list(noted["metrics"]) if (noted["seal"], noted["files"]) == (seal, self._derived()) else None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def _derived(self) -> list[str | None]:
+        paths = (self._metrics, self._cards)
+        return [hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None for path in paths]
+
     def image_path(self, sample_id: str) -> Path:
-        """Where a sample's edited picture stands."""
+        """Return the path of a sample's edited picture."""
         return self.folder / "images" / f"{sample_id}.png"
 
     def mask_path(self, sample_id: str) -> Path:
-        """Where a sample's mask stands, if its method has one."""
+        """Return the path of a sample's mask, which exists if the method has one."""
         return self.folder / "masks" / f"{sample_id}.png"
 
     def _all(self) -> dict[str, SampleRecord]:
@@ -223,13 +254,14 @@ class RunStore:
             return self._records
         self._records, self._read_stamp = {}, stamp
         data = self._samples.read_bytes() if stamp is not None else b""
-        # What follows the last newline is torn, or just being written by another process.
+        # Text after the last newline is incomplete: its writer was killed or is still writing.
         for number, text in enumerate(data.split(b"\n")[:-1], start=1):
             try:
                 record = from_line(text)
                 self._records[record.id] = record
             except ValueError:
-                log.warning("%s: line %d is damaged and left out; its sample is done again", self._samples, number)
+                level = logging.WARNING if self._warns else logging.DEBUG
+                log.log(level, "%s: line %d is damaged and left out; its sample is done again", self._samples, number)
         return self._records
 
     def _read(self, path: Path, parse: Callable[[Path], T]) -> T | None:
@@ -242,7 +274,7 @@ class RunStore:
             return None
 
     def _stamp(self) -> tuple[int, int] | None:
-        """What changes whenever someone writes to the records; None before the first."""
+        """Return size and time of the records' file, which change with each write; None if it does not exist."""
         try:
             status = self._samples.stat()
         except FileNotFoundError:
@@ -261,7 +293,7 @@ class RunStore:
                     raise OSError(f"{self._samples}: disk full")
                 os.fsync(file.fileno())
             except OSError:
-                # Or the next line would be glued to the rest of this one.
+                # An incomplete line must not precede the next one.
                 file.truncate(before)
                 raise
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from instructedit.language.parse import Parsed, ReplyError, parse_reply
+from instructedit.language.parse import NoEditError, Parsed, ReplyError, parse_reply
 from instructedit.language.prompt import Message, correction
 from instructedit.types import Stage, StageError, Tokens
 
@@ -52,6 +52,8 @@ Read = Callable[[str], Parsed]
 def converse(ask: Ask, chats: list[list[Message]], read: Read = parse_reply) -> list[Parsed | StageError]:
     """Ask for parses, and retry once, with the error, if a reply cannot be parsed.
 
+    A refusal, and an answer that asks for no edit, are final.
+
     Args:
         ask: Continues all chats of a batch at once.
         chats: Chats begun by :func:`instructedit.language.prompt.messages`.
@@ -65,7 +67,7 @@ def converse(ask: Ask, chats: list[list[Message]], read: Read = parse_reply) -> 
     replies = list(ask(chats))
     spent = [reply.tokens for reply in replies]
     answers = [_read(reply, read) for reply in replies]
-    again = [i for i, answer in enumerate(answers) if isinstance(answer, ReplyError)]
+    again = [i for i, answer in enumerate(answers) if _is_unreadable(answer)]
     if again:
         retried = ask([chats[i] + correction(_text(replies[i]), str(answers[i])) for i in again])
         for i, reply in zip(again, retried, strict=True):
@@ -80,12 +82,18 @@ def _settled(
     """Return an answer with its tokens."""
     if isinstance(answer, Parsed):
         return replace(answer, tokens=tokens)
+    if isinstance(answer, NoEditError):
+        return StageError(Stage.LANGUAGE, f"{answer}; the reply was {quote(_text(reply))}", tokens)
     if isinstance(answer, ReplyError):
         return StageError(
             Stage.LANGUAGE, f"asked twice, and still {answer}; the reply was {quote(_text(reply))}", tokens
         )
     answer.tokens = tokens
     return answer
+
+
+def _is_unreadable(answer: Parsed | ReplyError | StageError) -> bool:
+    return isinstance(answer, ReplyError) and not isinstance(answer, NoEditError)
 
 
 def quote(text: str) -> str:

@@ -24,8 +24,16 @@ class Parsed:
     """What it cost; zero where the reply had been kept, None where nobody counted. No part of what was said."""
 
 
+REFUSAL = "Not an edit I can express."
+"""What a language model answers, instead of the three outputs, where its words do not suffice."""
+
+
 class ReplyError(ValueError):
     """A reply that is not in the template; one line that names what is missing."""
+
+
+class NoEditError(ReplyError):
+    """A reply that says that there is nothing to edit; asking again would not change it."""
 
 
 # A label may be bold, quoted (as in JSON), numbered with or without a space, and set off by any kind of colon.
@@ -57,9 +65,11 @@ def parse_reply(text: str) -> Parsed:
 
     Raises:
         ReplyError: A field is absent or empty.
+        NoEditError: The reply is :data:`REFUSAL`, or both captions are the same.
     """
     if _object(text).keys() & FIELDS.keys():
         return parse_json(text)
+    _require_answer(text)
     answer = _answer(text)
     fields: dict[str, str] = {}
     places = _places(answer)
@@ -78,7 +88,9 @@ def parse_json(text: str) -> Parsed:
 
     Raises:
         ReplyError: It is none, or a field is absent, empty or no text.
+        NoEditError: The reply is :data:`REFUSAL`, or both captions are the same.
     """
+    _require_answer(text)
     found = _object(text)
     if not found:
         raise ReplyError("the reply is no JSON object")
@@ -90,6 +102,25 @@ def parse_json(text: str) -> Parsed:
         if not fields[label]:
             raise ReplyError(f'the reply has no text in "{name}"')
     return _parsed(fields, text)
+
+
+def require_edit(captions: Captions) -> None:
+    """Refuse captions that are the same: they ask for no edit.
+
+    Raises:
+        NoEditError: They are.
+    """
+    if captions.input.casefold() == captions.edited.casefold():
+        raise NoEditError(f'the instruction asks for no edit: both captions are "{captions.input}"')
+
+
+def _require_answer(text: str) -> None:
+    if _letters(_answer(text)) == _letters(REFUSAL):
+        raise NoEditError("the language model refused")
+
+
+def _letters(text: str) -> str:
+    return "".join(filter(str.isalnum, text.casefold()))
 
 
 def _answer(text: str) -> str:
@@ -107,6 +138,7 @@ def _object(text: str) -> Mapping[str, Any]:
 
 def _parsed(fields: Mapping[str, str], reply: str) -> Parsed:
     captions = Captions(input=fields["Editing prompt 1"], edited=fields["Editing prompt 2"])
+    require_edit(captions)
     return Parsed(fields["Segmentation prompt"].lower(), captions, reply)
 
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from instructedit.language.base import quote
-from instructedit.language.parse import Parsed
+from instructedit.language.parse import NoEditError, Parsed, require_edit
 from instructedit.language.words import COLOUR, article, bare, like, without_colour, without_determiner
 from instructedit.types import Captions, Stage, StageError
 
-_VERSION = 1
+_VERSION = 2
 """Version of the grammar; increase it when the parse of any instruction changes."""
 
 _POLITE = re.compile(
@@ -117,6 +117,10 @@ def _parse(instruction: str) -> Parsed | StageError:
         return StageError(Stage.LANGUAGE, f'the rules edit things, and "{wish.old}" in {quote(instruction)} is none')
     before, after = _ANSWERS[wish.kind](wish)
     captions = Captions(input=f"photo of {before}", edited=f"photo of {after}")
+    try:
+        require_edit(captions)
+    except NoEditError as error:
+        return StageError(Stage.LANGUAGE, f"{error}; the instruction was {quote(instruction)}")
     reply = (
         f'Segmentation prompt: {wish.old}. Editing prompt 1: "{captions.input}". Editing prompt 2: "{captions.edited}".'
     )

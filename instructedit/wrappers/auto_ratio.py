@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol, TypeVar
 
-from instructedit.editor import check_ratio
 from instructedit.models import Context
+from instructedit.parameters import check_ratio
 from instructedit.types import ConfigError, EditRequest, EditResult, Failure, Method, Tokens
 
 Number = TypeVar("Number", int, float)

@@ -7,12 +7,10 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image, ImageFilter
 
-from instructedit.checks import require
 from instructedit.models import Context
+from instructedit.parameters import check_flag, check_max_side
 from instructedit.types import Box, ConfigError, EditRequest, EditResult, Failure, Method
 
-LEAST_SIDE = 64
-"""Minimum of ``max_side``, in pixels: eight latents."""
 MULTIPLE = 8
 """Both sides are multiples of this number of pixels, the size of a latent."""
 
@@ -34,9 +32,8 @@ class FullSize(Method):
     def __init__(
         self, context: Context, method: Callable[..., Method], max_side: int | None = None, paste_back: bool = False
     ) -> None:
-        is_side = max_side is None or (type(max_side) is int and max_side >= LEAST_SIDE)
-        require(is_side, "max_side", max_side, f"whole numbers from {LEAST_SIDE} on, or null")
-        require(isinstance(paste_back, bool), "paste_back", paste_back, "true and false")
+        check_max_side(max_side)
+        check_flag(paste_back, "paste_back")
         self.method = method(context=context)
         self.max_side, self.paste_back = max_side, paste_back
         # Classes that match the protocol without deriving from Method may lack the flags.

@@ -1,5 +1,7 @@
 """Run ids: for every models preset, the report computes the id under which the run was stored."""
 
+import re
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,8 @@ from omegaconf import OmegaConf
 
 from eval.benchmarks.base import Benchmark
 from eval.report.study import studies
+from eval.runs import declared
+from eval.runs.declared import non_identity_keys_of
 from eval.runs.identity import ID_VERSION, address, fingerprinted
 from eval.runs.provenance import Manifest, Session
 from eval.runs.records import record_of
@@ -118,3 +122,67 @@ def test_runs_of_an_earlier_version_are_left_out_by_name() -> None:
     (study,) = studies([run], {}, "m")
     assert study.runs == ()
     assert any(f"version v1 and this code writes {ID_VERSION}" in note for note in study.notes)
+
+
+MODULE = """
+from {base} import Base
+from instructedit.types import Method, non_identity_keys
+
+
+class Inherits(Base):
+    pass
+
+
+class Own(Method):
+    NON_IDENTITY_KEYS: frozenset[str] = frozenset({{"url", "key"}})
+
+    @classmethod
+    def made(cls): ...
+
+
+class Nothing(Method): ...
+
+
+class Computed(Own):
+    NON_IDENTITY_KEYS = Own.NON_IDENTITY_KEYS | {{"more"}}
+
+
+@non_identity_keys("host")
+def build(host, size): ...
+
+
+def plain(host): ...
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "keys", "is_read"),
+    [
+        ("Inherits", {"port"}, True), ("Own", {"url", "key"}, True), ("Own.made", {"url", "key"}, True),
+        ("Nothing", set(), True), ("build", {"host"}, True), ("plain", set(), True), ("Absent", set(), False),
+        ("Computed", {"url", "key", "more"}, False), ("Base", {"port"}, True),
+    ],
+)  # fmt: skip
+def test_declarations_are_read_without_importing_where_the_source_tells(
+    name: str, keys: set[str], is_read: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = f"declares_{name.lower().replace('.', '_')}"
+    folder = tmp_path / package
+    folder.mkdir()
+    (folder / "__init__.py").write_text(f"from {package}.module import {name.split('.')[0]}\n")
+    (folder / "base.py").write_text('class Base:\n    NON_IDENTITY_KEYS = ("port",)\n')
+    (folder / "module.py").write_text(MODULE.format(base=f"{package}.base"))
+    if name == "Absent":
+        (folder / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    for target in (f"{package}.module.{name}", f"{package}.{name}"):
+        assert non_identity_keys_of(target) == keys
+        assert (package not in sys.modules) == is_read or name == "Absent"
+
+
+def test_every_declaration_of_the_configuration_is_what_importing_gives() -> None:
+    texts = [path.read_text() for path in CONF.rglob("*.yaml")]
+    targets = {target for text in texts for target in re.findall(r"_target_: *(\S+)", text)}
+    assert len(targets) > 40
+    for target in targets:
+        assert declared._read(target, declared._DEEPEST) == declared._imported(target), target

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 import yaml
 from PIL import Image
 
@@ -13,8 +12,6 @@ from eval.benchmarks.base import configured
 from eval.report.build import report
 from eval.runs.run import read_runs
 from eval.runs.runner import Outcome, RunPlan, run
-from instructedit.cache import StageCache
-from instructedit.models import Context, ModelPool
 from scripts.publish import benchmark_of
 from scripts.sweep import Sweep
 from tests.eval.report.test_report import Change, Fade, request
@@ -43,9 +40,16 @@ def make_run(results: Path, folder: Path, reader: str) -> str:
     config = {"name": "fade", "benchmark": named, "wrapper": described, "seed": 0}
     benchmark = configured(named, results)
     plan = RunPlan(
-        "fade", "fade", Fade(0.5), described, benchmark, lambda: [Change()], results, config=yaml.safe_dump(config)
+        "fade",
+        "fade",
+        lambda: Fade(0.5),
+        described,
+        benchmark,
+        lambda: [Change()],
+        results,
+        config=yaml.safe_dump(config),
     )
-    return run(plan, Context(ModelPool(), StageCache(None), torch.device("cpu"))).run.run_id
+    return run(plan).run.run_id
 
 
 @pytest.fixture

@@ -139,12 +139,13 @@ def test_a_method_without_a_ratio_is_asked_once(metrics: tuple[ClipDirectional, 
 def test_the_wrapper_is_a_choice_of_the_configuration(tmp_path: Path) -> None:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         plain, chosen = (compose("config", [f"results={tmp_path}", *o]) for o in ([], ["wrapper=auto_ratio"]))
-    run, wrapped = plan(plain)[0], plan(chosen)[0]
+    run, wrapped = plan(plain), plan(chosen)
     assert run.run_id != wrapped.run_id
     assert wrapped.label == "instructedit ratio=auto"
-    assert isinstance(wrapped.method.method, AutoRatio)  # type: ignore[attr-defined]
-    assert wrapped.method.method.ratios == (0.3, 0.5, 0.7, 0.9)  # type: ignore[attr-defined]
-    scored_by = {m.name: type(m) for m in wrapped.method.method.scorer._metrics()}  # type: ignore[attr-defined]
+    wrapper = wrapped.method().method  # type: ignore[attr-defined]
+    assert isinstance(wrapper, AutoRatio)
+    assert wrapper.ratios == (0.3, 0.5, 0.7, 0.9)
+    scored_by = {m.name: type(m) for m in wrapper.scorer._metrics()}  # type: ignore[attr-defined]
     assert scored_by == {COST: Lpips, GAIN: ClipDirectional}
 
 

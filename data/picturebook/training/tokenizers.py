@@ -1,15 +1,17 @@
 """Picturebook's tokenizers: the classes of the real checkpoints with the vocabulary of this world."""
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from itertools import product
 from typing import Any
 
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import BertTokenizer, CLIPTokenizer, PreTrainedTokenizerFast
 
-from data.picturebook import phrases
+from data.picturebook import grammar, lessons, phrases, referring, sentences, unknown
 from data.picturebook.world import BACKGROUNDS, COLOURS, NOUNS, SPRITES, STYLES, WEARABLES
+from instructedit.language.parse import REFUSAL
 
 TEXT_WINDOW = 24
 """Default maximum number of tokens, CLIP's; the longest caption has 22."""
@@ -68,12 +70,57 @@ def instruction_words() -> list[str]:
 
 
 ANSWER_WORDS = ("segmentation", "prompt", "editing", "1", "2", "photo", ":", ".", '"', ",", "?", "!")
+_TEMPLATE = ("segmentation prompt:", '. editing prompt 1: "', '". editing prompt 2: "', '".')
+"""The template's own words, one token each: a third of a lesson's tokens less to compute."""
+_CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789.,:;!?'\"()-+=<>/&%#*_"
 
 
 def language_tokenizer(chat_template: str, special: Sequence[str]) -> PreTrainedTokenizerFast:
-    """Return a tokenizer for instructions, descriptions and answers; the last of ``special`` ends an answer."""
-    words = {*instruction_words(), phrases.IT, "description", *ANSWER_WORDS, *WEARABLES, *NOUNS}
-    return word_tokenizer(words, special, chat_template=chat_template, model_max_length=192)
+    """Return a tokenizer for instructions, descriptions and answers, with one token per known word, else per character.
+
+    A typing error or a name is spelled out, so that the model can guess what is meant, or see that it cannot.
+
+    Args:
+        chat_template: Of the tokenizer.
+        special: Tokens that are no words; the last one ends an answer.
+    """
+    words = {*instruction_words(), *lesson_words(), phrases.IT, "description", *ANSWER_WORDS, *WEARABLES, *NOUNS}
+    words |= set(_words(REFUSAL))
+    known = sorted({w for w in words if w.isalnum()} | {*_CHARACTERS})
+    vocab = ["[PAD]", "[UNK]", *special, *known, *(f"##{c}" for c in _CHARACTERS if c.isalnum())]
+    # Without merges, and with words looked up first, BPE knows a word as a whole or spells it.
+    bpe = models.BPE(
+        {token: i for i, token in enumerate(vocab)},
+        [],
+        unk_token="[UNK]",
+        continuing_subword_prefix="##",
+        ignore_merges=True,
+    )
+    tokenizer = _lower_case(Tokenizer(bpe))
+    tokenizer.decoder = decoders.WordPiece("##", cleanup=False)
+    tokenizer.add_tokens([AddedToken(text, normalized=True, lstrip=True, rstrip=True) for text in _TEMPLATE])
+    return _fast(tokenizer, ["[PAD]", "[UNK]", *special], chat_template=chat_template, model_max_length=192)
+
+
+def lesson_words() -> list[str]:
+    """Every word of the sentences that the language model learns from, without those that it shall see spelled."""
+    said = [*unknown.ATTRIBUTES, *unknown.GLOBAL, *unknown.ADJECTIVES, *sentences.OPENINGS, *sentences.PREFIXES]
+    said += [
+        *sentences.TAILS,
+        *sentences.INSTEAD,
+        *sentences.MENTIONS,
+        *referring.FORMS,
+        *referring.OPINIONS,
+        *lessons.ENDINGS,
+    ]
+    said += [short for pair in sentences.CONTRACTIONS for short in (pair[1], pair[1].replace("'", ""))]
+    for cores in grammar.CORES.values():
+        said += cores
+    return sorted({w for s in said for w in _words(re.sub(r"\{\w+\}", " ", s))})
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[a-z]+", text.lower())
 
 
 def word_tokenizer(words: Iterable[str], special: Sequence[str], **options: Any) -> PreTrainedTokenizerFast:
@@ -87,10 +134,18 @@ def word_tokenizer(words: Iterable[str], special: Sequence[str], **options: Any)
     specials = ["[PAD]", "[UNK]", *special]
     words = sorted({*words})
     tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate([*specials, *words])}, unk_token="[UNK]"))
+    return _fast(_lower_case(tokenizer), specials, **options)
+
+
+def _lower_case(tokenizer: Tokenizer) -> Tokenizer:
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Punctuation("isolated")]
     )
+    return tokenizer
+
+
+def _fast(tokenizer: Tokenizer, specials: Sequence[str], **options: Any) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token="[PAD]",

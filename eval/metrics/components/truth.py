@@ -5,47 +5,18 @@ other metrics. :mod:`eval.metrics.components.vlm` asks a model instead; the repo
 :func:`eval.analysis.components.read_labels`.
 """
 
-import re
-
 from PIL import Image
 
 from eval.metrics.base import Card, Metric, MetricUndefined, Score, read_truth
 from eval.metrics.clip import ClipScorer, clip_scorer, cosine
+from eval.metrics.components.verdicts import EDITOR, LANGUAGE, SEGMENTER, language_is_right
 from eval.metrics.mask_iou import MaskIoU
 from eval.metrics.region import square_around, true_region
 from instructedit.models import Checkpoint, Context
-from instructedit.types import Captions, Decisions, EditResult, Sample
+from instructedit.types import Captions, EditResult, Sample
 
 IOU = 0.5
 """Minimum IoU of a correct mask, as in detection benchmarks."""
-_FUNCTION_WORDS = frozenset("a an the of with and on at in to by for it its".split())
-
-
-def content_words(text: str) -> set[str]:
-    """Return the words of a text in lower case, without function words."""
-    return set(re.findall(r"[a-z]+", text.lower())) - _FUNCTION_WORDS
-
-
-def language_is_right(sample: Sample, decisions: Decisions) -> bool:
-    """Return whether the prompts request the edit of the instruction.
-
-    The segmentation prompt must have the words of the referring expression. The edited caption must name everything
-    that the instruction adds (the instruction's words that are in the benchmark's edited caption but not in its input
-    caption). For a removal, the edited caption must differ from the input caption, and must not name the removed object
-    unless another one of its kind remains.
-
-    Raises:
-        MetricUndefined: The method has no language processor, or the sample lacks ground truth.
-    """
-    prompt, captions = decisions.segmentation_prompt, decisions.captions
-    if prompt is None or captions is None or sample.truth.referred is None or sample.captions is None:
-        raise MetricUndefined("the method has no language processor, or the sample no ground truth")
-    referred, edited = content_words(sample.truth.referred), content_words(captions.edited)
-    before, after = content_words(sample.captions.input), content_words(sample.captions.edited)
-    added = (after - before) & content_words(sample.instruction) - referred
-    is_removal = sample.truth.target is None
-    stays = is_removal and (content_words(captions.input) == edited or bool((before - after) & referred & edited))
-    return content_words(prompt) == referred and added <= edited and not stays
 
 
 class Component(Metric):
@@ -67,7 +38,7 @@ class ByTruth(Component):
 class LanguageRight(ByTruth):
     """Whether the language processor requests the right edit."""
 
-    name = "language_right"
+    name = LANGUAGE
 
     def details(self) -> Card:
         """See :class:`Metric`."""
@@ -85,7 +56,7 @@ class LanguageRight(ByTruth):
 class SegmenterRight(ByTruth):
     """Whether the mask covers the region to edit."""
 
-    name = "segmenter_right"
+    name = SEGMENTER
 
     def details(self) -> Card:
         """See :class:`Metric`."""
@@ -104,7 +75,7 @@ class EditorRight(ByTruth):
     from the reference edit.
     """
 
-    name = "editor_right"
+    name = EDITOR
 
     def __init__(self, scorer: ClipScorer) -> None:
         """Judge with a scorer that other metrics may share."""

@@ -16,7 +16,8 @@ import openai
 from PIL import Image
 
 from eval.metrics.base import Card, MetricUndefined, Score, require_same_size
-from eval.metrics.components.truth import Component, EditorRight, LanguageRight, SegmenterRight
+from eval.metrics.components.truth import Component
+from eval.metrics.components.verdicts import EDITOR, LANGUAGE, SEGMENTER
 from instructedit.cache import StageCache
 from instructedit.files import digest
 from instructedit.images import hash_image, overlay
@@ -236,21 +237,21 @@ class ByVlm(Component):
 class VlmLanguageRight(ByVlm):
     """Whether the language processor requests the right edit."""
 
-    name = LanguageRight.name
+    name = LANGUAGE
     component = Stage.LANGUAGE
 
 
 class VlmSegmenterRight(ByVlm):
     """Whether the mask covers the region to edit."""
 
-    name = SegmenterRight.name
+    name = SEGMENTER
     component = Stage.SEGMENTER
 
 
 class VlmEditorRight(ByVlm):
     """Whether the edited picture shows the requested edit."""
 
-    name = EditorRight.name
+    name = EDITOR
     component = Stage.EDITOR
 
 

@@ -1,4 +1,4 @@
-"""Component accuracy (paper §5, Fig. 10): rates, the two matrices, and rates by paraphrase, edit kind and ratio."""
+"""Component accuracy (paper §5, Fig. 10): rates, conditional rates, and rates by paraphrase, edit type and ratio."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ from eval.report.section import Missing, Section
 from eval.report.study import Study
 
 COMMAND = "python -m scripts.run experiment=ablation"
-GROUPS = {"variation": "paraphrase", "edit": "kind of edit", "ratio": "encoding ratio", "described": ""}
+GROUPS = {"variation": "paraphrase", "edit": "edit type", "ratio": "encoding ratio", "described": ""}
 
 
 @dataclass(frozen=True)
 class Group:
-    """Rates of a part of the edits."""
+    """Component accuracy on a subset of the edits."""
 
     by: str
     value: str
@@ -30,19 +30,19 @@ class Group:
 
 
 def accuracy(study: Study, page: Page) -> Section:
-    """How often each component is right, who judged, and how one's failure reaches the others."""
-    found = study.judged
-    if found.empty:
-        raise Missing(f"no run on {study.name} has component verdicts; {COMMAND} makes some")
-    found = found.assign(described=found["described"].map({True: "with BLIP-2", False: "without BLIP-2"}))
-    groups = [Group("all", "all", len(found), rates(found)), *_groups(found)]
-    by = " and ".join(found["judge"].unique())
-    matrices = {given: conditional(found, given) for given in (True, False)}
+    """Make the tables of component accuracy, name the judge, and show how accuracies depend on each other."""
+    verdicts = study.judged
+    if verdicts.empty:
+        raise Missing(f"no run on {study.name} has component verdicts; {COMMAND} computes them")
+    verdicts = verdicts.assign(described=verdicts["described"].map({True: "with BLIP-2", False: "without BLIP-2"}))
+    groups = [Group("all", "all", len(verdicts), rates(verdicts)), *_groups(verdicts)]
+    by = " and ".join(verdicts["judge"].unique())
+    matrices = {given: conditional(verdicts, given) for given in (True, False)}
     html = page.render(
         "accuracy.html", study=study, by=by, is_by_truth=by == TRUTH, is_by_vlm=by.startswith(VLM),
-        components=COMPONENTS, groups=groups, edits=len(found), images=found["image_id"].nunique(),
+        components=COMPONENTS, groups=groups, edits=len(verdicts), images=verdicts["image_id"].nunique(),
         cells=_cells(matrices), paper=published.COMPONENTS,
-        given_segmenter=published.EDITOR_RIGHT_WHEN_SEGMENTER_WRONG, sensitive=_sensitive(found),
+        given_segmenter=published.EDITOR_RIGHT_WHEN_SEGMENTER_WRONG, sensitive=_sensitive(verdicts),
         sensitive_paper=published.RATIO_SENSITIVE, titles=GROUPS, helps=_helps(study.judged),
         helps_paper=published.DESCRIPTION_HELPS_ADDITIONS, outcomes=OUTCOMES,
     )  # fmt: skip
@@ -51,37 +51,38 @@ def accuracy(study: Study, page: Page) -> Section:
 
 @dataclass(frozen=True)
 class Help:
-    """What a description changes for one kind of edit."""
+    """The effect of image descriptions on one edit type."""
 
     edit: str
     n: int
-    """Samples and paraphrases."""
+    """Number of pairs of a sample and a paraphrase."""
     shares: Mapping[str, Interval]
-    """By outcome."""
+    """Share of the pairs by outcome."""
     gains: Mapping[str, float]
-    """By component: percent points that more edits are right with a description."""
+    """Gain in accuracy with a description by component, in percentage points."""
 
 
-def _helps(found: pd.DataFrame) -> list[Help]:
-    """Over all edits, then by kind; empty where not both were run."""
-    table = compared(found[~found["described"].astype(bool)], found[found["described"].astype(bool)])
-    kinds = ["all", *sorted(table["edit"].unique())] if len(table) else []
-    made = []
-    for kind in kinds:
-        own = table if kind == "all" else table[table["edit"] == kind]
-        shares = {o: i for o in OUTCOMES if (i := share(own, o))}
-        gains = {c: 100 * float((own[f"{c}_described"] - own[f"{c}_alone"]).mean()) for c in COMPONENTS}
-        made.append(Help(kind, len(own), shares, gains))
-    return made
+def _helps(verdicts: pd.DataFrame) -> list[Help]:
+    """Return the effect on all edits, then by edit type; empty unless edits with and without descriptions exist."""
+    is_described = verdicts["described"].astype(bool)
+    table = compared(verdicts[~is_described], verdicts[is_described])
+    edit_types = ["all", *sorted(table["edit"].unique())] if len(table) else []
+    effects = []
+    for edit in edit_types:
+        pairs = table if edit == "all" else table[table["edit"] == edit]
+        shares = {o: i for o in OUTCOMES if (i := share(pairs, o))}
+        gains = {c: 100 * float((pairs[f"{c}_described"] - pairs[f"{c}_alone"]).mean()) for c in COMPONENTS}
+        effects.append(Help(edit, len(pairs), shares, gains))
+    return effects
 
 
-def _groups(found: pd.DataFrame) -> list[Group]:
-    made = []
+def _groups(verdicts: pd.DataFrame) -> list[Group]:
+    groups = []
     for by in GROUPS:
-        parts = list(found.groupby(by, sort=True))
+        parts = list(verdicts.groupby(by, sort=True))
         if len(parts) > 1:
-            made += [Group(by, str(value), len(own), rates(own)) for value, own in parts]
-    return made
+            groups += [Group(by, str(value), len(part), rates(part)) for value, part in parts]
+    return groups
 
 
 def _cells(matrices: Mapping[bool, pd.DataFrame]) -> dict[tuple[bool, str, str], tuple[str, int]]:
@@ -92,14 +93,14 @@ def _cells(matrices: Mapping[bool, pd.DataFrame]) -> dict[tuple[bool, str, str],
     }
 
 
-def _sensitive(found: pd.DataFrame) -> Interval | None:
-    if found["ratio"].nunique() < 2:
+def _sensitive(verdicts: pd.DataFrame) -> Interval | None:
+    if verdicts["ratio"].nunique() < 2:
         return None
-    return sensitivity(found, ["sample_id", "variation", "described"])
+    return sensitivity(verdicts, ["sample_id", "variation", "described"])
 
 
 def percent(rate: float | None) -> str:
-    """Of a share; a dash where there is none."""
+    """Format a share in percent; a dash for None."""
     return words.NONE if rate is None or pd.isna(rate) else f"{100 * rate:.1f}"
 
 
@@ -109,7 +110,7 @@ def _files(study: Study, by: str, groups: list[Group], matrices: Mapping[bool, p
         for g in groups for c, i in g.rates.items()
     ]  # fmt: skip
     columns = ["by", "value", "component", "edits", "rate", "low", "high", "paper"]
-    both = pd.concat([m.assign(given="right" if g else "wrong") for g, m in matrices.items()])
+    conditional_rates = pd.concat([m.assign(given="right" if g else "wrong") for g, m in matrices.items()])
     lines = [
         [f"{GROUPS.get(g.by, '')} {g.value}".strip(), str(g.edits), *(_short(g.rates.get(c)) for c in COMPONENTS)]
         for g in groups
@@ -122,7 +123,7 @@ def _files(study: Study, by: str, groups: list[Group], matrices: Mapping[bool, p
     stem = f"{study.key}/tables"
     return {
         f"{stem}/components.csv": pd.DataFrame(rows, columns=columns).to_csv(index=False).encode(),
-        f"{stem}/component_matrices.csv": both.to_csv(index=False).encode(),
+        f"{stem}/component_matrices.csv": conditional_rates.to_csv(index=False).encode(),
         f"{stem}/components.tex": tex,
     }
 

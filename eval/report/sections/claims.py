@@ -1,4 +1,4 @@
-"""What the paper says in words or numbers (§4.1 to §5), each beside what the runs on disk say."""
+"""The paper's claims (§4.1 to §5), each compared with the stored runs."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ TABLE1, THETA, RATIO, ABLATION = (
     f"python -m scripts.run experiment={name}" for name in ("table1", "theta", "ratio", "ablation")
 )
 SAME = 5.0
-"""Percent points up to which rates are called almost the same."""
+"""Maximum difference in percentage points between rates that count as almost equal."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the runs say."""
+    """The result of the stored runs."""
 
     ours: str
     holds: bool
@@ -31,22 +31,22 @@ class Answer:
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence of the paper and how it is looked up."""
+    """A claim of the paper and how it is tested."""
 
     where: str
     says: str
     paper: str
     ask: Callable[[Study], Answer | None]
-    """None where what it needs is not on disk."""
+    """Tests the claim; returns None if the runs for it are not stored."""
     needs: str
-    """A command, or why it cannot be measured here."""
+    """The command that makes the runs, or the reason why the claim cannot be tested."""
 
 
 def claims(study: Study, page: Page) -> Section:
-    """A row a claim: the paper's number, ours, and whether it holds on this benchmark."""
+    """Make a table with a row per claim: the paper's number, ours, and whether the claim holds on this benchmark."""
     answered = [(claim, claim.ask(study)) for claim in CLAIMS]
     if not any(answer for _, answer in answered):
-        raise Missing(f"none of the paper's claims can be looked up on {study.name}: {TABLE1} makes the runs")
+        raise Missing(f"none of the paper's claims can be tested on {study.name}: {TABLE1} makes the runs")
     html = page.render("claims.html", study=study, answered=answered)
     rows = [
         (c.where, c.says, c.paper, a.ours if a else "", "" if a is None else a.holds, "" if a else c.needs)
@@ -58,19 +58,19 @@ def claims(study: Study, page: Page) -> Section:
 
 
 def _means(study: Study, metric: str) -> dict[str, float]:
-    """By method, of the run that stands for it."""
-    found = {}
+    """Return a metric's mean of each method's representative run."""
+    means = {}
     for name in study.methods:
         run = study.representative(name)
-        if run is not None and (value := _mean(study, run.run_id, metric)) is not None:
-            found[name] = value
-    return found
+        if run is not None and (mean := _mean(study, run.run_id, metric)) is not None:
+            means[name] = mean
+    return means
 
 
 def _mean(study: Study, run_id: str, metric: str) -> float | None:
     rows = study.summary
-    own = rows[(rows["run_id"] == run_id) & (rows["metric"] == metric)]["mean"].dropna()
-    return float(own.iloc[0]) if len(own) else None
+    means = rows[(rows["run_id"] == run_id) & (rows["metric"] == metric)]["mean"].dropna()
+    return float(means.iloc[0]) if len(means) else None
 
 
 def _listed(values: dict[str, float]) -> str:
@@ -79,7 +79,13 @@ def _listed(values: dict[str, float]) -> str:
 
 
 def _best(metric: str, sign: int, place: int = 1) -> Callable[[Study], Answer | None]:
-    """Whether InstructEdit stands at a place among the methods of Table 1; ``sign`` is 1 where higher is better."""
+    """Test whether InstructEdit is among the best ``place`` methods of Table 1.
+
+    Args:
+        metric: Name of the metric.
+        sign: 1 if higher is better, -1 if lower is.
+        place: Worst rank with which the claim holds.
+    """
 
     def ask(study: Study) -> Answer | None:
         means = {k: v for k, v in _means(study, metric).items() if k in published.TABLE_1}
@@ -96,11 +102,11 @@ def _published(metric: str) -> str:
 
 
 def _masks(study: Study) -> Answer | None:
-    own, other = study.representative("instructedit"), study.representative("diffedit")
-    if own is None or other is None:
+    instructedit, diffedit = study.representative("instructedit"), study.representative("diffedit")
+    if instructedit is None or diffedit is None:
         return None
-    ours = _mean(study, own.run_id, "mask_iou")
-    theirs = {r.hyperparameter("theta"): _mean(study, r.run_id, "mask_iou") for r in study.family(other, "theta")}
+    ours = _mean(study, instructedit.run_id, "mask_iou")
+    theirs = {r.hyperparameter("theta"): _mean(study, r.run_id, "mask_iou") for r in study.family(diffedit, "theta")}
     known = {k: v for k, v in theirs.items() if v is not None}
     if ours is None or len(known) < 2:
         return None
@@ -128,8 +134,8 @@ def _grows(metric: str) -> Callable[[Study], Answer | None]:
     def ask(study: Study) -> Answer | None:
         run = study.representative("instructedit")
         runs = study.family(run, "ratio") if run else []
-        found = {r.hyperparameter("ratio"): _mean(study, r.run_id, metric) for r in runs}
-        known = {k: v for k, v in found.items() if v is not None}
+        means = {r.hyperparameter("ratio"): _mean(study, r.run_id, metric) for r in runs}
+        known = {k: v for k, v in means.items() if v is not None}
         if len(known) < 2:
             return None
         values = list(known.values())
@@ -149,12 +155,8 @@ def _inpainting(study: Study) -> Answer | None:
     return Answer(text, means["sd_inpainting"] > max(known))
 
 
-def _verdicts(study: Study) -> pd.DataFrame:
-    return study.judged
-
-
 def _rates(study: Study) -> Answer | None:
-    found = rates(_verdicts(study))
+    found = rates(study.judged)
     if set(found) != set(COMPONENTS):
         return None
     text = ", ".join(f"{c} {100 * found[c].mean:.1f} %" for c in COMPONENTS)
@@ -162,59 +164,57 @@ def _rates(study: Study) -> Answer | None:
 
 
 def _paraphrases(study: Study) -> Answer | None:
-    table = _verdicts(study)
-    groups = [rates(own) for _, own in table.groupby("variation")]
+    groups = [rates(verdicts) for _, verdicts in study.judged.groupby("variation")]
     if len(groups) < 2:
         return None
     spread = {c: 100 * (max(v) - min(v)) for c in COMPONENTS if (v := [g[c].mean for g in groups if c in g])}
     text = ", ".join(f"{c} {s:.1f}" for c, s in spread.items())
-    return Answer(f"percent points between paraphrases: {text}", max(spread.values()) <= SAME)
+    return Answer(f"percentage points between paraphrases: {text}", max(spread.values()) <= SAME)
 
 
 def _when_wrong(condition: str, others: Sequence[str], least: float, most: float) -> Callable[[Study], Answer | None]:
-    """Whether the others are right in ``least`` to ``most`` of the cases in which a component is wrong."""
+    """Test whether the others' accuracy is in [``least``, ``most``] if a component is wrong."""
 
     def ask(study: Study) -> Answer | None:
-        table = _verdicts(study)
-        if table.empty:
+        if study.judged.empty:
             return None
-        found = conditional(table, given=False).set_index(["condition", "component"]).loc[condition].loc[list(others)]
-        if not found["n"].min():
+        table = conditional(study.judged, given=False).set_index(["condition", "component"])
+        wrong = table.loc[condition].loc[list(others)]
+        if not wrong["n"].min():
             return None
-        text = ", ".join(f"{c} right in {100 * r.rate:.0f} % of {int(r.n)}" for c, r in found.iterrows())
-        return Answer(text, bool(found["rate"].between(least, most).all()))
+        text = ", ".join(f"{c} right in {100 * r.rate:.0f} % of {int(r.n)}" for c, r in wrong.iterrows())
+        return Answer(text, bool(wrong["rate"].between(least, most).all()))
 
     return ask
 
 
 def _accumulates(study: Study) -> Answer | None:
-    """Whether the editor is right more often where the segmenter is."""
-    table = _verdicts(study)
+    """Test whether the editor is right more often if the segmenter is right."""
+    table = study.judged
     if table.empty:
         return None
     pair = (Stage.SEGMENTER, Stage.EDITOR)
     right, wrong = (conditional(table, given=g).set_index(["condition", "component"]).loc[pair] for g in (True, False))
     if not (right["n"] and wrong["n"]):
         return None
-    text = f"editor right in {100 * right['rate']:.0f} % where the segmenter is, in {100 * wrong['rate']:.0f} % else"
+    text = f"editor right in {100 * right['rate']:.0f} % if the segmenter is, else in {100 * wrong['rate']:.0f} %"
     return Answer(text, bool(right["rate"] > wrong["rate"]))
 
 
 def _sensitive(study: Study) -> Answer | None:
-    table = _verdicts(study)
+    table = study.judged
     if table.empty or table["ratio"].nunique() < 2:
         return None
-    found = sensitivity(table, ["sample_id", "variation", "described"])
-    return Answer(f"{100 * found.mean:.1f} % of {found.n}", found.mean > 0.5) if found else None
+    sensitive = sensitivity(table, ["sample_id", "variation", "described"])
+    return Answer(f"{100 * sensitive.mean:.1f} % of {sensitive.n}", sensitive.mean > 0.5) if sensitive else None
 
 
 def _helped(edits: Sequence[str] | None) -> Callable[[Study], Answer | None]:
-    """Whether a description helps more often than it hurts."""
+    """Test whether a description helps more often than it hurts."""
 
     def ask(study: Study) -> Answer | None:
-        found = _verdicts(study)
-        is_described = found["described"].astype(bool)
-        table = compared(found[~is_described], found[is_described])
+        is_described = study.judged["described"].astype(bool)
+        table = compared(study.judged[~is_described], study.judged[is_described])
         helps, hurts = share(table, "helps", edits), share(table, "hurts", edits)
         if helps is None or hurts is None:
             return None
@@ -236,28 +236,31 @@ CLAIMS = (
         _best("clip_directional", 1), TABLE1,
     ),
     Claim("Table 1", "image quality second to MDP (BRISQUE)", _published("brisque"), _best("brisque", -1, 2), TABLE1),
-    Claim("§4.2", "finds what is to be edited better than the baselines", "shown", _locates, TABLE1),
-    Claim("§4.2", "preferred by people", "72.7, 68.3, 66.2 % over the three baselines", _never, "needs people"),
+    Claim("§4.2", "locates the object to edit better than the baselines", "shown", _locates, TABLE1),
+    Claim("§4.2", "preferred by people", "72.7, 68.3, 66.2 % over the three baselines", _never, "needs a user study"),
     Claim("§4.3", "better masks than DiffEdit's at every threshold", "shown, no number", _masks, THETA),
-    Claim("§4.4", "BLIP-2 helps where the instruction says little", "shown, no number", _helped(None), ABLATION),
+    Claim("§4.4", "BLIP-2 helps if the instruction is ambiguous", "shown, no number", _helped(None), ABLATION),
     Claim("§4.5", "a larger ratio changes more (LPIPS)", "shown, no number", _grows("lpips"), RATIO),
-    Claim("§4.5", "a larger ratio follows more (directional)", "shown, no number", _grows("clip_directional"), RATIO),
-    Claim("§4.5", "inpainting ignores what the mask hides (LPIPS)", "shown, no number", _inpainting, RATIO),
-    Claim("§4.6", "InstructPix2Pix over-edits (LPIPS, outside the mask where known)", "shown", _overedits, TABLE1),
-    Claim("§4.6", "edits within the region in NeRF scenes too", "shown", _never, "no NeRF pipeline here"),
-    Claim("§4.7", "edits videos by their canonical image", "shown", _never, "no video pipeline here"),
-    Claim("§5", "the language processor is right most often", "97.3, 71.0, 69.4 %", _rates, ABLATION),
-    Claim("§5", "paraphrases change almost nothing", "no number", _paraphrases, ABLATION),
     Claim(
-        "§5", "where the language processor fails, all fail", "0 %",
+        "§4.5", "a larger ratio follows the instruction more (directional similarity)", "shown, no number",
+        _grows("clip_directional"), RATIO,
+    ),
+    Claim("§4.5", "inpainting ignores the masked content (LPIPS)", "shown, no number", _inpainting, RATIO),
+    Claim("§4.6", "InstructPix2Pix over-edits (LPIPS, outside the mask if known)", "shown", _overedits, TABLE1),
+    Claim("§4.6", "restricts edits of NeRF scenes to the region", "shown", _never, "no NeRF pipeline here"),
+    Claim("§4.7", "edits videos through their canonical image", "shown", _never, "no video pipeline here"),
+    Claim("§5", "the language processor is right most often", "97.3, 71.0, 69.4 %", _rates, ABLATION),
+    Claim("§5", "accuracies are almost equal on all paraphrases", "no number", _paraphrases, ABLATION),
+    Claim(
+        "§5", "if the language processor fails, all components fail", "0 %",
         _when_wrong(Stage.LANGUAGE, (Stage.SEGMENTER, Stage.EDITOR), 0.0, 0.0), ABLATION,
     ),
-    Claim("§5", "a component's failure reaches the next one", "Fig. 10", _accumulates, ABLATION),
+    Claim("§5", "errors of a component propagate to the next one", "Fig. 10", _accumulates, ABLATION),
     Claim(
-        "§5", "where the segmenter fails, the editor is often right", "35 %",
+        "§5", "if the segmenter fails, the editor is often right", "35 %",
         _when_wrong(Stage.SEGMENTER, (Stage.EDITOR,), 0.2, 0.5), ABLATION,
     ),
-    Claim("§5", "most right edits need the right ratio", "74.6 %", _sensitive, ABLATION),
-    Claim("§5", "BLIP-2 helps when objects are added", "62.5 %", _helped(["add"]), ABLATION),
+    Claim("§5", "most correct edits fail at another ratio", "74.6 %", _sensitive, ABLATION),
+    Claim("§5", "BLIP-2 helps if objects are added", "62.5 %", _helped(["add"]), ABLATION),
 )  # fmt: skip
-"""In the paper's order."""
+"""The claims in the paper's order."""

@@ -1,4 +1,4 @@
-"""What an edit gains and what it keeps, over each hyperparameter that was swept: the trade that a single mean hides."""
+"""The trade-off between edit and preservation over each swept hyperparameter."""
 
 import io
 from collections.abc import Sequence
@@ -16,12 +16,12 @@ from eval.report.page import Page
 from eval.report.section import Missing, Section
 from eval.report.sections import grids
 from eval.report.study import Study
-from eval.runs.run import Run
+from eval.runs.run import Run, is_captioners
 from instructedit.checks import is_number
 
 PRESERVE, EDIT = "lpips", "clip_directional"
 FIRST = ("ratio", "theta")
-"""The paper's hyperparameters; others that were swept follow."""
+"""The paper's hyperparameters, which come before the others."""
 OTHERS = " Single points are other methods, for comparison."
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False,
@@ -35,13 +35,13 @@ class _Point:
     x: float
     y: float
     x_error: tuple[float, float]
-    """Down and up to the interval's ends; zero where one value gives none."""
+    """Distances to the lower and upper end of the interval; zero if a single value gives no interval."""
     y_error: tuple[float, float]
     text: str
 
 
 def curves(study: Study, page: Page) -> Section:
-    """One figure a hyperparameter: LPIPS against CLIP directional similarity, a point a run."""
+    """Make a figure per hyperparameter: CLIP directional similarity over LPIPS, with one point per run."""
     if absent := [m for m in (PRESERVE, EDIT) if m not in study.metrics]:
         raise Missing(
             f"edit against preservation needs the metrics {' and '.join(absent)}: {grids.command(study)} metric=paper"
@@ -55,11 +55,11 @@ def curves(study: Study, page: Page) -> Section:
         drawn = _draw(study, key, series, others)
         ns = sorted({r.edited for r in (*shown, *others)})
         caption = (
-            f"Mean over each run's edits with 95 % {study.interval_title} intervals, a point labelled by "
+            f"Mean over each run's edits with 95 % {study.interval_title} intervals; points are labelled with "
             f"{words.hyperparameter_title(key)}; up and to the left is better.{OTHERS if others else ''} {_n(ns)}"
         )
         title = f"Edit against preservation over {words.hyperparameter_title(key)}"
-        made, data = grids.figure(study, f"curve_{key}", title, caption, drawn, [*shown, *others], folded=False)
+        made, data = grids.figure(study, page, f"curve_{key}", title, caption, drawn, [*shown, *others], folded=False)
         figures.append(made)
         files |= data
     if not figures:
@@ -69,26 +69,26 @@ def curves(study: Study, page: Page) -> Section:
 
 
 def swept(study: Study) -> list[str]:
-    """Hyperparameters that some method was run with at two values or more, all else the same; the paper's first."""
+    """Return the hyperparameters with at least two values in runs that are otherwise equal; the paper's come first."""
     shorts = {path.rpartition(".")[2] for r in study.runs for path, v in r.hyperparameters.items() if is_number(v)}
-    found = {k for k in shorts if _series(study, k)}
-    return [*(k for k in FIRST if k in found), *sorted(found - set(FIRST))]
+    keys = {k for k in shorts if _series(study, k)}
+    return [*(k for k in FIRST if k in keys), *sorted(keys - set(FIRST))]
 
 
 def _series(study: Study, key: str) -> list[list[Run]]:
-    """Runs that differ in the hyperparameter alone, two or more together."""
-    found: list[list[Run]] = []
+    """Return the groups of at least two runs that differ only in the hyperparameter."""
+    groups: list[list[Run]] = []
     for run in study.runs:
-        if is_number(run.hyperparameter(key)) and not any(run in runs for runs in found):
+        if is_number(run.hyperparameter(key)) and not any(run in runs for runs in groups):
             runs = [r for r in study.family(run, key) if _point(study, r, "") is not None]
             if len(runs) > 1:
-                found.append(runs)
-    return found
+                groups.append(runs)
+    return groups
 
 
 def _draw(study: Study, key: str, series: Sequence[Sequence[Run]], others: Sequence[Run]) -> Drawn:
     with matplotlib.rc_context(STYLE):
-        # Not pyplot, which keeps every figure and looks for a screen.
+        # pyplot would keep each figure in memory and select a display backend.
         made = Figure(figsize=(6.4, 4.2 + 0.1 * (len(series) + len(others))), layout="constrained")
         axes = made.add_subplot()
         for place, runs in enumerate(series):
@@ -104,7 +104,7 @@ def _draw(study: Study, key: str, series: Sequence[Sequence[Run]], others: Seque
         axes.grid(color="#e7e9ec", linewidth=0.8)
         axes.set_axisbelow(True)
         axes.margins(0.12)
-        # Below, where it hides no point.
+        # The legend is below the axes, so that it covers no point.
         made.legend(loc="outside lower center", ncols=2, fontsize=8)
         png, pdf = io.BytesIO(), io.BytesIO()
         made.savefig(png, format="png", dpi=200)
@@ -130,16 +130,16 @@ def _line(axes: Axes, study: Study, key: str, runs: Sequence[Run], style: str) -
 
 
 def _fixed(study: Study, runs: Sequence[Run], key: str) -> str:
-    """What sets one series apart from another of the same method, such as ``, ratio=0.7``."""
+    """Return the text that distinguishes a series from the method's other series, such as ``, ratio 0.7``."""
     run = runs[0]
     alike = [r for r in study.of(run.name) if is_number(r.hyperparameter(key))]
-    # What a captioner is made of says less than that there is one.
-    paths = [p for p in run.hyperparameters if p.rpartition(".")[2] != key and p.partition(".")[0] != "captioner"]
+    # The captioner's parameters are replaced by the words "with BLIP-2".
+    paths = [p for p in run.hyperparameters if p.rpartition(".")[2] != key and not is_captioners(p)]
     apart = [p for p in paths if len({str(r.hyperparameters.get(p)) for r in alike}) > 1]
-    said = [f"{words.hyperparameter_title(p.rpartition('.')[2])} {run.hyperparameters[p]}" for p in apart]
-    said += [f"paraphrase {run.variation}"] if len({r.variation for r in alike}) > 1 and run.variation else []
-    said += ["with BLIP-2"] if run.is_described else []
-    return "".join(f", {s}" for s in said)
+    parts = [f"{words.hyperparameter_title(p.rpartition('.')[2])} {run.hyperparameters[p]}" for p in apart]
+    parts += [f"paraphrase {run.variation}"] if len({r.variation for r in alike}) > 1 and run.variation else []
+    parts += ["with BLIP-2"] if run.is_described else []
+    return "".join(f", {part}" for part in parts)
 
 
 def _point(study: Study, run: Run, text: str) -> _Point | None:
@@ -153,11 +153,11 @@ def _point(study: Study, run: Run, text: str) -> _Point | None:
 def _error(row: "pd.Series[float]") -> tuple[float, float]:
     if pd.isna(row["low"]):
         return 0.0, 0.0
-    # A skewed bootstrap may leave the mean outside its own interval by a rounding.
+    # Rounding can put the mean slightly outside the interval of a skewed bootstrap distribution.
     return max(0.0, float(row["mean"] - row["low"])), max(0.0, float(row["high"] - row["mean"]))
 
 
 def _n(ns: Sequence[int]) -> str:
     if len(ns) == 1:
         return f"n = {ns[0]} each."
-    return f"n from {ns[0]} to {ns[-1]}: points of different n are means over different samples."
+    return f"n is {ns[0]} to {ns[-1]}: points with different n are means over different samples."

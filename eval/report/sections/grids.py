@@ -1,12 +1,13 @@
-"""The paper's qualitative figures: masks by threshold, methods side by side, and the encoding ratio."""
+"""The paper's qualitative figures: masks by threshold, comparison of methods, and the encoding ratio."""
 
+import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from eval.display import style as words
 from eval.report import figures as pictures
 from eval.report.figures import Row
-from eval.report.page import Page
+from eval.report.page import Page, webp
 from eval.report.section import Missing, Section
 from eval.report.study import Study
 from eval.runs.run import Run
@@ -15,27 +16,26 @@ from instructedit.types import Sample
 
 @dataclass(frozen=True)
 class Figure:
-    """A drawn figure as its template needs it."""
+    """A figure for the template."""
 
     name: str
     title: str
     caption: str
-    png: str
-    """Address beside the page."""
-    pdf: str
+    files: tuple[str, ...]
+    """URLs relative to the page; the page shows the first."""
     width: int
     height: int
     runs: tuple[Run, ...]
     is_folded: bool = False
-    """Shown on demand only: the appendix's."""
+    """Whether the figure is hidden until it is opened, as those of the appendix."""
 
 
 def masks(study: Study, page: Page) -> Section:
-    """Fig. 3 and 18: DiffEdit's masks by theta beside InstructEdit's, the edit below each mask."""
-    own = _need(study, "instructedit", "experiment=theta")
+    """Make Fig. 3 and 18: masks of DiffEdit by theta and of InstructEdit, with the edit below each mask."""
+    instructedit = _need(study, "instructedit", "experiment=theta")
     diffedit = study.family(_need(study, "diffedit", "experiment=theta"), "theta")
     heads = [*(f"DiffEdit θ={r.hyperparameter('theta')}" for r in diffedit), "InstructEdit"]
-    runs = (*diffedit, own)
+    runs = (*diffedit, instructedit)
 
     def rows(sample: Sample) -> list[Row]:
         return [
@@ -44,40 +44,41 @@ def masks(study: Study, page: Page) -> Section:
         ]
 
     caption = (
-        "Masks in red over the input, and the edit below each; IoU is against the true mask. DiffEdit is driven by two "
-        "captions and a threshold θ, InstructEdit by the instruction alone. Below each input stands the true edit."
+        "Masks in red over the input, with the edit below each; IoU with the ground-truth mask. DiffEdit is "
+        "caption-conditioned and has a threshold θ; InstructEdit has the instruction only. The reference edit is below "
+        "each input."
     )
     titles = ("Fig. 3: masks by threshold", "Fig. 18: masks, the other samples")
-    return grid_section(study, page, "masks", titles, caption, ["input / truth", *heads], rows, runs)
+    return grid_section(study, page, "masks", titles, caption, ["input / reference", *heads], rows, runs)
 
 
 def methods(study: Study, page: Page) -> Section:
-    """Fig. 5, 16 and 17: one run of each method side by side."""
+    """Make Fig. 5, 16 and 17: one run of each method."""
     order = sorted(study.methods, key=lambda name: name == "instructedit")
     runs = [r for name in order if (r := study.representative(name)) is not None]
     if len(runs) < 2:
         raise Missing(
-            f"Fig. 5 compares methods, and there are runs of {order[0]} only: {command(study)} experiment=table1"
+            f"Fig. 5 needs two methods, and there are runs of {order[0]} only: {command(study)} experiment=table1"
         )
 
     def rows(sample: Sample) -> list[Row]:
         edits = (pictures.edit(r, sample) for r in runs)
         return [Row(sample.instruction, (pictures.source(sample), *edits, pictures.truth(sample)))]
 
-    heads = ["input", *(words.method_title(r.name) for r in runs), "true edit"]
-    caption = "One run stands for each method: the one with most samples, its hyperparameters nearest to the defaults."
+    heads = ["input", *(words.method_title(r.name) for r in runs), "reference edit"]
+    caption = "Each method is represented by its run with the most samples and the most default hyperparameters."
     titles = ("Fig. 5: methods side by side", "Figs. 16 and 17: methods, the other samples")
     return grid_section(study, page, "methods", titles, caption, heads, rows, runs)
 
 
 def ratio(study: Study, page: Page) -> Section:
-    """Fig. 7: the encoding ratio, beside the inpainting baseline where it was run."""
+    """Make Fig. 7: the encoding ratio, and the inpainting baseline if it was run."""
     runs = study.family(_need(study, "instructedit", "experiment=ratio"), "ratio")
     if len(runs) < 2:
         raise Missing(f"Fig. 7 needs InstructEdit at two ratios or more: {command(study)} experiment=ratio")
     inpainting = study.representative("sd_inpainting")
     heads = [f"r = {r.hyperparameter('ratio')}" for r in runs]
-    caption = "A larger ratio starts from a noisier latent: it changes more and keeps less."
+    caption = "With a larger ratio, the edit starts from a noisier latent and changes more of the input."
     if inpainting is None:
         caption += f" There is no run of the inpainting baseline: {command(study)} experiment=ratio makes it."
     else:
@@ -88,21 +89,31 @@ def ratio(study: Study, page: Page) -> Section:
         return [Row(sample.instruction, (pictures.source(sample), *edits, pictures.truth(sample)))]
 
     titles = ("Fig. 7: encoding ratio", "Encoding ratio, the other samples")
-    return grid_section(study, page, "ratio", titles, caption, ["input", *heads, "true edit"], rows, runs)
+    return grid_section(study, page, "ratio", titles, caption, ["input", *heads, "reference edit"], rows, runs)
 
 
 def command(study: Study) -> str:
-    """What makes runs on a study's benchmark."""
+    """Return the command that makes runs on a study's benchmark."""
     return f"python -m scripts.run benchmark={study.name}"
 
 
 def figure(
-    study: Study, name: str, title: str, caption: str, drawn: pictures.Drawn, runs: Sequence[Run], folded: bool
+    study: Study,
+    page: Page,
+    name: str,
+    title: str,
+    caption: str,
+    drawn: pictures.Drawn,
+    runs: Sequence[Run],
+    folded: bool,
 ) -> tuple[Figure, dict[str, bytes]]:
-    """A drawn figure and the two files that it stands in."""
+    """Return a figure for the template, and its files by path."""
     stem = f"{study.key}/figures/{name}"
-    made = Figure(name, title, caption, f"{stem}.png", f"{stem}.pdf", drawn.width, drawn.height, tuple(runs), folded)
-    return made, {made.png: drawn.png, made.pdf: drawn.pdf}
+    if page.is_light:
+        files = {f"{stem}.webp": webp(io.BytesIO(drawn.png))}
+    else:
+        files = {f"{stem}.png": drawn.png, f"{stem}.pdf": drawn.pdf}
+    return Figure(name, title, caption, tuple(files), drawn.width, drawn.height, tuple(runs), folded), files
 
 
 def grid_section(
@@ -116,7 +127,22 @@ def grid_section(
     runs: Sequence[Run],
     only: Sequence[str] | None = None,
 ) -> Section:
-    """The first samples in one figure, the others in a second one, folded; ``only`` names those to take, in order."""
+    """Draw the first samples in one figure and the others in a second, folded one.
+
+    Args:
+        study: The study.
+        page: The page; it sets the number of samples.
+        name: Name of the figure's files.
+        titles: Titles of the two figures.
+        caption: Caption of both figures.
+        heads: Column heads.
+        rows: Returns the rows of a sample.
+        runs: The runs that the figure shows.
+        only: Ids of the samples to draw, in order; None draws all samples that all runs tried.
+
+    Raises:
+        Missing: There are no samples to draw.
+    """
     if only is None:
         samples = pictures.chosen([s for s in study.benchmark.samples if all(s.id in r.records for r in runs)])
     else:
@@ -132,8 +158,8 @@ def grid_section(
             drawn = pictures.grid(heads, [row for sample in part for row in rows(sample)])
             of = "" if only else f" {len(part)} of the {len(samples)} samples that all of these runs tried."
             shown = f"{caption}{of}"
-            made, data = figure(study, name + suffix, title, shown, drawn, runs, folded=bool(suffix))
-            figures.append(made)
+            drawn_figure, data = figure(study, page, name + suffix, title, shown, drawn, runs, folded=bool(suffix))
+            figures.append(drawn_figure)
             files |= data
     html = page.render("figures.html", figures=figures)
     return Section(f"figure-{name}-{study.key}", titles[0], html, files)

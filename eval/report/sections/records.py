@@ -1,4 +1,4 @@
-"""Where every number comes from: the metric cards and the runs, each under the anchor that the tables link."""
+"""The provenance of the numbers: metric cards and runs, to which the tables link."""
 
 from eval.report.page import Page
 from eval.report.section import Section
@@ -6,10 +6,10 @@ from eval.report.study import Study
 
 
 def cards(study: Study, page: Page) -> Section:
-    """What each metric's values mean: implementation, weights, resize, text."""
+    """List the metric cards: implementation, weights, resize and text of each metric."""
     return Section(f"cards-{study.key}", "Metric cards", page.render("cards.html", study=study))
 
 
 def runs(study: Study, page: Page) -> Section:
-    """What each run ran: configuration, checkpoints, device, commit, versions, times."""
+    """List the runs: configuration, checkpoints, device, commit, versions and times."""
     return Section(f"runs-{study.key}", "Runs", page.render("runs.html", study=study))

@@ -18,7 +18,7 @@ from instructedit.types import Sample
 
 @dataclass(frozen=True)
 class Value:
-    """A metric's value of one sample."""
+    """A metric value of one sample."""
 
     title: str
     text: str
@@ -28,29 +28,29 @@ class Value:
 
 @dataclass(frozen=True)
 class Cell:
-    """What one run made of one sample."""
+    """The outcome of one sample in one run."""
 
     run: Run
     record: SampleRecord
     image: str | None
-    """Address of the edit; None where it failed, or the picture has gone."""
+    """URL of the edited image; None if the sample failed or the file is missing."""
     mask: str | None
     values: tuple[Value, ...]
 
     @property
     def is_edited(self) -> bool:
-        """Whether there is an edit."""
+        """Whether the sample was edited."""
         return isinstance(self.record, EditRecord)
 
     @property
     def decisions(self) -> Mapping[str, Any]:
-        """What each component decided, as the record has it."""
+        """The components' decisions from the record."""
         return asdict(self.record.decisions)
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A sample with what all runs made of it."""
+    """A sample with its outcomes in all runs."""
 
     sample: Sample
     image: str | None
@@ -59,7 +59,10 @@ class Shown:
 
 
 def samples(study: Study, page: Page) -> Section:
-    """Samples that any run tried, in the benchmark's order; some of each category where the page shows fewer."""
+    """List the samples that any run tried, in the benchmark's order.
+
+    If the page limits their number, the samples are chosen evenly from all categories.
+    """
     tried = [s for s in study.benchmark.samples if any(s.id in run.records for run in study.runs)]
     if not tried:
         raise Missing(f"no run of {study.name} has samples")
@@ -91,13 +94,13 @@ def _cell(page: Page, run: Run, sample: Sample, values: tuple[Value, ...]) -> Ce
 
 
 def _values(study: Study, run: Run) -> dict[str, tuple[Value, ...]]:
-    """Metric values by sample; a metric that is undefined says why."""
-    found: dict[str, tuple[Value, ...]] = {}
-    # A verdict has no mean, and is 0 or 1.
-    places = {str(m): words.decimals(own) for m, own in study.summary.groupby("metric")["mean"]}
+    """Return the metric values by sample; the note of an undefined value states the reason."""
+    by_sample: dict[str, tuple[Value, ...]] = {}
+    # Verdicts are 0 or 1 and have no mean in the summary; they get no decimals below.
+    places = {str(m): words.decimals(means) for m, means in study.summary.groupby("metric")["mean"]}
     for row in study.frame[study.frame["run_id"] == run.run_id].itertuples():
         number = None if pd.isna(row.value) else float(row.value)
         text = words.number(number, places.get(str(row.metric), 0))
         value = Value(words.metric_title(str(row.metric)), text, str(row.card_id), str(row.note or ""))
-        found[str(row.sample_id)] = (*found.get(str(row.sample_id), ()), value)
-    return found
+        by_sample[str(row.sample_id)] = (*by_sample.get(str(row.sample_id), ()), value)
+    return by_sample

@@ -1,4 +1,4 @@
-"""Table 1: every run by every metric, the paper's numbers beside, and the differences to one run."""
+"""Table 1: all runs and metrics beside the paper's numbers, and paired differences to the reference run."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,28 +15,28 @@ from eval.report.study import Study
 from eval.runs.run import Run
 
 NOT_COMPARABLE = (
-    "Other images and, unless a run's checkpoints say otherwise, other models: compare the order of the methods, never "
-    "the digits."
+    "The images differ from the paper's, and so do the models unless a run's checkpoints say otherwise: compare the "
+    "order of the methods, not the values."
 )
 
 
 @dataclass(frozen=True)
 class Number:
-    """A number in a cell: what it is of, where it lies between the least and the greatest of its column."""
+    """A number in a table cell, its run and card, and its place between the extremes of its column."""
 
     text: str
     interval: str
     run_id: str
     card_id: str
     place: tuple[float, float, float] | None = None
-    """Low, mean and high in percent of the column's span; None without an interval."""
+    """Low, mean and high in percent of the column's range; None without an interval."""
     note: str = ""
     verdict: str = ""
-    """``better`` or ``worse`` where a difference is significant."""
+    """``better`` or ``worse`` if a difference is significant, else empty."""
 
 
 def table_one(study: Study, page: Page) -> Section:
-    """Means with 95 % intervals, n and failures."""
+    """Make the table of means with 95 % intervals, n and failures."""
     if study.summary.empty:
         raise Missing(f"no run of {study.name} has metrics; scripts.run without metric=none computes them")
     cells = {(r.run_id, m): _number(study, r, m) for r in study.runs for m in study.metrics}
@@ -50,7 +50,7 @@ def table_one(study: Study, page: Page) -> Section:
 
 
 def table_differences(study: Study, page: Page) -> Section:
-    """Paired differences to the reference run, Holm-adjusted, from :func:`eval.analysis.differences.differences`."""
+    """Make the table of paired differences to the reference run, see :func:`eval.analysis.differences.differences`."""
     base = study.reference_run
     if base is None:
         accepted = ", ".join(study.methods)
@@ -123,7 +123,7 @@ def _pairs(rows: pd.DataFrame) -> str:
 
 
 def _long(study: Study) -> pd.DataFrame:
-    """One row a run and metric, in full precision."""
+    """Return the table with one row per run and metric, in full precision."""
     names = {r.run_id: r.name for r in study.runs}
     failed = {r.run_id: r.failed for r in study.runs}
     methods = study.summary["run_id"].map(names)
@@ -148,7 +148,7 @@ def _latex(study: Study, cells: dict[tuple[str, str], Number | None]) -> bytes:
             rows.append([title, "30", words.NONE, *(words.number(v, 3) for v in published)])
     caption = (
         f"Means with 95 % {study.interval_title} bootstrap intervals on {study.name} ({study.whole} samples), "
-        "beside the paper's."
+        "and the paper's means."
     )
     return latex_table(heads, rows, caption, "tab:table-1", NOT_COMPARABLE)
 

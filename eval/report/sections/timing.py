@@ -1,4 +1,4 @@
-"""Seconds by stage and method (paper §4.1) and tokens, out of what each run noted while it edited."""
+"""Seconds by stage and method (paper §4.1) and tokens, from the records of the runs."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ from eval.runs.records import EditRecord
 from instructedit.types import Stage, Tokens
 
 PAPER: dict[str, float] = {Stage.CAPTIONER: 0.3, Stage.LANGUAGE: 2.0, Stage.SEGMENTER: 8.0, Stage.EDITOR: 10.0}
-"""Seconds of an edit on one A100 (paper §4.1); BLIP-2 is optional there, and the total of 20 leaves it out."""
+"""Seconds of an edit on one A100 (paper §4.1); the total of 20 excludes BLIP-2, which is optional."""
 PAPER_TOTAL = 20.0
 STAGES = (Stage.CAPTIONER, Stage.LANGUAGE, Stage.SEGMENTER, Stage.MASK, Stage.EDITOR)
-"""In the order that an edit takes them."""
+"""The stages in the order of an edit."""
 
 
 @dataclass(frozen=True)
@@ -26,28 +26,28 @@ class Timing:
     """Mean seconds of a stage."""
 
     mean: float | None
-    """Over the samples that computed it; None where all found it in the cache."""
+    """Mean over the samples that computed the stage; None if all read it from the cache."""
     n: int
     cached_mean: float | None
-    """Over those that read some of it from the cache."""
+    """Mean over the samples that read some of it from the cache."""
     cached: int
 
     @property
     def text(self) -> str:
-        """The mean over what was computed."""
+        """The mean over the samples that computed the stage, with unit."""
         return words.seconds(self.mean)
 
     @property
     def cached_text(self) -> str:
-        """The mean over what was read."""
+        """The mean over the samples that used the cache, with unit."""
         return words.seconds(self.cached_mean)
 
 
 def timing(study: Study, page: Page) -> Section:
-    """A row a method and device, over all its runs; a stage that the cache answered is counted apart."""
+    """Make the table with one row per method and device, over all runs; cached stages are counted separately."""
     frame = pd.DataFrame(_rows(study), columns=["method", "device", "stage", "seconds", "cached"])
     if frame.empty:
-        raise Missing(f"no edit of {study.name} noted its seconds")
+        raise Missing(f"no edit of {study.name} has recorded seconds")
     found = frame["stage"].unique()
     stages = [s for s in (*STAGES, *sorted(set(found) - set(STAGES))) if s in found or s in PAPER]
     groups = {(str(m), str(d)): own for (m, d), own in frame.groupby(["method", "device"], sort=False)}
@@ -81,10 +81,10 @@ def _rows(study: Study) -> Iterator[tuple[str, str, str, float, bool]]:
 
 
 def was_cached(record: EditRecord, stage: str) -> bool:
-    """Whether a stage of an edit read from the cache what it would have evaluated or asked for.
+    """Return whether a stage of an edit read its noise predictions or its reply from the cache.
 
-    Evaluations are named by what was evaluated: ``mask`` is a stage of its own, all others (inversion,
-    reconstruction, edit) are the editor's. The language processor notes its tokens; other stages note nothing.
+    Of the evaluations, ``mask`` is a stage, and all others (inversion, reconstruction, edit) belong to the editor. The
+    language processor records tokens. Other stages record neither.
     """
     if stage == Stage.LANGUAGE:
         return record.tokens == Tokens()
@@ -95,11 +95,11 @@ def was_cached(record: EditRecord, stage: str) -> bool:
     return any(not count for name, count in record.evaluations.items() if name not in record.seconds)
 
 
-def _timing(own: pd.DataFrame) -> Timing | None:
-    if own.empty:
+def _timing(rows: pd.DataFrame) -> Timing | None:
+    if rows.empty:
         return None
-    fresh, cached = own[~own["cached"]]["seconds"], own[own["cached"]]["seconds"]
-    return Timing(_mean(fresh), len(fresh), _mean(cached), len(cached))
+    computed, cached = rows[~rows["cached"]]["seconds"], rows[rows["cached"]]["seconds"]
+    return Timing(_mean(computed), len(computed), _mean(cached), len(cached))
 
 
 def _mean(values: "pd.Series[float]") -> float | None:

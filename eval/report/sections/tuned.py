@@ -1,4 +1,4 @@
-"""Fixed and tuned side by side (paper D.2), and the ratio chosen without truth: what sweeps with ``tuning`` chose."""
+"""Fixed and tuned hyperparameters (paper D.2): the choices of sweeps with ``tuning``, made without ground truth."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -21,36 +21,36 @@ AUTO = "python -m scripts.run experiment=ratio_auto"
 
 @dataclass(frozen=True)
 class Line:
-    """A row: one setting for all samples, or the try that the rule chose for each."""
+    """A table row: one setting for all samples, or the setting that the rule selected for each sample."""
 
     method: str
     setting: str
     run: Run | None
-    """None for the chosen tries, which are of several runs."""
+    """None for the selected settings, which come from several runs."""
     n: int
     failed: int
     cells: dict[str, tuple[str, str, str]]
-    """By metric: mean, interval, and the p of the difference to InstructEdit's row of the same kind."""
+    """By metric: mean, interval, and p-value of the difference to InstructEdit's row of the same kind."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """One sweep's choice."""
+    """The choice of one sweep."""
 
     choice: Choice
     tries: int
-    """Of each method, at least."""
+    """Minimum number of settings of a method."""
     lines: tuple[Line, ...]
     regrets: tuple[Regret, ...]
 
 
 def tuning(study: Study, page: Page) -> Section:
-    """A block for each sweep on this benchmark that had ``tuning``, from the runs that it did."""
+    """Make a table for each sweep with ``tuning`` on this benchmark."""
     runs = {r.run_id: r for r in study.runs}
     results = {r.store.root for r in study.runs}
     choices = [c for root in sorted(results) for c in remembered(root) if c.runs and set(c.runs) <= set(runs)]
     if not choices:
-        raise Missing(f"no sweep on {study.name} chose among its tries: {TUNED} and {AUTO} do")
+        raise Missing(f"no sweep on {study.name} had tuning: {TUNED} and {AUTO} have it")
     blocks = [_block(study, choice, [runs[k] for k in choice.runs]) for choice in choices]
     html = page.render("tuned.html", study=study, blocks=blocks)
     files: dict[str, bytes] = {}
@@ -72,7 +72,7 @@ def _block(study: Study, choice: Choice, runs: Sequence[Run]) -> Block:
 
 
 def _comparable(study: Study, run: Run) -> Run:
-    """A run with the values that the study shows of it: one card a metric."""
+    """Return a run with the values that the study shows, which have one card per metric."""
     return replace(run, values=study.frame[study.frame["run_id"] == run.run_id][list(VALUES)])
 
 
@@ -85,7 +85,7 @@ def _lines(study: Study, runs: Sequence[Run]) -> list[Line]:
     if reference and len(runs) > 1:
         against = differences(frame, counts, reference.run_id, interval=study.interval)
     adjusted = against.set_index(["run_id", "metric"])["p_adjusted"].to_dict() if len(against) else {}
-    found = []
+    lines = []
     for run in runs:
         cells = {}
         for metric in study.metrics:
@@ -100,8 +100,8 @@ def _lines(study: Study, runs: Sequence[Run]) -> list[Line]:
                 "" if p is None else f"p {words.p_value(p)}",
             )
         setting = run.label.replace(f"{run.name} ", "", 1)
-        found.append(Line(run.name, setting, None if run.stored_in is None else run, run.edited, run.failed, cells))
-    return found
+        lines.append(Line(run.name, setting, None if run.stored_in is None else run, run.edited, run.failed, cells))
+    return lines
 
 
 def _csv(study: Study, block: Block) -> bytes:
@@ -120,5 +120,5 @@ def _latex(study: Study, block: Block) -> bytes:
          *(" ".join(filter(None, x.cells.get(m, (words.NONE, "", "")))) for m in study.metrics)]
         for x in block.lines
     ]  # fmt: skip
-    caption = f"One setting for all samples, and the best of {block.tries} tries by one rule, on {study.name}"
+    caption = f"One setting for all samples, and the best of {block.tries} settings by one rule, on {study.name}"
     return latex_table(heads, rows, caption, "tab:tuned", f"(rule: {block.choice.rule.text}).")

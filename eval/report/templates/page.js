@@ -1,5 +1,5 @@
 "use strict";
-// Filters: a sample stands while one of its cells does.
+// Filters: a sample is visible while one of its cells is.
 for (const box of document.querySelectorAll(".samples")) {
   const form = box.querySelector(".filters");
   const samples = [...box.querySelectorAll(".sample")];
@@ -25,7 +25,7 @@ for (const box of document.querySelectorAll(".samples")) {
   };
   form.addEventListener("input", apply);
   form.addEventListener("reset", () => setTimeout(apply));
-  // A count of failures in a table leads to the failures.
+  // The number of failures in a table links to the failed samples.
   for (const link of document.querySelectorAll(`a[data-study="${box.dataset.study}"]`)) {
     link.addEventListener("click", () => {
       form.reset();

@@ -20,7 +20,7 @@ from eval.analysis.components import (
 )
 from eval.benchmarks.base import Benchmark
 from eval.display.component_tables import render_components
-from eval.metrics.components.truth import language_is_right
+from eval.metrics.components.verdicts import language_is_right
 from eval.runs.records import record_of
 from eval.runs.run import VALUES, Run
 from instructedit.types import Captions, ConfigError, Decisions, Failure, Sample, Truth
@@ -192,7 +192,7 @@ def test_the_tables_hold_the_papers_numbers() -> None:
     out = io.StringIO()
     render_components(Console(file=out, width=100), PAPER)
     text = out.getvalue()
-    for number in ("97.3", "71.0", "69.4", "83.4 / 35.2", "1000 edits of 1000 images, judged by the truth"):
+    for number in ("97.3", "71.0", "69.4", "83.4 / 35.2", "1000 edits of 1000 images, judged by the ground truth"):
         assert number in text
     empty = io.StringIO()
     render_components(Console(file=empty), PAPER.iloc[:0])

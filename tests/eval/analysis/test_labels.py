@@ -82,7 +82,7 @@ def test_the_page_has_peoples_verdicts_and_says_so(
     assert found["all", "all", "editor"] == pytest.approx(4 / 9)
     html = section(page, "accuracy-tiny")
     assert "edits of 3 images, judged by people: labels.csv" in html
-    assert "judged by people as there" in html
+    assert "As in the paper's §5 and Fig. 10, judged by people" in html
     assert "IoU" not in html
     assert "judged by people: labels.csv" in (tmp_path / "out/tiny/tables/components.tex").read_text()
     with (tmp_path / "out/tiny/tables/claims.csv").open() as file:
@@ -91,11 +91,11 @@ def test_the_page_has_peoples_verdicts_and_says_so(
     assert "labels.csv" not in capsys.readouterr().out  # all are used
 
 
-def test_without_labels_the_truth_judges(results: Path, tmp_path: Path) -> None:
+def test_without_labels_the_ground_truth_judges(results: Path, tmp_path: Path) -> None:
     made = report(request(results, tmp_path))
     html = section(made.path, "accuracy-tiny")
-    assert "judged by the truth" in html
-    assert "mask's IoU with the true one" in html
+    assert "judged by the ground truth" in html
+    assert "IoU of its mask with the ground-truth mask" in html
     assert "labels" not in html
 
 
@@ -122,7 +122,7 @@ def test_labels_of_nothing_shown_are_counted_aloud(results: Path, tmp_path: Path
     path = tmp_path / "labels.csv"
     path.write_text(ALL_RIGHT + "".join(f"z{i},1,1,1\n" for i in range(7)))
     made = report(request(results, tmp_path / "out", labels=path))
-    assert made.missing[0] == "7 labels in labels.csv are of nothing shown: z0, z1, z2, z3, z4, ..."
+    assert made.missing[0] == "7 labels in labels.csv match no sample shown: z0, z1, z2, z3, z4, ..."
     assert made.missing[0] in Links(made.path).text
 
 
@@ -157,7 +157,7 @@ def test_runs_of_two_judges_are_not_averaged(tmp_path: Path) -> None:
     made = report(request(tmp_path / "results"))
     html = section(made.path, "accuracy-tiny")
     assert "12 edits of 6 images, judged by the vision-language model &lt;b&gt;m&lt;/b&gt;." in html
-    assert "its reason stands with each verdict" in html
+    assert "each verdict is stored with its reason" in html
     assert any("editor_right" in line and "instructedit ratio=0.5" in line for line in made.missing)
 
 
@@ -183,7 +183,7 @@ def test_samples_of_one_image_stay_apart(
     made = report(request(results, tmp_path / "out", labels=tmp_path / "labels.csv"))
     with (tmp_path / "out/tiny/tables/claims.csv").open() as file:
         claims = {r["claim"]: r["ours"] for r in csv.DictReader(file)}
-    assert claims["most right edits need the right ratio"] == "50.0 % of 2"
+    assert claims["most correct edits fail at another ratio"] == "50.0 % of 2"
     assert "6 edits of 1 images" in section(made.path, "accuracy-tiny")
     (wrong,) = (line for line in drawn if line.startswith("editor wrong"))
     assert ATTACK in wrong  # the instruction of s0

@@ -5,36 +5,26 @@ import pytest
 
 from eval.analysis.stats import mean_interval
 from eval.analysis.summary import SUMMARY, summary
-from eval.runs.records import COUNTS, ROWS
 from instructedit.types import ConfigError
-
-DIRECTIONS = {"brisque": False, "lpips": False, "clip_score": True, "clip_directional": True}
-RUNS = [("a", "instructedit ratio=0.5", 6, 1), ("b", "diffedit ratio=0.5 theta=0.3", 7, 0), ("c", "mdp", 0, 7)]
+from tests.eval import frames
 
 
 @pytest.fixture
 def counts() -> pd.DataFrame:
-    return pd.DataFrame(RUNS, columns=list(COUNTS))
+    return frames.counts()
 
 
 @pytest.fixture
 def frame() -> pd.DataFrame:
-    """Values between 0 and 1, times 30 for two metrics; one sample of the second run has no direction."""
-    rows = []
-    for run_id, label, edited, _ in RUNS:
-        for sample in range(edited):
-            for place, metric in enumerate(DIRECTIONS):
-                value: float | None = (0.11 + 0.37 * sample + 0.2 * place) % 1 * (30 if place in (0, 2) else 1)
-                if (run_id, metric, sample) == ("b", "clip_directional", 0):
-                    value = None
-                rows.append((run_id, label, str(sample), str(sample), metric, value, f"card-{metric}", ""))
-    return pd.DataFrame(rows, columns=list(ROWS)).astype({"value": "Float64"})
+    return frames.rows()
 
 
 def test_summary_has_the_mean_and_interval_of_each_run_and_metric(frame: pd.DataFrame, counts: pd.DataFrame) -> None:
     table = summary(frame, counts)
     assert tuple(table.columns) == SUMMARY
-    assert list(zip(table["run_id"], table["metric"], strict=True)) == [(run, m) for run in "ab" for m in DIRECTIONS]
+    assert list(zip(table["run_id"], table["metric"], strict=True)) == [
+        (run, m) for run in "ab" for m in frames.DIRECTIONS
+    ]
     own = frame[(frame["run_id"] == "a") & (frame["metric"] == "lpips")]["value"].astype(float).tolist()
     expected, row = mean_interval(own), table.iloc[1]
     assert (row["mean"], row["low"], row["high"], row["n"]) == (expected.mean, expected.low, expected.high, 6)

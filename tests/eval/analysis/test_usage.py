@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 import yaml
 
 from eval.analysis.usage import usages
@@ -18,9 +17,7 @@ from eval.report.build import report
 from eval.runs.identity import fingerprinted
 from eval.runs.run import read_runs
 from eval.runs.runner import RunPlan, run
-from instructedit.cache import StageCache
 from instructedit.language.prices import Prices
-from instructedit.models import Context, ModelPool
 from instructedit.types import EditRequest, EditResult, Failure, Tokens
 from tests.eval.report.test_report import Change, Fade, make_benchmark, request, section
 
@@ -56,10 +53,11 @@ def make_run(
         "wrapper": described, "seed": 0, "variation": 0,
     }  # fmt: skip
     plan = RunPlan(
-        name, f"{name} {hyperparameters}", method, fingerprinted(described), benchmark, lambda: [Change()], results,
-        config=yaml.safe_dump(config),
+        name, f"{name} {hyperparameters}", lambda: method,
+        fingerprinted(described), benchmark, lambda: [Change()],
+        results, config=yaml.safe_dump(config),
     )  # fmt: skip
-    run(plan, Context(ModelPool(), StageCache(None), torch.device("cpu")))
+    run(plan)
 
 
 def openai(**settings: Any) -> dict[str, Any]:
@@ -92,7 +90,7 @@ def test_tokens_are_summed_by_method_model_and_prices(tmp_path: Path) -> None:
     made = report(request(results))
     html = section(made.path, "timing-tiny")
     assert "gpt &amp; more" in html
-    assert re.search(r">10<span class=\"note\">and 2 from kept replies</span>", html)
+    assert re.search(r">10<span class=\"note\">and 2 with cached replies</span>", html)
     assert ">10,000</td>" in html
     assert ">0.006</td>" in html
     with (made.path.parent / "tiny/tables/tokens.csv").open() as file:

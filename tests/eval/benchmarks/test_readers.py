@@ -54,23 +54,25 @@ def test_picturebooks_address_is_what_it_was(name: str, revision: str) -> None:
 def planned(monkeypatch: pytest.MonkeyPatch, *overrides: str) -> Any:
     monkeypatch.chdir(ROOT)
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        return plan(compose("config", list(overrides)))[0]
+        return plan(compose("config", list(overrides)))
 
 
 def test_photos_are_fitted_and_addressed_by_their_size_and_picturebook_is_not(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     own = planned(monkeypatch, "method=diffedit")
-    assert isinstance(own.method, FullSize)
-    assert own.method.max_side is None
+    method = own.method()
+    assert isinstance(method, FullSize)
+    assert method.max_side is None
     assert planned(monkeypatch, "method=diffedit", "max_side=null").run_id == own.run_id
     assert planned(monkeypatch, "method=diffedit", "paste_back=true").run_id != own.run_id
     picture(tmp_path / "a.png")
     (tmp_path / "manifest.csv").write_text("image,instruction\na.png,Remove the cat\n")
     folder = ("method=instruct_pix2pix", "benchmark=folder", f"benchmark.folder={tmp_path}")
     photos = planned(monkeypatch, *folder)
-    assert isinstance(photos.method, FullSize)
-    assert photos.method.max_side == 512
+    method = photos.method()
+    assert isinstance(method, FullSize)
+    assert method.max_side == 512
     assert len({photos.run_id, *(planned(monkeypatch, *folder, f"max_side={side}").run_id for side in (256, 512))}) == 2
 
 

@@ -5,14 +5,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 
 from eval.display.image_grid import CELL, GAP, MISSING, sheet
 from eval.runs.run import Run
 from eval.runs.runner import run
-from instructedit.cache import StageCache
-from instructedit.models import Context, ModelPool
 from instructedit.types import EditRequest, EditResult, Failure
 from tests.eval.runs.test_runner import Invert, make_benchmark, make_plan
 
@@ -30,13 +27,12 @@ class Masked(Invert):
 
 
 def runs(tmp_path: Path, **methods: Masked) -> list[Run]:
-    context = Context(ModelPool(), StageCache(None), torch.device("cpu"))
     benchmark = make_benchmark(tmp_path / "benchmark", 2)
     plans = [
         replace(make_plan(benchmark, method, tmp_path), label=label, decides={"name": label})
         for label, method in methods.items()
     ]
-    return [run(plan, context).run for plan in plans]
+    return [run(plan).run for plan in plans]
 
 
 def columns(page: Image.Image) -> int:

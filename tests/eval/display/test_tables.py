@@ -10,38 +10,26 @@ from eval.analysis.differences import differences
 from eval.analysis.published import TABLE_1
 from eval.analysis.summary import summary
 from eval.display.tables import render_differences, render_published, render_summary
-from eval.runs.records import COUNTS, ROWS
+from tests.eval import frames
 from tests.eval.analysis.test_differences import BASE
 from tests.eval.analysis.test_differences import frame as difference_rows
-
-DIRECTIONS = {"brisque": False, "lpips": False, "clip_score": True, "clip_directional": True}
-RUNS = [("a", "instructedit ratio=0.5", 6, 1), ("b", "diffedit ratio=0.5 theta=0.3", 7, 0), ("c", "mdp", 0, 7)]
 
 
 @pytest.fixture
 def counts() -> pd.DataFrame:
-    return pd.DataFrame(RUNS, columns=list(COUNTS))
+    return frames.counts()
 
 
 @pytest.fixture
 def frame() -> pd.DataFrame:
-    """Values between 0 and 1, times 30 for two metrics; one sample of the second run has no direction."""
-    rows = []
-    for run_id, label, edited, _ in RUNS:
-        for sample in range(edited):
-            for place, metric in enumerate(DIRECTIONS):
-                value: float | None = (0.11 + 0.37 * sample + 0.2 * place) % 1 * (30 if place in (0, 2) else 1)
-                if (run_id, metric, sample) == ("b", "clip_directional", 0):
-                    value = None
-                rows.append((run_id, label, str(sample), str(sample), metric, value, f"card-{metric}", ""))
-    return pd.DataFrame(rows, columns=list(ROWS)).astype({"value": "Float64"})
+    return frames.rows()
 
 
 def text(frame: pd.DataFrame, counts: pd.DataFrame, width: int, encoding: str = "utf-8", terminal: bool = False) -> str:
     raw = io.BytesIO()
     file = io.TextIOWrapper(raw, encoding=encoding)
     console = Console(file=file, width=width, force_terminal=terminal, color_system="standard" if terminal else None)
-    render_summary(console, summary(frame, counts), counts, DIRECTIONS, title="Table 1")
+    render_summary(console, summary(frame, counts), counts, frames.DIRECTIONS, title="Table 1")
     file.flush()
     return raw.getvalue().decode(encoding)
 

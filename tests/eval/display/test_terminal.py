@@ -4,13 +4,10 @@ import io
 from dataclasses import replace
 from pathlib import Path
 
-import torch
 from rich.console import Console
 
 from eval.display.terminal import show
 from eval.runs.runner import run
-from instructedit.cache import StageCache
-from instructedit.models import Context, ModelPool
 from instructedit.types import Truth
 from tests.eval.runs.test_runner import Invert, make_benchmark, make_plan
 
@@ -24,8 +21,7 @@ def printed(tmp_path: Path, damaged: int, without: int) -> str:
     last = {s.id for s in benchmark.samples[5 - without :]}
     samples = tuple(replace(s, truth=Truth()) if s.id in last else s for s in benchmark.samples)
     benchmark = replace(benchmark, samples=samples)
-    context = Context(ModelPool(), StageCache(None), torch.device("cpu"))
-    outcome = run(make_plan(benchmark, Invert(), tmp_path / "results"), context)
+    outcome = run(make_plan(benchmark, Invert(), tmp_path / "results"))
     out = io.StringIO()
     show(Console(file=out, width=1000), [outcome], [benchmark])
     return out.getvalue()

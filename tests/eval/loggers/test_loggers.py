@@ -121,7 +121,7 @@ def artifacts(found: list[Any]) -> dict[str, Any]:
 
 
 def test_what_is_logged_offline_can_be_read_back(plan: RunPlan, context: Context) -> None:
-    report = run(plan, context).run
+    report = run(plan).run
     assert Reporter().tell(OFFLINE, plan.results, report.run_id, plan.benchmark, "the sweep")
     path = wandb_file(plan.results, report.run_id)
     found = records(path)
@@ -156,7 +156,7 @@ def test_what_is_logged_offline_can_be_read_back(plan: RunPlan, context: Context
 
 
 def test_pictures_and_metrics_are_artifacts_whose_files_lie_in_the_results(plan: RunPlan, context: Context) -> None:
-    report = run(plan, context).run
+    report = run(plan).run
     assert Reporter().tell(OFFLINE, plan.results, report.run_id, plan.benchmark, None)
     logged = artifacts(records(wandb_file(plan.results, report.run_id)))
     (metrics,) = logged[f"metrics-{report.run_id}"].manifest.contents
@@ -172,7 +172,7 @@ def test_pictures_and_metrics_are_artifacts_whose_files_lie_in_the_results(plan:
 
 
 def test_a_second_time_replaces_the_first(plan: RunPlan, context: Context) -> None:
-    report = run(plan, context).run
+    report = run(plan).run
     assert Reporter().tell(OFFLINE, plan.results, report.run_id, plan.benchmark, "one")
     before = wandb_file(plan.results, report.run_id)
     time.sleep(1)  # W&B names folders by the second
@@ -184,7 +184,7 @@ def test_a_second_time_replaces_the_first(plan: RunPlan, context: Context) -> No
 
 
 def test_the_environment_is_as_before(plan: RunPlan, context: Context) -> None:
-    report, before = run(plan, context).run, dict(os.environ)
+    report, before = run(plan).run, dict(os.environ)
     Reporter().tell(OFFLINE, plan.results, report.run_id, None, None)
     # W&B finds its service by this variable.
     assert {k: v for k, v in os.environ.items() if k != "WANDB_SERVICE"} == before
@@ -226,7 +226,7 @@ def outcome(results: Path) -> dict[str, bytes]:
 
 def sweep_once(plan: RunPlan, context: Context, monkeypatch: pytest.MonkeyPatch, logger: Any, jobs: int = 1) -> int:
     """The jobs of a command, on a plan of small parts; returns the worst exit code."""
-    monkeypatch.setattr("scripts.sweep.plan", lambda config: (plan, context))
+    monkeypatch.setattr("scripts.sweep.plan", lambda config: plan)
     sweep, config = Sweep(), with_logger(logger)
     return max(sweep.job(config) for _ in range(jobs))
 
@@ -296,7 +296,7 @@ def test_a_broken_wandb_costs_one_warning_and_nothing_else(
 
 @pytest.mark.parametrize("error", [RuntimeError("x"), SystemExit(1), KeyError("y"), MemoryError()])
 def test_after_a_failure_the_logger_is_left_alone(plan: RunPlan, context: Context, error: BaseException) -> None:
-    report = run(plan, context).run
+    report = run(plan).run
     reporter, logger = Reporter(), Exploding(error)
     told = [reporter.tell(logger, plan.results, report.run_id, None, None) for _ in range(3)]
     assert told == [False] * 3
@@ -304,7 +304,7 @@ def test_after_a_failure_the_logger_is_left_alone(plan: RunPlan, context: Contex
 
 
 def test_an_interrupt_is_still_an_interrupt(plan: RunPlan, context: Context) -> None:
-    report = run(plan, context).run
+    report = run(plan).run
     with pytest.raises(KeyboardInterrupt):
         Reporter().tell(Exploding(KeyboardInterrupt()), plan.results, report.run_id, None, None)
 
@@ -316,7 +316,7 @@ def test_a_sweep_tells_its_logger_of_each_run_under_one_group(
     plans = [plan, replace(plan, seed=1)]
     logger = {"_target_": "eval.loggers.wandb.WandbLogger", "project": "tests", "samples": 1}
     sweep, config, left = Sweep(), with_logger(logger), iter(plans)
-    monkeypatch.setattr("scripts.sweep.plan", lambda config: (next(left), context))
+    monkeypatch.setattr("scripts.sweep.plan", lambda config: next(left))
     for _ in plans:
         sweep.job(config)
     told = [first(records(wandb_file(plan.results, p.run_id)), "run") for p in plans]
@@ -387,7 +387,7 @@ def test_publish_tells_of_what_lies_on_disk(
 ) -> None:
     both = plan, replace(plan, seed=1)
     for made in both:
-        run(made, context)
+        run(made)
     assert publish(monkeypatch, plan.results, f"runs=[{both[1].run_id}]") == OK
     assert list((plan.results / "wandb").glob(f"offline-run-*-{both[0].run_id}")) == []
     assert publish(monkeypatch, plan.results) == OK
@@ -400,7 +400,7 @@ def test_publish_tells_of_what_lies_on_disk(
 
 
 def test_publish_leaves_the_input_out_where_the_benchmark_has_changed(plan: RunPlan, context: Context) -> None:
-    run(plan, context)
+    run(plan)
     (stored,) = publish_script.selected(plan.results, "all")
     assert publish_script.benchmark_of(stored) is not None
     publish_script._loaded.cache_clear()
@@ -422,7 +422,7 @@ def test_publish_names_what_is_wrong(
     override: str,
     line: str,
 ) -> None:
-    run(plan, context)
+    run(plan)
     assert publish(monkeypatch, plan.results, override) == WRONG_REQUEST
     assert line in capsys.readouterr().err
 
@@ -430,7 +430,7 @@ def test_publish_names_what_is_wrong(
 def test_publish_without_a_key_says_so_and_exits_with_1(
     plan: RunPlan, context: Context, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run(plan, context)
+    run(plan)
     monkeypatch.setenv("NETRC", os.devnull)
     assert publish(monkeypatch, plan.results, "logger.mode=online") == SOME_FAILED
     assert "0 of 1 runs published" in capsys.readouterr().out

@@ -13,8 +13,6 @@ from eval.metrics.base import MetricUndefined
 from eval.metrics.clip import ClipDirectional, ClipScore, TransformersClip, cosine, directional_similarity
 from eval.runs.runner import run
 from eval.runs.store import RunStore
-from instructedit.cache import StageCache
-from instructedit.models import Context, ModelPool
 from instructedit.types import Captions, ConfigError
 from tests.eval import tiny_clip
 from tests.eval.pictures import SAMPLE, plain, result, textured
@@ -95,8 +93,7 @@ def test_the_row_of_a_truncated_caption_says_so(scorer: TransformersClip, tmp_pa
         replace(s, captions=c) for s, c in zip(benchmark.samples, (CAPTIONS, Captions("", LONG)), strict=True)
     )
     plan = make_plan(replace(benchmark, samples=(first, second)), Invert(), tmp_path)
-    context = Context(ModelPool(), StageCache(None), torch.device("cpu"))
-    report = run(replace(plan, metrics=lambda: [ClipScore(scorer)]), context).run
+    report = run(replace(plan, metrics=lambda: [ClipScore(scorer)])).run
     stored = RunStore(tmp_path, report.run_id).read_metrics()
     assert stored is not None
     for frame in (report.metrics, stored):

@@ -166,7 +166,7 @@ def test_a_metric_of_another_package_joins_by_a_configuration_folder(folder: Pat
     with initialize_config_dir(str(CONF), version_base="1.3"):
         search = f"hydra.searchpath=[file://{folder}]"
         config = compose("config", [search, "metric=mine", "limit=1", "device=cpu", f"results={tmp_path / 'results'}"])
-    made, _ = plan(config)
+    made = plan(config)
     metrics = made.metrics()
     assert [m.name for m in metrics] == [*PAPER, "mine"]
     assert vars(metrics[-1]) == {"tolerance": 8}

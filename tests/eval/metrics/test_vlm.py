@@ -366,7 +366,7 @@ def test_another_judge_makes_the_verdicts_anew_and_nothing_else(tmp_path: Path) 
 
     def report(verdicts: Sequence[Metric]) -> Outcome:
         made = replace(make_plan(benchmark, Fade(0.5, fails=("sx1",)), results), metrics=lambda: [counted, *verdicts])
-        return run(made, Context(ModelPool(), StageCache(None), torch.device("cpu")))
+        return run(made)
 
     def values(found: Run, name: str) -> list[float | None]:
         return (
@@ -400,11 +400,10 @@ def test_rows_of_a_judge_whose_verdicts_no_longer_apply_are_gone(tmp_path: Path)
     benchmark = report_benchmark(tmp_path / "benchmark", 2)
     unknown = tuple(replace(s, truth=replace(s.truth, mask=None)) for s in benchmark.samples)
     made = make_plan(replace(benchmark, samples=unknown), Fade(0.5), tmp_path / "results")
-    context = Context(ModelPool(), StageCache(None), torch.device("cpu"))
     with serve(always(Answer(GOOD))) as server:
-        judged = run(replace(made, metrics=lambda: hear(vlm(server.url))), context).run
+        judged = run(replace(made, metrics=lambda: hear(vlm(server.url)))).run
     assert len(judged.metrics) == 6
-    truth = run(replace(made, metrics=lambda: [LanguageRight(), SegmenterRight()]), context).run
+    truth = run(replace(made, metrics=lambda: [LanguageRight(), SegmenterRight()])).run
     assert not len(truth.metrics)
 
 
@@ -413,7 +412,7 @@ def test_the_judge_is_no_part_of_a_runs_address(tmp_path: Path) -> None:
     for choice in ("metric=paper", "judge=truth", "judge=vlm"):
         with initialize_config_dir(str(CONF), version_base="1.3"):
             config = compose("config", ["metric=components", choice, f"results={tmp_path}", "limit=1", "device=cpu"])
-        made, _ = plan(config)
+        made = plan(config)
         ids.add(made.run_id)
         found.append([m.card().get("judge") for m in made.metrics()][-3:])
     assert len(ids) == 1
@@ -424,4 +423,4 @@ def test_a_wrong_setting_of_the_judge_is_named_before_anything_runs(tmp_path: Pa
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("config", ["metric=components", "judge=vlm", "judge.base_url=here", f"results={tmp_path}"])
     with pytest.raises(Exception, match=r"judge\.base_url: 'here' is not a URL"):
-        plan(config)
+        plan(config).method()

@@ -1,4 +1,4 @@
-"""The report over runs that the real runner left: its numbers, its links, what it escapes, and what it refuses."""
+"""The report on runs of the real runner: numbers, links, escaping, and refused requests."""
 
 import base64
 import csv
@@ -16,7 +16,6 @@ from urllib.parse import unquote
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 import yaml
 from hydra.core.global_hydra import GlobalHydra
 from PIL import Image, ImageEnhance
@@ -39,8 +38,6 @@ from eval.report.sections.timing import was_cached
 from eval.runs.records import EditRecord, record_of
 from eval.runs.run import Run, counts_of
 from eval.runs.runner import RunPlan, run
-from instructedit.cache import StageCache
-from instructedit.models import Context, ModelPool
 from instructedit.types import (
     Captions,
     ConfigError,
@@ -64,7 +61,7 @@ CHOICES = ("runs", "reference", "pictures", "figure_samples", "more_samples", "s
 
 @dataclass
 class Fade(Method):
-    """A method of somebody else's: fades the picture, and fails where it is told to."""
+    """A method of another package: darkens the picture and fails on the given samples."""
 
     strength: float
     fails: tuple[str, ...] = ()
@@ -88,7 +85,7 @@ class Fade(Method):
 
 
 class Change(Metric):
-    """Stands where LPIPS does: how far pixels moved."""
+    """Replaces LPIPS: the mean change of the pixels."""
 
     name, unit, higher_is_better = "lpips", "", False
     bounds: ClassVar[tuple[float | None, float | None]] = (0.0, None)
@@ -102,7 +99,7 @@ class Change(Metric):
 
 
 class Darkness(Change):
-    """Stands where CLIP directional similarity does."""
+    """Replaces CLIP directional similarity."""
 
     name, higher_is_better = "clip_directional", True
     bounds = (0.0, 1.0)
@@ -112,7 +109,7 @@ class Darkness(Change):
 
 
 class Kept(Change):
-    """Stands where the editor's verdict does: right where the picture is still bright."""
+    """Replaces the verdict on the editor: right if the picture is still bright."""
 
     name, higher_is_better = "editor_right", True
     bounds = (0.0, 1.0)
@@ -160,10 +157,11 @@ def done(
     captioner: str | None = None,
     **hyperparameters: float | str,
 ) -> Run:
-    """A run as scripts.run makes it, its configuration saying what the method is."""
-    described = {"_target_": f"mine.{name}", "editor": hyperparameters, "steps": 50}
+    """Make a run as scripts.run does, with a configuration that describes the method."""
+    own = {"_target_": f"mine.{name}", "editor": hyperparameters, "steps": 50, "captioner": None}
     if captioner:
-        described["captioner"] = {"question": captioner}
+        own["captioner"] = {"question": captioner}
+    described = {"_target_": "mine.Wrapper", "method": own}
     label = " ".join([name, *(f"{k}={v}" for k, v in hyperparameters.items())])
     config = {
         "name": name,
@@ -175,15 +173,15 @@ def done(
     }
     worded = benchmark.worded(variation)
     plan = RunPlan(
-        name, label, method, described, replace(worded, samples=worded.samples[:limit]),
+        name, label, lambda: method, described, replace(worded, samples=worded.samples[:limit]),
         lambda: [Change(), Darkness(), MaskIoU(), *more], results, config=yaml.safe_dump(config), batch_size=4,
     )  # fmt: skip
-    return run(plan, Context(ModelPool(), StageCache(None), torch.device("cpu"))).run
+    return run(plan).run
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two methods with a swept hyperparameter each, one without a mask over half of the benchmark."""
+    """Runs of two methods with a swept hyperparameter, and of one without masks on half of the benchmark."""
     root = tmp_path_factory.mktemp("report")
     benchmark = make_benchmark(root / "benchmark")
     for ratio in (0.5, 0.7, 0.9):
@@ -206,7 +204,7 @@ def made(results: Path) -> Report:
 
 
 class Links(HTMLParser):
-    """Every id and every address of a page, and its text by element id."""
+    """The ids and URLs of a page, and its text by element id."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -250,7 +248,7 @@ def section(page: Path, key: str) -> str:
 
 
 def test_every_section_is_there_and_every_link_resolves(made: Report) -> None:
-    # What needs paraphrases, descriptions or tuned sweeps names the command that makes them.
+    # The page names the commands that make paraphrases, descriptions and tuned sweeps.
     assert len(made.missing) == 3
     for line, experiment in zip(made.missing, ("table1_tuned", "ablation", "ablation"), strict=True):
         assert f"python -m scripts.run experiment={experiment}" in line
@@ -268,9 +266,9 @@ def test_the_page_has_the_numbers_of_the_summary_and_links_run_and_card(made: Re
     assert len(study.summary) == 18
     for row in study.summary.dropna(subset=["mean"]).itertuples():
         mean, low, high = (words.number(v, 3) for v in (row.mean, row.low, row.high))
-        assert f'href="#{anchor("run", row.run_id)}" title="to its run">{mean}</a>' in table
-        assert f'href="#{anchor("card", row.card_id)}" title="to its metric card">[{low}, {high}]</a>' in table
-    assert table.count('title="to its run"') == 17
+        assert f'href="#{anchor("run", row.run_id)}" title="show the run">{mean}</a>' in table
+        assert f'href="#{anchor("card", row.card_id)}" title="show the metric card">[{low}, {high}]</a>' in table
+    assert table.count('title="show the run"') == 17
     assert "3/6 tried" in table
     assert "0.132" in table  # the paper's
 
@@ -291,18 +289,18 @@ def test_component_accuracy_is_that_of_the_verdicts(made: Report) -> None:
     by_ratio = [float(rows["ratio", v, "editor"]["rate"]) for v in ("0.5", "0.7", "0.9")]
     assert by_ratio == sorted(by_ratio, reverse=True)
     assert by_ratio[0] > by_ratio[-1]  # so some of what is right is sensitive to the ratio
-    assert "fail under another; the paper says 74.6 %" in section(made.path, "accuracy-tiny")
+    assert "are wrong at another ratio; in the paper, 74.6 %" in section(made.path, "accuracy-tiny")
 
 
-def test_claims_say_what_holds_and_what_is_not_measured(made: Report) -> None:
+def test_claims_state_whether_they_hold_or_are_not_tested(made: Report) -> None:
     with (made.path.parent / "tiny/tables/claims.csv").open() as file:
         rows = {r["claim"]: r for r in csv.DictReader(file)}
     assert len(rows) == len(CLAIMS)
-    # The picture fades more with the ratio: it moves more, and is darker.
+    # With a larger ratio, the picture changes more and is darker.
     assert rows["a larger ratio changes more (LPIPS)"]["holds"] == "True"
-    assert rows["a larger ratio follows more (directional)"]["holds"] == "True"
+    assert rows["a larger ratio follows the instruction more (directional similarity)"]["holds"] == "True"
     assert rows["highest CLIP score"]["not measured because"] == "python -m scripts.run experiment=table1"
-    assert rows["preferred by people"]["not measured because"] == "needs people"
+    assert rows["preferred by people"]["not measured because"] == "needs a user study"
     assert rows["better masks than DiffEdit's at every threshold"]["holds"] in ("True", "False")
     assert "DiffEdit" in rows["keeps most of the input (lowest LPIPS)"]["ours"]
     for row in rows.values():
@@ -320,7 +318,7 @@ def test_the_csv_has_full_precision_and_the_papers_numbers(made: Report) -> None
     assert {r["failed"] for r in rows.values() if r["method"] == "instructedit"} == {"1"}
 
 
-def test_the_studentised_interval_is_shown_where_it_is_asked_for(results: Path, tmp_path: Path) -> None:
+def test_the_studentised_interval_is_shown_on_request(results: Path, tmp_path: Path) -> None:
     made = report(request(results, tmp_path, interval="studentised"))
     (study,) = made.studies
     expected = summary(study.numbers, study.counts, interval="studentised")
@@ -363,7 +361,7 @@ def test_failures_are_cells_with_stage_and_message(made: Report) -> None:
     assert html.count('<article class="sample"') == 6
 
 
-def test_runs_and_cards_say_what_made_the_numbers(made: Report) -> None:
+def test_runs_and_cards_show_the_provenance_of_numbers(made: Report) -> None:
     (study,) = made.studies
     text = Links(made.path).text
     for run_ in study.runs:
@@ -373,7 +371,7 @@ def test_runs_and_cards_say_what_made_the_numbers(made: Report) -> None:
     assert "not comparable digit by digit" in text
 
 
-def test_cached_stages_are_counted_apart(made: Report) -> None:
+def test_cached_stages_are_counted_separately(made: Report) -> None:
     with (made.path.parent / "tiny/tables/timing.csv").open() as file:
         rows = {(r["method"], r["stage"]): r for r in csv.DictReader(file)}
     assert (rows["instructedit", "editor"]["mean_seconds"], rows["instructedit", "editor"]["n"]) == ("2.0", "15")
@@ -405,7 +403,7 @@ def test_a_stage_is_cached_where_its_own_evaluations_are_zero(
 
 
 @pytest.mark.parametrize(("tokens", "cached"), [(Tokens(), True), (Tokens(9, 2), False)])
-def test_a_kept_reply_is_counted_apart(tokens: Tokens, cached: bool) -> None:
+def test_a_cached_reply_is_counted_separately(tokens: Tokens, cached: bool) -> None:
     assert was_cached(edit_record(seconds={"language": 1.0}, tokens=tokens), "language") is cached
 
 
@@ -431,7 +429,7 @@ def test_latex_is_balanced_and_escaped(made: Report) -> None:
         assert all(name in text for name in (r"\toprule", r"\midrule", r"\bottomrule", r"\caption", r"\label"))
 
 
-def test_latex_escapes_what_tex_takes_for_commands() -> None:
+def test_latex_escapes_special_characters() -> None:
     assert latex.escape(r"50 % of $a_b$ & {c} \d ~^#<>") == (
         r"50 \% of \$a\_b\$ \& \{c\} \textbackslash{}d \textasciitilde{}\textasciicircum{}\#\textless{}\textgreater{}"
     )
@@ -440,7 +438,7 @@ def test_latex_escapes_what_tex_takes_for_commands() -> None:
     assert "{[0.1, 0.2]} & x" in table
 
 
-def test_an_embedded_report_stands_alone_and_leaves_nothing_stale(results: Path, tmp_path: Path) -> None:
+def test_a_copied_report_is_self_contained_and_removes_stale_files(results: Path, tmp_path: Path) -> None:
     first = report(request(results, tmp_path / "sent"))  # outside of results: embedded
     everything = {p for p in first.path.parent.rglob("*") if p.is_file()}
     assert check_links(first.path) > 100
@@ -466,24 +464,24 @@ def test_copies_may_be_webp(results: Path, tmp_path: Path) -> None:
         assert image.size == (16, 16)
 
 
-def test_pictures_may_be_inside_the_page_and_samples_may_be_chosen(results: Path, tmp_path: Path) -> None:
+def test_pictures_can_be_embedded_and_samples_limited(results: Path, tmp_path: Path) -> None:
     made = report(request(results, tmp_path / "light", pictures="inline", samples=3))
     assert check_links(made.path) > 100
     assert not (tmp_path / "light" / "pictures").exists()
-    assert not [a for a in Links(made.path).addresses if a.endswith(".webp")]
+    assert {p.suffix for p in made.path.parent.rglob("figures/*")} == {".webp"}
     inline = [a for a in Links(made.path).addresses if a.startswith("data:image")]
     with Image.open(io.BytesIO(base64.b64decode(inline[0].partition(",")[2]))) as image:
         assert (image.format, image.size) == ("WEBP", (16, 16))
     (listed,) = [s for s in made.sections if s.key == "samples-tiny"]
     assert listed.title == "Samples: 3 of 6"
     assert listed.html.count("<article") == 3
-    # The first sample of each category comes before the second of any.
+    # The first samples of all categories come before the second ones.
     assert set(re.findall(r'data-category="(\w+)"', listed.html)) == {
         s.category for s in made.studies[0].benchmark.samples
     }
 
 
-def test_what_is_missing_is_said_with_the_command_that_makes_it(results: Path, tmp_path: Path) -> None:
+def test_missing_sections_name_the_command_that_makes_them(results: Path, tmp_path: Path) -> None:
     ids = [p.name for p in (results / "runs").iterdir() if "name: mdp" in (p / "config.yaml").read_text()]
     made = report(request(results, tmp_path, runs=ids))
     lines = "\n".join(made.missing)
@@ -493,7 +491,7 @@ def test_what_is_missing_is_said_with_the_command_that_makes_it(results: Path, t
     assert "table-1-tiny" in {s.key for s in made.sections}
 
 
-def test_runs_of_an_older_benchmark_or_another_card_are_left_out_aloud(tmp_path: Path) -> None:
+def test_runs_of_another_revision_or_card_are_left_out_with_a_note(tmp_path: Path) -> None:
     benchmark = make_benchmark(tmp_path / "benchmark")
     old = make_run(benchmark, tmp_path / "results", Fade(0.5), "instructedit", ratio=0.5)
     Image.new("RGB", (16, 16), "blue").save(benchmark.samples[2].image)
@@ -522,8 +520,9 @@ def test_runs_of_one_label_are_told_apart_and_the_latest_of_each_is_shown(tmp_pa
         for strength, captioner in ((0.5, None), (0.4, "What is this?"))
     ]
     (study,) = report(request(results)).studies
+    # Here the captioner is a component without a class, so that its question is shown.
     assert {r.run_id: r.label for r in study.runs} == {
-        runs[0]: "instructedit ratio=0.5", runs[1]: "instructedit ratio=0.5 question=What is this?",
+        runs[0]: "instructedit ratio=0.5 captioner=none", runs[1]: "instructedit ratio=0.5 question=What is this?",
     }  # fmt: skip
     (study,) = report(request(results, runs="latest")).studies
     assert {r.run_id for r in study.runs} == set(runs)
@@ -570,7 +569,7 @@ class Verdict(Darkness):
         return {"judge": "truth"}
 
 
-def test_verdicts_stand_with_the_samples_and_not_in_the_table(tmp_path: Path) -> None:
+def test_verdicts_are_listed_with_samples_and_not_in_the_table(tmp_path: Path) -> None:
     benchmark = make_benchmark(tmp_path / "benchmark")
     make_run(benchmark, tmp_path / "results", Fade(0.5), "instructedit", more=[Verdict()], ratio=0.5)
     make_run(benchmark, tmp_path / "results", Fade(0.6), "mdp", more=[Verdict()], start=2)
@@ -578,13 +577,13 @@ def test_verdicts_stand_with_the_samples_and_not_in_the_table(tmp_path: Path) ->
     (study,) = made.studies
     assert study.metrics == ["lpips", "clip_directional", "mask_iou"]
     assert "editor right" not in section(made.path, "table-1-tiny")
-    assert "Verdicts on components" in section(made.path, "table-1-tiny")
+    assert "Component verdicts are listed" in section(made.path, "table-1-tiny")
     assert section(made.path, "samples-tiny").count("editor right") == 12
     assert "all 3 tests" in section(made.path, "differences-tiny")
     check_links(made.path)
 
 
-def test_other_wordings_are_runs_of_their_own(tmp_path: Path) -> None:
+def test_paraphrases_are_separate_runs(tmp_path: Path) -> None:
     benchmark = make_benchmark(tmp_path / "benchmark")
     for variation, ratio in ((0, 0.5), (0, 0.7), (1, 0.7), (1, 0.9)):
         make_run(benchmark, tmp_path / "results", Fade(0.5), "instructedit", variation=variation, ratio=ratio)
@@ -595,7 +594,7 @@ def test_other_wordings_are_runs_of_their_own(tmp_path: Path) -> None:
     chosen = study.representative("instructedit")
     assert chosen is not None
     assert [r.hyperparameter("ratio") for r in study.family(chosen, "ratio")] == [0.5, 0.7]
-    assert section(made.path, "samples-tiny").count("asked: in other words 0") == 2
+    assert section(made.path, "samples-tiny").count("instruction: in other words 0") == 2
 
 
 def test_each_benchmark_has_a_part_of_the_page(tmp_path: Path) -> None:
@@ -612,7 +611,7 @@ def test_each_benchmark_has_a_part_of_the_page(tmp_path: Path) -> None:
     assert [s.whole for s in alone.studies] == [3]
 
 
-def test_a_benchmark_whose_folder_is_gone_still_has_its_numbers(tmp_path: Path) -> None:
+def test_a_benchmark_without_its_folder_still_has_numbers(tmp_path: Path) -> None:
     benchmark = make_benchmark(tmp_path / "benchmark")
     make_run(benchmark, tmp_path / "results", Fade(0.5), "instructedit", ratio=0.5)
     (tmp_path / "benchmark").rename(tmp_path / "moved")
@@ -622,7 +621,7 @@ def test_a_benchmark_whose_folder_is_gone_still_has_its_numbers(tmp_path: Path) 
     check_links(made.path)
 
 
-def test_a_run_that_is_not_finished_is_shown_only_when_asked_for(results: Path, tmp_path: Path) -> None:
+def test_an_unfinished_run_is_shown_only_if_requested(results: Path, tmp_path: Path) -> None:
     benchmark = make_benchmark(tmp_path / "benchmark")
     done = make_run(benchmark, tmp_path / "results", Fade(0.5), "instructedit", ratio=0.5)
     open_ = make_run(benchmark, tmp_path / "results", Fade(0.5), "instructedit", ratio=0.9)
@@ -651,7 +650,7 @@ def test_a_wrong_request_is_refused(results: Path, tmp_path: Path, options: dict
 
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    """The command as people type it; returns the exit code."""
+    """Run the command with command-line arguments and return the exit code."""
 
     def call(*arguments: str) -> int:
         GlobalHydra.instance().clear()

@@ -1,4 +1,4 @@
-"""What the report says of paraphrases, descriptions, failures and tuning, over runs of the real runner."""
+"""The report's sections on paraphrases, descriptions, failures and tuning, with runs of the real runner."""
 
 import csv
 import io
@@ -18,7 +18,7 @@ RATIOS = (0.5, 0.7)
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """InstructEdit on two paraphrases at two ratios, without a description and with one, which brightens its edits."""
+    """InstructEdit on two paraphrases at two ratios, with and without a description, which makes the edits brighter."""
     root = tmp_path_factory.mktemp("ablation")
     benchmark = make_benchmark(root / "benchmark")
     for variation in (0, 1):
@@ -48,7 +48,7 @@ def html(made: Report, key: str) -> str:
     return " ".join(str(section.html).split())
 
 
-def test_every_figure_is_there_and_every_link_leads_somewhere(made: Report) -> None:
+def test_all_figures_exist_and_all_links_resolve(made: Report) -> None:
     titles = [s.title for s in made.sections]
     for title in ("Fig. 4: with and without BLIP-2", "Fig. 6: variations of the instruction", "Fixed and tuned"):
         assert title in titles, made.missing
@@ -56,7 +56,7 @@ def test_every_figure_is_there_and_every_link_leads_somewhere(made: Report) -> N
     assert check_links(made.path) > 50
 
 
-def test_twins_differ_in_the_captioner_alone(made: Report) -> None:
+def test_matched_pairs_differ_only_in_the_captioner(made: Report) -> None:
     (study,) = made.studies
     pairs = matched_pairs(study)
     assert len(pairs) == 4
@@ -69,7 +69,7 @@ def test_twins_differ_in_the_captioner_alone(made: Report) -> None:
         )
 
 
-def test_the_run_that_stands_for_a_method_has_no_description(made: Report) -> None:
+def test_the_representative_run_has_no_description(made: Report) -> None:
     (study,) = made.studies
     run = study.representative("instructedit")
     assert run is not None
@@ -77,9 +77,9 @@ def test_the_run_that_stands_for_a_method_has_no_description(made: Report) -> No
     assert run.variation == 0
 
 
-def test_component_accuracy_is_that_of_the_wordings(made: Report) -> None:
+def test_component_accuracy_is_computed_on_paraphrases(made: Report) -> None:
     (study,) = made.studies
-    # Two ratios, with and without: the runs on the instructions as they stand do not weigh in.
+    # Two ratios, with and without a description; runs on the original instructions are excluded.
     assert len(study.judged) == 4 * study.whole
     assert set(study.judged["variation"]) == {1}
     assert "24 edits of 6 images" in html(made, "accuracy")
@@ -89,7 +89,7 @@ def test_component_accuracy_is_that_of_the_wordings(made: Report) -> None:
     assert alone < told
 
 
-def test_what_a_description_changes_is_counted_by_image_and_wording() -> None:
+def test_the_effect_of_descriptions_is_counted_by_image_and_paraphrase() -> None:
     columns = ["sample_id", "variation", "ratio", "edit", "language", "segmenter", "editor"]
     alone = pd.DataFrame(
         [("a", 1, 0.5, "add", True, True, False), ("a", 1, 0.9, "add", True, True, False),
@@ -109,32 +109,32 @@ def test_what_a_description_changes_is_counted_by_image_and_wording() -> None:
     everywhere = [share(found.reset_index(), outcome) for outcome in OUTCOMES]
     assert [i.mean for i in everywhere if i] == [0.5, 0.25, 0.25]
     assert share(found.reset_index(), "helps", ["remove"]) is None
-    # What only one of both has is not compared.
+    # Samples that only one of the two has are not compared.
     assert "d" not in compared(alone, told[told["sample_id"] != "d"])["sample_id"].tolist()
 
 
-def test_fixed_and_tuned_stand_side_by_side(made: Report, results: Path) -> None:
+def test_fixed_and_tuned_rows_are_shown_together(made: Report, results: Path) -> None:
     rows = {(r["method"], r["kind"], r["metric"]): r for r in table(made, "tuned.csv")}
     for method in ("instructedit", "mdp"):
         assert rows[method, "fixed", "lpips"]["mean"] != "", rows
         assert rows[method, "tuned", "lpips"]["setting"] == "best of 2"
-    # Of MDP's tries the first darkens, which gains more than the change costs.
+    # MDP's first setting darkens the picture, which gains more than the change costs.
     assert rows["mdp", "tuned", "clip_directional"]["mean"] == rows["mdp", "fixed", "clip_directional"]["mean"]
     text = html(made, "tuned")
-    assert "a regret of" in text
+    assert "The regret is" in text
     assert "clip_directional − 0.5 · lpips" in text
     (choice,) = remembered(results)
     assert len(choice.runs) == 4
 
 
-def test_a_damaged_memory_of_a_sweep_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_damaged_choice_is_skipped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     remember(tmp_path, Choice(Rule(1.0), ("v1-a", "v1-b")))
     (tmp_path / "tuning" / "0.json").write_text('{"weight": "much"}')
     assert [c.runs for c in remembered(tmp_path)] == [("v1-a", "v1-b")]
     assert "0.json" in caplog.text
 
 
-def test_failures_are_blamed_on_the_first_component_that_is_wrong(made: Report) -> None:
+def test_a_failure_is_shown_under_the_first_component_that_is_wrong(made: Report) -> None:
     text = html(made, "figure-failures")
     assert "Fig. 11" in text
     assert check_links(made.path)

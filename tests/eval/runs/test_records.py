@@ -1,4 +1,4 @@
-"""The files of a run, byte by byte, and those of earlier versions."""
+"""The exact bytes of a run's files, and files of earlier versions."""
 
 import json
 from dataclasses import asdict

@@ -1,4 +1,4 @@
-"""The runner with methods of somebody else's: nothing lost, nothing twice, failures as rows."""
+"""The runner with a method of another package: results are kept, cached results are reused, failures are rows."""
 
 import json
 import os
@@ -10,10 +10,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image, ImageOps
 
 from eval.benchmarks.base import Benchmark, load_benchmark
@@ -23,8 +23,6 @@ from eval.runs.records import records_equal_ignoring_timing
 from eval.runs.run import read_run, read_runs
 from eval.runs.runner import RunPlan, run
 from eval.runs.store import RunStore
-from instructedit.cache import StageCache
-from instructedit.models import Context, ModelPool
 from instructedit.types import Decisions, EditRequest, EditResult, Failure, Method
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -32,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 @dataclass
 class Invert(Method):
-    """A method of somebody else's package: turns the colours around, and is told where to fail."""
+    """A method of another package: inverts the colours and fails on the given samples."""
 
     fails: tuple[str, ...] = ()
     raises: tuple[str, ...] = ()
@@ -63,11 +61,6 @@ def make_benchmark(folder: Path, count: int = 7) -> Benchmark:
 
 
 @pytest.fixture
-def context() -> Context:
-    return Context(ModelPool(), StageCache(None), torch.device("cpu"))
-
-
-@pytest.fixture
 def benchmark_(tmp_path: Path) -> Benchmark:
     return make_benchmark(tmp_path / "benchmark")
 
@@ -77,21 +70,21 @@ def metrics() -> list[Metric]:
 
 
 def make_plan(benchmark: Benchmark, method: Method, results: Path) -> RunPlan:
-    return RunPlan("invert", "invert", method, {"name": "invert"}, benchmark, metrics, results, batch_size=3)
+    return RunPlan("invert", "invert", lambda: method, {"name": "invert"}, benchmark, metrics, results, batch_size=3)
 
 
-def test_a_run_is_done_once(context: Context, benchmark_: Benchmark, tmp_path: Path) -> None:
+def test_a_run_is_done_once(benchmark_: Benchmark, tmp_path: Path) -> None:
     method = Invert()
     plan = make_plan(benchmark_, method, tmp_path)
-    first, second = run(plan, context), run(plan, context)
+    first, second = run(plan), run(plan)
     assert (first.run.edited, first.new, second.new) == (7, 7, 0)
     assert method.asked == [f"s{i}" for i in range(7)]
     assert first.run.metrics.equals(second.run.metrics)
     assert first.run.metrics["value"].tolist() == [1.0] * 7
 
 
-def test_a_failure_is_a_row_and_the_rest_goes_on(context: Context, benchmark_: Benchmark, tmp_path: Path) -> None:
-    report = run(make_plan(benchmark_, Invert(fails=("s1",), raises=("s4",)), tmp_path), context).run
+def test_a_failure_is_a_row_and_the_rest_goes_on(benchmark_: Benchmark, tmp_path: Path) -> None:
+    report = run(make_plan(benchmark_, Invert(fails=("s1",), raises=("s4",)), tmp_path)).run
     assert report.edited == 5
     assert {(f.id, f.stage, f.message) for f in report.failures} == {
         ("s1", "segmenter", "no box found"),
@@ -101,40 +94,38 @@ def test_a_failure_is_a_row_and_the_rest_goes_on(context: Context, benchmark_: B
     assert record.decisions.segmentation_prompt == "cat"
 
 
-def test_failed_samples_are_done_again_only_when_asked(context: Context, benchmark_: Benchmark, tmp_path: Path) -> None:
+def test_failed_samples_are_done_again_only_when_asked(benchmark_: Benchmark, tmp_path: Path) -> None:
     plan = make_plan(benchmark_, Invert(fails=("s1",)), tmp_path)
-    run(plan, context)
-    better = replace(plan, method=Invert())
-    assert run(better, context).new == 0
-    again = run(replace(better, retry_failed=True), context)
+    run(plan)
+    better = replace(plan, method=Invert)
+    assert run(better).new == 0
+    again = run(replace(better, retry_failed=True))
     assert (again.new, again.run.edited, len(again.run.failures)) == (1, 7, 0)
 
 
 @pytest.mark.parametrize(("limit", "done"), [(True, 3), (1, 6), (0.2, 6), (0.9, 7), (False, 7)])
 def test_fail_on_error_stops_where_it_says(
-    context: Context, benchmark_: Benchmark, tmp_path: Path, limit: bool | int | float, done: int
+    benchmark_: Benchmark, tmp_path: Path, limit: bool | int | float, done: int
 ) -> None:
     plan = make_plan(benchmark_, Invert(fails=("s1", "s3")), tmp_path)
-    outcome = run(replace(plan, fail_on_error=limit), context)
+    outcome = run(replace(plan, fail_on_error=limit))
     assert outcome.run.edited + outcome.run.failed == done
     assert outcome.stopped == (done < 7)
 
 
-def test_a_request_sees_its_own_samples_and_metrics_in_its_own_order(
-    context: Context, benchmark_: Benchmark, tmp_path: Path
-) -> None:
+def test_a_request_sees_its_own_samples_and_metrics_in_its_own_order(benchmark_: Benchmark, tmp_path: Path) -> None:
     class Other(MaskIoU):
         name = "other"
         higher_is_better = False
 
     plan = make_plan(benchmark_, Invert(fails=("s1",)), tmp_path)
-    run(plan, context)
+    run(plan)
     both = replace(plan, metrics=lambda: [Other(), MaskIoU()], label="called otherwise")
-    whole = run(both, context).run
+    whole = run(both).run
     assert whole.metrics["metric"].tolist() == ["other", "mask_iou"] * 6
     assert set(whole.metrics["label"]) == {"called otherwise"}
     assert whole.higher_is_better == {"other": False, "mask_iou": True}
-    part = run(replace(plan, benchmark=replace(benchmark_, samples=benchmark_.samples[:2])), context).run
+    part = run(replace(plan, benchmark=replace(benchmark_, samples=benchmark_.samples[:2]))).run
     assert (part.run_id, list(part.records), part.edited, part.failed) == (plan.run_id, ["s0", "s1"], 1, 1)
     assert part.metrics[["sample_id", "metric"]].to_numpy().tolist() == [["s0", "mask_iou"]]
     stored = read_run(part.store)
@@ -142,16 +133,14 @@ def test_a_request_sees_its_own_samples_and_metrics_in_its_own_order(
 
 
 @pytest.mark.parametrize("damage", ["missing", "truncated", "text"])
-def test_a_bad_picture_costs_its_own_sample_alone(
-    context: Context, benchmark_: Benchmark, tmp_path: Path, damage: str
-) -> None:
+def test_a_bad_picture_costs_its_own_sample_alone(benchmark_: Benchmark, tmp_path: Path, damage: str) -> None:
     path = benchmark_.samples[2].image
     data = path.read_bytes()
     if damage == "missing":
         path.unlink()
     else:
         path.write_bytes(data[:40] if damage == "truncated" else b"not a picture")
-    report = run(make_plan(benchmark_, Invert(), tmp_path), context).run
+    report = run(make_plan(benchmark_, Invert(), tmp_path)).run
     assert report.edited == 6
     (failure,) = report.failures
     assert (failure.id, failure.stage) == ("s2", "input")
@@ -167,16 +156,14 @@ def test_the_run_id_follows_what_decides_the_numbers_and_nothing_else(benchmark_
     assert replace(plan, benchmark=make_benchmark(tmp_path / "other", 6)).run_id != plan.run_id
 
 
-def test_a_metric_is_computed_again_when_its_card_or_the_picture_changes(
-    context: Context, benchmark_: Benchmark, tmp_path: Path
-) -> None:
+def test_a_metric_is_computed_again_when_its_card_or_the_picture_changes(benchmark_: Benchmark, tmp_path: Path) -> None:
     class Stricter(MaskIoU):
         def details(self) -> dict[str, object]:
             return {**super().details(), "threshold": "stricter"}
 
     plan = make_plan(benchmark_, Invert(), tmp_path)
-    old = run(plan, context).run.metrics["card_id"].unique().tolist()
-    new = run(replace(plan, metrics=lambda: [Stricter()]), context).run.metrics["card_id"].unique().tolist()
+    old = run(plan).run.metrics["card_id"].unique().tolist()
+    new = run(replace(plan, metrics=lambda: [Stricter()])).run.metrics["card_id"].unique().tolist()
     assert len(old) == len(new) == 1
     assert old != new
     cards = json.loads((tmp_path / "runs" / plan.run_id / "cards.json").read_text())
@@ -186,16 +173,16 @@ def test_a_metric_is_computed_again_when_its_card_or_the_picture_changes(
 @pytest.mark.parametrize("damage", [b"", b"PAR1 and no more", b"[1]", b"{"])
 @pytest.mark.parametrize("name", ["metrics.parquet", "cards.json", "config.yaml", "manifest.json"])
 def test_a_damaged_file_is_written_again_with_one_warning(
-    context: Context, benchmark_: Benchmark, tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, damage: bytes
+    benchmark_: Benchmark, tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, damage: bytes
 ) -> None:
     method = Invert()
     plan = replace(make_plan(benchmark_, method, tmp_path), config="name: invert\n")
-    before = run(plan, context).run
+    before = run(plan).run
     path = before.store.folder / name
     sound = path.read_bytes()
     path.write_bytes(damage)
     for _ in range(2):
-        after = run(plan, context).run
+        after = run(plan).run
         assert after.metrics.equals(before.metrics)
         assert (after.cards, after.config, after.higher_is_better) == (before.cards, before.config, {"mask_iou": True})
         assert after.finished is not None
@@ -205,10 +192,24 @@ def test_a_damaged_file_is_written_again_with_one_warning(
     assert len(method.asked) == 7
 
 
-def test_damaged_metrics_are_left_out_of_what_is_only_read(
-    context: Context, benchmark_: Benchmark, tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_a_damaged_line_is_done_again_and_reported_once(
+    benchmark_: Benchmark, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    done = run(make_plan(benchmark_, Invert(), tmp_path), context).run
+    method = Invert()
+    plan = make_plan(benchmark_, method, tmp_path)
+    lines = run(plan).run.store.folder / "samples.jsonl"
+    lines.write_bytes(lines.read_bytes().replace(b'{"id": "s3"', b'{"id": "s3'))
+    outcomes = [run(plan), run(plan)]
+    assert [(o.new, list(o.run.records)) for o in outcomes] == [(n, [f"s{i}" for i in range(7)]) for n in (1, 0)]
+    assert method.asked[7:] == ["s3"]
+    (record,) = caplog.records
+    assert "damaged lines (4) are moved to samples.damaged" in record.getMessage()
+
+
+def test_damaged_metrics_are_left_out_of_what_is_only_read(
+    benchmark_: Benchmark, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    done = run(make_plan(benchmark_, Invert(), tmp_path)).run
     path = done.store.folder / "metrics.parquet"
     path.write_bytes(path.read_bytes()[:-50])
     (read,) = read_runs(tmp_path)
@@ -220,12 +221,9 @@ KILLED = """
     import sys, time
     from pathlib import Path
     sys.path.insert(0, {root!r})
-    from tests.eval.runs.test_runner import Invert, context, make_benchmark, make_plan
+    from tests.eval.runs.test_runner import Invert, make_benchmark, make_plan
     from eval.runs.runner import run
     from dataclasses import replace
-    from instructedit.cache import StageCache
-    from instructedit.models import Context, ModelPool
-    import torch
 
     class Slow(Invert):
         def edit(self, requests):
@@ -234,12 +232,12 @@ KILLED = """
 
     plan = make_plan(make_benchmark(Path({folder!r})), Slow(), Path({results!r}))
     print("ready", flush=True)
-    run(replace(plan, batch_size=1), Context(ModelPool(), StageCache(None), torch.device("cpu")))
+    run(replace(plan, batch_size=1))
 """
 
 
 def test_a_killed_run_finishes_what_is_missing_and_equals_an_undisturbed_one(
-    context: Context, benchmark_: Benchmark, tmp_path: Path
+    benchmark_: Benchmark, tmp_path: Path
 ) -> None:
     code = textwrap.dedent(
         KILLED.format(root=str(ROOT), folder=str(tmp_path / "benchmark"), results=str(tmp_path / "a"))
@@ -257,9 +255,36 @@ def test_a_killed_run_finishes_what_is_missing_and_equals_an_undisturbed_one(
     process.wait()
     before = set(store.finished())
     assert 2 <= len(before) < 7
-    run(killed, context)
+    run(killed)
     assert not before & set(method.asked)
     undisturbed = make_plan(benchmark_, Invert(), tmp_path / "b")
-    run(undisturbed, context)
+    run(undisturbed)
     other = RunStore(tmp_path / "b", undisturbed.run_id)
     assert records_equal_ignoring_timing(store.finished(), other.finished())
+
+
+def test_a_finished_run_builds_neither_method_nor_metrics(benchmark_: Benchmark, tmp_path: Path) -> None:
+    def unwanted() -> Any:
+        raise AssertionError("built")
+
+    scored = replace(make_plan(benchmark_, Invert(), tmp_path), scoring="these metrics")
+    first = run(scored)
+    finished = replace(scored, method=unwanted, metrics=unwanted)
+    again = run(finished)
+    assert again.new == 0
+    assert again.run.metrics.equals(first.run.metrics)
+    with pytest.raises(AssertionError, match="built"):
+        run(replace(finished, scoring="other metrics"))
+    # Whatever happens to a derived file, values are looked at again.
+    folder = tmp_path / "runs" / scored.run_id
+    (folder / "cards.json").write_text("{}")
+    with pytest.raises(AssertionError, match="built"):
+        run(finished)
+    run(scored)
+    assert run(finished).run.metrics.equals(first.run.metrics)
+    (folder / "metrics.parquet").unlink()
+    with pytest.raises(AssertionError, match="built"):
+        run(finished)
+    with pytest.raises(AssertionError, match="built"):
+        run(replace(finished, seed=1))
+    assert not (tmp_path / "runs" / replace(finished, seed=1).run_id).exists()

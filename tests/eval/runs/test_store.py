@@ -1,4 +1,4 @@
-"""What a run has done stays done: through kills, torn lines, full disks and second writers."""
+"""Stored results survive kills, incomplete lines, full disks and second writers."""
 
 import json
 import signal

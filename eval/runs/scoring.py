@@ -1,0 +1,135 @@
+"""Metric values of a run: those that are missing or no longer valid are computed from the stored edits."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from tqdm import tqdm
+
+from eval.benchmarks.base import Benchmark
+from eval.metrics.base import Metric, MetricUndefined
+from eval.runs.declared import source_of
+from eval.runs.identity import fingerprinted
+from eval.runs.provenance import packages
+from eval.runs.records import METRICS, EditRecord
+from eval.runs.store import RunStore
+from instructedit.files import digest
+from instructedit.images import load_image
+from instructedit.types import Sample
+
+
+def scoring_key(metrics: Any) -> str | None:
+    """Identify metrics without importing them: their configuration, checkpoints, code, and the installed packages.
+
+    Args:
+        metrics: The entries under ``metrics``, resolved to plain mappings.
+
+    Returns:
+        None where the source of a metric cannot be found.
+    """
+    sources = {target: _code_hash(target) for target in _targets(metrics)}
+    if None in sources.values():
+        return None
+    return digest({"metrics": fingerprinted(metrics), "sources": sources, "packages": dict(packages())})
+
+
+def score_all(
+    load: Callable[[], Sequence[Metric]], key: str | None, store: RunStore, benchmark: Benchmark
+) -> list[str]:
+    """Store the values of all edits, and return the names of the metrics in the order of tables.
+
+    Args:
+        load: Builds the metrics; not called if all edits were scored under the same key before.
+        key: See :func:`scoring_key`.
+        store: The run, with its lock.
+        benchmark: Its samples.
+    """
+    samples = {s.id: s for s in benchmark.samples}
+    records = {k: r for k, r in store.finished().items() if k in samples and isinstance(r, EditRecord)}
+    digests = {k: record.image_sha256 for k, record in records.items()}
+    seal = None if key is None else digest({"scoring": key, "edits": digests})
+    if seal is not None and (names := store.read_scored(seal)) is not None:
+        return names
+    metrics = load()
+    names = [metric.name for metric in metrics]
+    is_final = _score_missing(metrics, store, digests, samples)
+    if seal is not None and is_final:
+        store.write_scored(seal, names)
+    return names
+
+
+def _score_missing(
+    metrics: Sequence[Metric], store: RunStore, digests: Mapping[str, str], samples: Mapping[str, Sample]
+) -> bool:
+    """Compute the values that are missing on disk or no longer valid; True if none of them is asked for again."""
+    stored = store.read_metrics()
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    if stored is not None:
+        for row in stored.to_dict("records"):
+            rows[row["sample_id"], row["metric"]] = {str(k): v for k, v in row.items()}
+    is_new = False
+    for sample_id, image in tqdm(digests.items(), desc="metrics", unit="edit", leave=False, disable=not metrics):
+        missing = [m for m in metrics if not _is_valid(rows.get((sample_id, m.name)), m, image)]
+        if missing:
+            is_new = True
+            for metric in missing:  # a row with another card is stale, even if the metric no longer applies
+                rows.pop((sample_id, metric.name), None)
+            for name, row in _score(store, samples[sample_id], missing).items():
+                rows[sample_id, name] = row | {"image_sha256": image}
+    cards = {m.card_id: {"metric": m.name} | m.card() for m in metrics}
+    # Cards are written before values, so that every stored value has a card even after a kill.
+    if is_new or (rows and not cards.keys() <= store.read_cards().keys()):
+        store.write_cards(cards)
+    if is_new:
+        store.write_metrics(pd.DataFrame(rows.values(), columns=list(METRICS)).astype({"value": "Float64"}))
+    again = [m.name for m in metrics if m.asks_again]
+    return not any(pd.isna(rows[k, m]["value"]) for k in digests for m in again if (k, m) in rows)
+
+
+def _is_valid(row: Mapping[str, Any] | None, metric: Metric, digest: str) -> bool:
+    """Return whether a stored value has the metric's card and scores the present picture.
+
+    An undefined value is not valid if the metric asks again, as metrics with a server do.
+    """
+    if row is None or row["card_id"] != metric.card_id or row["image_sha256"] != digest:
+        return False
+    return not (metric.asks_again and pd.isna(row["value"]))
+
+
+def _score(store: RunStore, sample: Sample, metrics: Sequence[Metric]) -> dict[str, dict[str, Any]]:
+    result, source = store.read_result(sample.id), load_image(sample.image)
+    # The benchmark's captions are used for all methods; if it has none, those that the method wrote.
+    captions = sample.captions or result.decisions.captions
+    origin = "" if sample.captions or captions is None else "captions by the method"
+    rows = {}
+    for metric in metrics:
+        if not metric.applies(sample):
+            continue
+        try:
+            score = metric.score(sample, source, result, captions)
+            value, note = score.value, "; ".join(filter(None, (score.note, origin)))
+        except MetricUndefined as error:
+            value, note = None, str(error)
+        row = {"sample_id": sample.id, "metric": metric.name, "value": value, "card_id": metric.card_id, "note": note}
+        rows[metric.name] = row
+    return rows
+
+
+def _targets(node: Any) -> Iterator[str]:
+    if isinstance(node, Mapping):
+        for name, value in node.items():
+            yield from [str(value)] if name == "_target_" else _targets(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _targets(value)
+
+
+def _code_hash(target: str) -> str | None:
+    """Hash the module of a target, and its package, whose other modules it may use."""
+    source = source_of(target)
+    if source is None:
+        return None
+    is_package = (source.parent / "__init__.py").is_file()
+    files = sorted(source.parent.rglob("*.py")) if is_package else [source]
+    return hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in files)).hexdigest()
