@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import secrets
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -47,6 +48,16 @@ def write_aside(path: Path) -> Iterator[BinaryIO]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def kind_of_file(path: Path) -> str:
+    """Return what a path that is no regular file is, for messages, such as "a dead link" or "a named pipe"."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return "a dead link" if path.is_symlink() else "no such file"
+    kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
+    return kinds.get(stat.S_IFMT(mode), "a file" if stat.S_ISREG(mode) else "a device")
 
 
 def canonical_json(value: Any) -> str:

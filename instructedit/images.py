@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool
 from PIL import Image, ImageCms, ImageDraw, ImageFont, ImageOps
 
-from instructedit.files import write_aside
+from instructedit.files import kind_of_file, write_aside
 from instructedit.types import Stage, StageError
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
@@ -41,8 +41,7 @@ def load_image(path: Path | str) -> Image.Image:
     """
     path = Path(path)
     if not path.is_file():
-        reason = "is a folder" if path.is_dir() else "no such file"
-        raise _refusal(path, f"{reason}; a picture is expected ({', '.join(FORMATS)})")
+        raise _refusal(path, f"{kind_of_file(path)}; a picture is expected ({', '.join(FORMATS)})")
     try:
         with warnings.catch_warnings():
             # Pillow warns from 89 megapixels on; MAX_PIXELS is lower and is checked before decoding.
@@ -68,6 +67,17 @@ def save_png(image: Image.Image, path: Path) -> None:
     """Write a PNG under a temporary name and rename it, so that ``path`` is never incomplete."""
     with write_aside(path) as file:
         image.save(file, format="PNG")
+
+
+def is_whole_png(path: Path) -> bool:
+    """Return whether a file is there that begins and ends as PNGs do; its pixels are not decoded."""
+    try:
+        with path.open("rb") as file:
+            begins = file.read(8) == b"\x89PNG\r\n\x1a\n"
+            file.seek(-8, io.SEEK_END)
+            return begins and file.read() == b"IEND\xaeB`\x82"
+    except OSError:
+        return False
 
 
 def hash_image(image: Image.Image) -> str:

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, ListConfig
 
 from eval.benchmarks.base import Benchmark, configured
 from eval.loggers.base import Logger, Reporter
+from eval.runs.labels import distinguished
 from eval.runs.run import Run, read_runs
 from instructedit.types import ConfigError
 from scripts.app import OK, SOME_FAILED, launch
@@ -23,7 +24,7 @@ def task(config: DictConfig) -> int:
         raise ConfigError("logger=none publishes nothing; accepted is wandb")
     logger: Logger = instantiate(config.logger, _convert_="all")
     results = Path(str(config.results))
-    runs = selected(results, config.runs)
+    runs = distinguished(selected(results, config.runs))
     reporter, published = Reporter(), 0
     for run in runs:
         # Without a group, a run that was logged with one keeps it.

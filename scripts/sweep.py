@@ -1,11 +1,12 @@
 """Collect the runs of one command, and show a table and a sheet of all of them at the end."""
 
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, open_dict
 from rich.console import Console
 
 from eval.analysis.selection import Choice, Rule, remember
@@ -14,6 +15,7 @@ from eval.display.image_grid import sheet
 from eval.display.terminal import distinct, show
 from eval.loggers.base import Reporter, group_of
 from eval.runs.identity import run_id
+from eval.runs.labels import CHOICES, distinguished
 from eval.runs.plan import plan
 from eval.runs.runner import Outcome, run
 from instructedit.images import save_png
@@ -33,7 +35,7 @@ class Sweep:
 
     def job(self, config: DictConfig) -> bool:
         """Run one job and return whether one of its samples failed."""
-        run_plan = plan(config)
+        run_plan = plan(_with_choices(config))
         # The logger is built before the run so that wrong settings are reported at once.
         logger = instantiate(config.logger, _convert_="all") if config.logger else None
         outcome = run(run_plan)
@@ -47,13 +49,25 @@ class Sweep:
 
     def finish(self) -> None:
         """Print the table of all runs and write the sheet of their edits."""
-        runs = [outcome.run for outcome in distinct(self.outcomes)]
+        labelled = distinguished([outcome.run for outcome in self.outcomes])
+        outcomes = [replace(outcome, run=run) for outcome, run in zip(self.outcomes, labelled, strict=True)]
+        runs = [outcome.run for outcome in distinct(outcomes)]
         if self.rule:
             remember(self.results, Choice(self.rule, tuple(r.run_id for r in runs)))
-        show(Console(), self.outcomes, list(self.benchmarks.values()), self.rule)
+        show(Console(), outcomes, list(self.benchmarks.values()), self.rule)
         # The rows of a sheet are samples, so all runs must have the same benchmark.
         if len(self.benchmarks) == 1:
             (benchmark,) = self.benchmarks.values()
             path = self.results / "sheets" / f"{run_id({'runs': [r.run_id for r in runs]})}.png"
             save_png(sheet(benchmark, runs), path)
             print(f"input, mask and edits side by side: {path}")
+
+
+def _with_choices(config: DictConfig) -> DictConfig:
+    """Return the configuration with the names of the choices that Hydra composed it of, for the labels of runs."""
+    if not HydraConfig.initialized():
+        return config
+    config, choices = config.copy(), HydraConfig.get().runtime.choices
+    with open_dict(config):
+        config[CHOICES] = {key: choice for key, choice in choices.items() if key in config and choice is not None}
+    return config

@@ -24,7 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 from eval.benchmarks.manifest import read
 from eval.runs.plan import plan
 from instructedit.types import ConfigError
-from scripts import edit, models, report
+from scripts import benchmark, edit, models, report
 from scripts.app import CONF
 from scripts.arguments import overrides as overridden
 
@@ -42,6 +42,7 @@ CONFIGS = {
     "scripts.publish": "publish",
     "scripts.train": "train",
     "scripts.models": "checkpoints",
+    "scripts.benchmark": "benchmark",
 }
 """The configuration of each script that takes Hydra overrides."""
 ACTIONS = {"scripts.models": models.ACTIONS, "scripts.train": ("chain", "status")}
@@ -78,6 +79,7 @@ NOT_EXECUTED = {
     r"scripts\.run .*segmenter=grounded_sam_original .*": "needs converted checkpoints",
     r"scripts\.convert .*": "needs the released .pth files",
     r"scripts\.run benchmark=folder benchmark\.folder=/my/pictures.*": "needs pictures of one's own",
+    r"scripts\.benchmark check /my/pictures": "needs pictures of one's own; tests/eval/benchmarks/test_check.py",
     r"scripts\.edit (cat\.png|image=photos/) .*": "needs pictures of one's own",
     r"scripts\.run experiment=.*": "minutes to hours; tests/test_scripts.py runs small sweeps",
     r"scripts\.run metric=full logger=wandb": "writes a W&B folder; tests/eval/loggers/test_loggers.py does so",
@@ -237,6 +239,8 @@ def check(command: Command, workspace: Path) -> None:
     action = words.pop(0) if words and words[0] in ACTIONS.get(module, ()) else None
     if module == "scripts.edit":
         words = overridden(words, edit.VERBATIM, edit.POSITIONAL)
+    elif module == "scripts.benchmark":
+        words = overridden(words, positional=benchmark.POSITIONAL)
     given = get_args_parser().parse_args(words)
     name, extra = CONFIGS[module], [f"action={action}"] if module == "scripts.models" else []
     if given.config_dir:
@@ -251,6 +255,9 @@ def check(command: Command, workspace: Path) -> None:
         elif module == "scripts.edit":
             missing = [key for key in ("image", "instruction") if OmegaConf.is_missing(config, key)]
             assert not missing, f"{missing} are needed"
+        elif module == "scripts.benchmark":
+            assert config.action in benchmark.ACTIONS
+            assert not OmegaConf.is_missing(config, "folder"), "folder is needed"
         elif module == "scripts.report":
             report.request(config)
         elif module == "scripts.train" and action is None:
@@ -276,6 +283,8 @@ def test_a_command_of_the_documentation_is_valid(command: Command, workspace: Pa
         "python -m scripts.run experiment=table2",
         "python -m scripts.run ratio=0.5 -m limit=1",
         "python -m scripts.edit image=cat.png",
+        "python -m scripts.benchmark check",
+        "python -m scripts.benchmark list /my/pictures",
         "python -m scripts.report pictures=jpeg",
         "python -m scripts.models fetch model=sd15",
         "python -m scripts.train component=vae",

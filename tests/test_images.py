@@ -1,6 +1,7 @@
 """Pictures are read as upright RGB or refused in one line, written atomically, and shown side by side."""
 
 import io
+import os
 import zlib
 from pathlib import Path
 
@@ -120,7 +121,11 @@ def test_files_cut_short_are_refused(tmp_path, kind):
 
 def test_missing_folder_empty_and_text_are_refused(tmp_path):
     assert "no such file" in refusal(tmp_path / "none.png")
-    assert "folder" in refusal(tmp_path)
+    assert "a folder" in refusal(tmp_path)
+    (tmp_path / "link.png").symlink_to("nowhere.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    assert "link.png: a dead link" in refusal(tmp_path / "link.png")
+    assert "pipe.png: a named pipe" in refusal(tmp_path / "pipe.png")
     (tmp_path / "empty.png").touch()
     (tmp_path / "text.jpg").write_text("<html>not found</html>")
     assert "JPEG" in refusal(tmp_path / "empty.png")

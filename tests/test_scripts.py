@@ -134,6 +134,15 @@ def test_diffedits_theta_sweep_beside_instructedit(
     assert len(list((tmp_path / "sheets").glob("*.png"))) == 1
 
 
+def test_runs_that_differ_in_a_choice_have_labels_that_say_so(
+    script: Script, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert script(run_script.main, "-m", "language=local,rules", "limit=1", "metric=none") == 0
+    out = capsys.readouterr().out
+    assert "instructedit ratio=0.7 language=local: 1 new" in out
+    assert "instructedit ratio=0.7 language=rules: 1 new" in out
+
+
 def test_a_wrong_cell_does_not_end_a_sweep(script: Script, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert script(run_script.main, "-m", "ratio=1.5,0.5", "limit=1", "metric=none") == 2
     assert "ratio=1.5" in capsys.readouterr().err

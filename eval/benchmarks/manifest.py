@@ -1,18 +1,20 @@
 """User-supplied pictures: a folder with ``manifest.jsonl`` or ``manifest.csv``.
 
-A sample's line has ``id``, ``image`` and ``instruction``, and may have ``variations`` (a list), ``captions`` (``input``
+A sample's line has ``image`` and ``instruction``, and may have ``id``, ``variations`` (a list), ``captions`` (``input``
 and ``edited``), ``category``, ``edit``, ``image_id`` and ``truth`` (``mask``, ``edited``, ``referred``, ``target``).
 Paths are relative to the folder. ``image_id`` is equal for samples that are not independent, such as the frames of a
 video; by default, samples with equal picture files share one.
 
 In a CSV, the first row names the columns, in any order: ``image``, ``instruction``, and optionally others of
 :data:`COLUMNS`. Paraphrases are in ``variation_1``, ``variation_2``, ... An empty cell means that the field is absent.
-Without an ``id``, a sample is named after its picture's file, without the ending.
+In both, a sample without an ``id`` is named after its picture's file, without the ending.
 """
 
+import codecs
 import csv
 import io
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -20,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from eval.benchmarks.base import MANIFEST, Benchmark, revision
-from eval.benchmarks.schema import Entry, as_id, distinct, kind, read_bytes
+from eval.benchmarks.schema import Entry, as_id, distinct, kind, noted, read_bytes
 from instructedit.types import Captions, ConfigError, Sample, Truth
 
 CSV = "manifest.csv"
@@ -54,8 +56,8 @@ def read(folder: Path, masks: Path | None = None) -> Benchmark:
             values.
     """
     manifest = folder / MANIFEST
-    if (folder / CSV).is_file():
-        if manifest.is_file():
+    if os.path.lexists(folder / CSV):
+        if os.path.lexists(manifest):
             raise ConfigError(f"{folder}: both {MANIFEST} and {CSV} are there; one of them is accepted")
         manifest = folder / CSV
     data = read_bytes(manifest, f"a benchmark is a folder with {MANIFEST} or {CSV}, and its pictures")
@@ -73,7 +75,7 @@ def _sample(entry: Entry) -> Sample:
     captions = entry.nested("captions", _CAPTION_KEYS)
     truth = entry.nested("truth", _TRUTH_KEYS)
     return Sample(
-        id=entry.identity("id"),
+        id=_identity(entry),
         image=entry.path("image"),
         instruction=entry.text("instruction"),
         variations=entry.texts("variations"),
@@ -83,6 +85,13 @@ def _sample(entry: Entry) -> Sample:
         truth=_truth(truth) if truth else Truth(),
         image_id=entry.optional("image_id") or "",
     )
+
+
+def _identity(entry: Entry) -> str:
+    # An empty id counts as absent, as other optional texts do.
+    if entry.fields.get("id") not in (None, ""):
+        return entry.identity("id")
+    return as_id(Path(str(entry.fields.get("image") or "")).stem)
 
 
 def _truth(entry: Entry) -> Truth:
@@ -96,9 +105,10 @@ def _truth(entry: Entry) -> Truth:
 
 def _lines(data: bytes, manifest: Path) -> Iterator[Entry]:
     # str.splitlines would also split at U+2028, which JSON strings may contain.
-    for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
-        if line.strip():
-            yield _Line(manifest, number).parse(line)
+    for number, line in enumerate(_as_utf_8(data, manifest).split(b"\n"), start=1):
+        entry = _Line(manifest, number).parse(line) if line.strip() else None
+        if entry is not None:
+            yield entry
 
 
 @dataclass(frozen=True)
@@ -109,32 +119,47 @@ class _Line:
     def entry(self, fields: dict[str, Any]) -> Entry:
         return Entry(self.manifest, f"line {self.number}", fields)
 
-    def parse(self, line: bytes) -> Entry:
+    def parse(self, line: bytes) -> Entry | None:
         try:
             value = json.loads(line.decode(), object_pairs_hook=self._object)
         except (ValueError, RecursionError) as error:
-            raise self.entry({}).error("line", f"no JSON object in UTF-8 ({error})") from None
+            noted(self.entry({}).error("line", f"no JSON object in UTF-8 ({error})"))
+            return None
         if not isinstance(value, dict):
-            raise self.entry({}).error("line", f"a JSON object is expected, not {kind(value)}")
+            noted(self.entry({}).error("line", f"a JSON object is expected, not {kind(value)}"))
+            return None
         return self.entry(value)
 
     def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         value = dict(pairs)
         if len(value) < len(pairs):
             repeated = next(key for index, (key, _) in enumerate(pairs) if key in dict(pairs[:index]))
-            raise self.entry({}).error(repeated, "repeated; it is accepted once")
+            noted(self.entry({}).error(repeated, "repeated; it is accepted once"))
         return value
 
 
+def _as_utf_8(data: bytes, manifest: Path) -> bytes:
+    """Return a manifest without a byte order mark; UTF-16, which spreadsheets also write, is a problem."""
+    if not data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.removeprefix(codecs.BOM_UTF8)
+    noted(ConfigError(f"{manifest}: text in UTF-16; UTF-8 is accepted"))
+    return data.decode("utf-16", errors="replace").encode()
+
+
 def _rows(data: bytes, manifest: Path) -> Iterator[Entry]:
+    data = _as_utf_8(data, manifest)
     try:
-        text = io.StringIO(data.decode("utf-8-sig"), newline="")
+        text = data.decode()
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{manifest}: no text in UTF-8 ({error})") from None
-    table = csv.reader(text, strict=True)
+        line = data[: error.start].count(b"\n") + 1
+        noted(ConfigError(f"{manifest}: line {line}: no text in UTF-8 ({error}); UTF-8 is accepted"))
+        text = data.decode("latin-1")
+    delimiter = _delimiter(text, manifest)
+    table = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
     try:
-        header = [name.strip() for name in next(table, [])]
-        _check_header(header, manifest)
+        header = _header([name.strip() for name in next(table, [])], manifest)
+        if not {"image", "instruction"} <= set(header):
+            return
         columns = {key: name for name, key in COLUMNS.items()}
         columns |= {f"variations[{k}]": f"variation_{k + 1}" for k in range(_variations(header))}
         for cells in table:
@@ -143,23 +168,42 @@ def _rows(data: bytes, manifest: Path) -> Iterator[Entry]:
             place = f"line {table.line_num}"
             if len(cells) != len(header):
                 message = f"{len(cells)} cells; {len(header)} are expected, as many as columns"
-                raise Entry(manifest, place, {}).error("row", message)
+                noted(Entry(manifest, place, {}).error("row", message))
+                continue
             yield Entry(manifest, place, _nested(dict(zip(header, cells, strict=True))), columns=columns)
     except csv.Error as error:
-        raise ConfigError(f"{manifest}: line {table.line_num}: no CSV with commas ({error})") from None
+        noted(ConfigError(f"{manifest}: line {table.line_num}: no CSV with commas ({error})"))
 
 
-def _check_header(header: list[str], manifest: Path) -> None:
-    for name in header:
-        if name not in COLUMNS and not _VARIATION.fullmatch(name):
+def _delimiter(text: str, manifest: Path) -> str:
+    """Return a comma; another delimiter is a problem, and is returned so that the columns can be checked."""
+    first = text.partition("\n")[0]
+    other = next((mark for mark in ";\t|" if mark in first and "," not in first), None)
+    if other is not None:
+        noted(ConfigError(f"{manifest}: line 1: columns are separated by {other!r}; ',' is accepted"))
+    return other or ","
+
+
+def _header(names: list[str], manifest: Path) -> list[str]:
+    """Check the names of the columns, and return them in the case that is accepted."""
+    header = []
+    for name in names:
+        lower = name.lower()
+        is_known = lower in COLUMNS or _VARIATION.fullmatch(lower)
+        if not is_known:
             accepted = f"{', '.join(COLUMNS)}, variation_1 to variation_99, separated by commas"
-            raise ConfigError(f"{manifest}: column {name!r}: unknown; accepted are {accepted}")
+            noted(ConfigError(f"{manifest}: column {name!r}: unknown; accepted are {accepted}"))
+        elif name != lower:
+            noted(ConfigError(f"{manifest}: column {name!r}: {lower!r} is accepted, in lower case"))
+        header.append(lower if is_known else name)
+    for name in dict.fromkeys(header):
         if header.count(name) > 1:
-            raise ConfigError(f"{manifest}: column {name!r}: repeated; it is accepted once")
+            noted(ConfigError(f"{manifest}: column {name!r}: repeated; it is accepted once"))
     variations = [f"variation_{k}" for k in range(1, 1 + _variations(header))]
     for name in ("image", "instruction", *variations):
         if name not in header:
-            raise ConfigError(f"{manifest}: column {name!r}: missing; the first row names the columns")
+            noted(ConfigError(f"{manifest}: column {name!r}: missing; the first row names the columns"))
+    return header
 
 
 def _nested(row: dict[str, str]) -> dict[str, Any]:
@@ -170,8 +214,7 @@ def _nested(row: dict[str, str]) -> dict[str, Any]:
         outer, _, inner = key.partition(".")
         if cells.get(name):
             (fields.setdefault(outer, {}) if inner else fields)[inner or outer] = cells[name]
-    fields.setdefault("id", as_id(Path(fields["image"]).stem) or "_")
-    paraphrases = [cells[f"variation_{k}"] for k in range(1, 1 + _variations(cells))]
+    paraphrases = [cells.get(f"variation_{k}", "") for k in range(1, 1 + _variations(cells))]
     while paraphrases and not paraphrases[-1]:
         paraphrases.pop()
     return fields | {"variations": paraphrases}

@@ -1,15 +1,59 @@
-"""Validation of the entries of all formats; error messages name the file, the place and the key."""
+"""Validation of the entries of all formats; error messages name the file, the place and the key.
 
+The first problem is raised, or, inside :func:`collected`, every problem is noted and reading continues with an empty
+value, so that one pass finds all of them.
+"""
+
+import contextlib
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from instructedit.files import kind_of_file
 from instructedit.types import ConfigError, Sample
 
 _ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
+
+
+@dataclass
+class Problems:
+    """What :func:`collected` found."""
+
+    lines: list[str] = field(default_factory=list)
+    """The message of each problem."""
+    entries: list["Entry"] = field(default_factory=list)
+    """The entries of the samples that were read."""
+
+
+_COLLECTED: ContextVar[Problems | None] = ContextVar("collected", default=None)
+
+
+@contextlib.contextmanager
+def collected() -> Iterator[Problems]:
+    """Collect the problems that readers find in the body, instead of raising the first one."""
+    problems = Problems()
+    token = _COLLECTED.set(problems)
+    try:
+        yield problems
+    finally:
+        _COLLECTED.reset(token)
+
+
+def noted(error: ConfigError) -> None:
+    """Note a problem inside :func:`collected`.
+
+    Raises:
+        ConfigError: Problems are not collected.
+    """
+    problems = _COLLECTED.get()
+    if problems is None:
+        raise error
+    problems.lines.append(str(error))
 
 
 @dataclass(frozen=True)
@@ -38,7 +82,7 @@ class Entry:
         """
         for key in self.fields:
             if key not in accepted:
-                raise self.error(key, f"unknown key; accepted are {', '.join(accepted)}")
+                noted(self.error(key, f"unknown key; accepted are {', '.join(accepted)}"))
 
     def nested(self, key: str, accepted: tuple[str, ...]) -> "Entry | None":
         """Return the object under a key; None if there is none.
@@ -50,7 +94,8 @@ class Entry:
         if value is None:
             return None
         if not isinstance(value, dict):
-            raise self.error(key, f"an object with {', '.join(accepted)} is expected, not {kind(value)}")
+            noted(self.error(key, f"an object with {', '.join(accepted)} is expected, not {kind(value)}"))
+            return None
         inner = replace(self, fields=value, prefix=f"{self.prefix}{key}.")
         inner.known(accepted)
         return inner
@@ -62,7 +107,8 @@ class Entry:
             ConfigError: The text is missing, empty or not valid.
         """
         if key not in self.fields:
-            raise self.error(key, "missing; a text is expected")
+            noted(self.error(key, "missing; a text is expected"))
+            return ""
         return self._checked(self.fields[key], key)
 
     def optional(self, key: str) -> str | None:
@@ -76,28 +122,35 @@ class Entry:
         if value is None:
             return ()
         if not isinstance(value, list):
-            raise self.error(key, f"a list of texts is expected, not {kind(value)}")
+            noted(self.error(key, f"a list of texts is expected, not {kind(value)}"))
+            return ()
         return tuple(self._checked(item, f"{key}[{index}]") for index, item in enumerate(value))
 
     def identity(self, key: str) -> str:
         """Return a required id, which also names files."""
         value = self.text(key)
-        if not _ID.fullmatch(value):
+        if value and not _ID.fullmatch(value):
             accepted = "1 to 128 letters (A-Z, a-z), digits, dots, - and _, no leading dot: it names files"
-            raise self.error(key, f"{value!r} is not accepted; {accepted}")
+            noted(self.error(key, f"{value!r} is not accepted; {accepted}"))
+            return ""
         return value
 
     def path(self, key: str, under: str = "") -> Path:
         """Return a required path inside the file's folder, given relative to it or to its subfolder ``under``."""
         text = self.text(key)
+        if not text:
+            return Path()
         folder = (self.file.parent / under).resolve()
         try:
             path = (folder / text).resolve()
         except (OSError, RuntimeError, ValueError) as error:  # such as a loop of links or a zero byte
-            raise self.error(key, f"{text!r} is not a path ({error})") from None
+            noted(self.error(key, f"{text!r} is not a path ({error})"))
+            return Path()
         if Path(text).is_absolute() or not path.is_relative_to(folder) or path == folder:
-            raise self.error(key, f"{text!r} leaves the benchmark's folder; a path inside it is expected")
-        return path
+            noted(self.error(key, f"{text!r} leaves the benchmark's folder; a path inside it is expected"))
+            return Path()
+        # The target of a dead link is not what the user wrote.
+        return path if path.exists() else folder / text
 
     def optional_path(self, key: str) -> Path | None:
         """Return an optional path inside the file's folder, or None."""
@@ -105,13 +158,16 @@ class Entry:
 
     def _checked(self, value: Any, key: str) -> str:
         if not isinstance(value, str):
-            raise self.error(key, f"a text is expected, not {kind(value)}")
+            noted(self.error(key, f"a text is expected, not {kind(value)}"))
+            return ""
         if not value.strip():
-            raise self.error(key, "empty; a text is expected")
+            noted(self.error(key, "empty; a text is expected"))
+            return ""
         try:
             value.encode()
         except UnicodeEncodeError:  # JSON's \u can encode half of a surrogate pair
-            raise self.error(key, "no valid Unicode; a text is expected") from None
+            noted(self.error(key, "no valid Unicode; a text is expected"))
+            return ""
         return value
 
 
@@ -122,11 +178,15 @@ def distinct(samples: Iterable[tuple[Entry, Sample]]) -> Iterator[Sample]:
         ConfigError: Two entries have the same id; the message names them.
     """
     seen: dict[str, str] = {}
+    problems = _COLLECTED.get()
     for entry, sample in samples:
         # Some file systems ignore case, and ids name files.
-        first = seen.setdefault(sample.id.lower(), entry.place)
+        first = seen.setdefault(sample.id.lower(), entry.place) if sample.id else entry.place
         if first != entry.place:
-            raise entry.error("id", f"{sample.id!r} is taken by {first}; ids differ, not only by case")
+            origin = "" if entry.fields.get("id") else " (without an id, a sample is named after its picture)"
+            noted(entry.error("id", f"{sample.id!r} is taken by {first}{origin}; ids differ, not only by case"))
+        if problems is not None:
+            problems.entries.append(entry)
         yield sample
 
 
@@ -145,8 +205,10 @@ def read_bytes(file: Path, expected: str) -> bytes:
     Raises:
         ConfigError: The file is missing or cannot be read.
     """
-    if not file.is_file():
+    if not os.path.lexists(file):
         raise ConfigError(f"{file.parent}: no {file.name} there; {expected}")
+    if not file.is_file():
+        raise ConfigError(f"{file}: {kind_of_file(file)}; {expected}")
     try:
         return file.read_bytes()
     except OSError as error:

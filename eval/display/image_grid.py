@@ -104,8 +104,16 @@ def _cells(sample: Sample, columns: Sequence[_Column]) -> list[Image.Image | str
         image = load_image(sample.image)
     except StageError:
         return ["no input"] * (len(columns) + 2)
-    truth = load_image(sample.truth.edited) if sample.truth.edited else "unknown"
-    return [image, *(c.cell(sample, image) for c in columns), truth]
+    return [image, *(c.cell(sample, image) for c in columns), _reference(sample)]
+
+
+def _reference(sample: Sample) -> Image.Image | str:
+    if sample.truth.edited is None:
+        return "unknown"
+    try:
+        return load_image(sample.truth.edited)
+    except StageError:
+        return "cannot be read"
 
 
 def _fit(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:

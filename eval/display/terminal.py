@@ -1,6 +1,6 @@
 """Terminal output for finished runs: tables with intervals, failures, and the runs' folders."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 from rich.text import Text
@@ -46,6 +46,8 @@ def show(
     several = len({r.name for r in runs}) > 1
     fixed = [next(r for r in runs if r.name == t.name) for t in tuned_runs] if several and tuned_runs else runs
     _tables(console, [*fixed, *tuned_runs], tuned_runs or fixed, reference if several else None)
+    for line in (*undefined(runs), *without_masks(benchmarks)):
+        console.print(Text(line))
     for regret in regrets(runs, rule) if rule else []:
         _print_regret(console, regret)
     render_components(console, verdicts(runs, benchmarks))
@@ -68,6 +70,28 @@ def _tables(console: Console, runs: Sequence[Run], compared: Sequence[Run], refe
         render_differences(console, differences(rows, run_counts, base.run_id), base.label)
     console.print()
     render_published(console, table, {r.run_id: r.name for r in compared})
+
+
+def undefined(runs: Sequence[Run]) -> Iterator[str]:
+    """Yield a line for each metric that is undefined for some edits, with their number and the first reason."""
+    frame = frame_of(runs)
+    for metric, rows in frame.groupby("metric", sort=False):
+        missing = rows[rows["value"].isna()]
+        if len(missing):
+            first = missing.iloc[0]
+            reason = f"{first['label']}, sample {first['sample_id']}: {first['note']}"
+            yield f"{metric} is undefined for {len(missing)} of {len(rows)} edits, the first of {reason}"
+
+
+def without_masks(benchmarks: Sequence[Benchmark]) -> Iterator[str]:
+    """Yield a line for each benchmark that has ground-truth masks of some samples only."""
+    for benchmark in benchmarks:
+        missing = [sample.id for sample in benchmark.samples if sample.truth.mask is None]
+        if 0 < len(missing) < len(benchmark.samples):
+            yield (
+                f"{benchmark.name}: {len(missing)} of {len(benchmark.samples)} samples have no ground-truth mask, such "
+                f"as {missing[0]}; metrics of masks and regions leave them out"
+            )
 
 
 def _print_regret(console: Console, regret: Regret) -> None:

@@ -110,6 +110,8 @@ def described(run: Run) -> dict[str, Any]:
 def results(run: Run, benchmark: Benchmark | None) -> dict[str, float | int | None]:
     """Return counts, and ``<metric>/mean``, ``/low`` and ``/high`` (95 % interval), and ``/n``."""
     numbers: dict[str, float | int | None] = {"edited": run.edited, "failed": run.failed}
+    if benchmark:
+        run = run.in_order_of(benchmark)
     frame = on_images(run.metrics, benchmark.images if benchmark else {})
     for row in summary(frame, counts_of([run])).to_dict("records"):
         for key in ("mean", "low", "high"):

@@ -12,6 +12,8 @@ from eval.analysis.components import Labels, read_labels
 from eval.report.page import COPIED, LINKED, Page, now
 from eval.report.section import MakeSection, Missing, Section
 from eval.report.study import Study, benchmark_name, studies
+from eval.report.text import short_names
+from eval.runs.labels import settings
 from eval.runs.run import Run, read_runs
 from instructedit.types import ConfigError
 
@@ -31,7 +33,7 @@ class Request:
     sections: Sequence[MakeSection]
     """The sections for each benchmark, in the page's order."""
     runs: str | Sequence[str]
-    """``all``, ``latest`` (the last finished run of each label), or run ids or prefixes of run ids."""
+    """``all``, ``latest`` (the last finished of each configuration), or run ids or beginnings of them."""
     benchmark: str | None
     """Name of the benchmark. None selects all; each has its own part of the page."""
     reference: str
@@ -82,7 +84,8 @@ def report(request: Request) -> Report:
     unused = _unused_labels(all_studies, labels)
     is_inside = request.out.resolve().is_relative_to(request.results.resolve())
     pictures = request.pictures or (LINKED if is_inside else COPIED)
-    page = Page(request.out, pictures, request.figure_samples, request.more_samples, request.samples)
+    names = short_names(request.results, [folder for study in all_studies for folder in study.folders])
+    page = Page(request.out, pictures, request.figure_samples, request.more_samples, request.samples, names)
     parts = [_part(study, page, request.sections) for study in all_studies if study.runs]
     parts[0] = replace(parts[0], missing=(*unused, *parts[0].missing))
     sections = tuple(section for part in parts for section in part.sections)
@@ -145,7 +148,7 @@ def _selected(request: Request) -> list[Run]:
         # The numbers of an unfinished run still change, so it is shown only if it is requested by its id.
         on_disk = _finished(on_disk, request.results)
     if wanted == "latest":
-        on_disk = list({(benchmark_name(r), r.plain_label): r for r in on_disk}.values())
+        on_disk = list({(r.plain_label, *sorted(settings(r).items())): r for r in on_disk}.values())
     return _of_benchmark(on_disk, request.benchmark)
 
 

@@ -19,6 +19,7 @@ from PIL import Image
 
 from eval.display import style as words
 from eval.report.section import Section
+from eval.report.text import shown, visible
 from instructedit.files import write_aside
 
 log = logging.getLogger(__name__)
@@ -45,6 +46,8 @@ class Page:
     """Maximum number of samples in the second figure."""
     samples: int | None
     """Maximum number of samples of each benchmark that are listed with all their edits; None lists all."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """What the page writes for folders of the machine, from :func:`eval.report.text.short_names`."""
     copies: dict[str, Path] = field(default_factory=dict)
     """Pictures to copy, by their path relative to the page."""
     anchors: set[str] = field(default_factory=set)
@@ -61,8 +64,8 @@ class Page:
         return self.pictures in (WEBP, INLINE)
 
     def render(self, template: str, **values: Any) -> Markup:
-        """Render a template; all text in ``values`` is escaped."""
-        return Markup(_environment().get_template(template).render(page=self, **values))
+        """Render a template; all text in ``values`` is shown as by :func:`eval.report.text.shown`, and escaped."""
+        return Markup(_environment(self.names).get_template(template).render(page=self, **values))
 
     def is_first(self, name: str) -> bool:
         """Return True on the first call with an anchor and reserve it, because benchmarks may share metric cards."""
@@ -88,7 +91,7 @@ class Page:
         """Write ``index.html``, the sections' files and the pictures, and remove stale files of an earlier report."""
         files = {name: data for section in sections for name, data in section.files.items()}
         html = self.render("page.html", title=title, sections=sections, **head)
-        files |= {"index.html": html.encode()}
+        files |= {"index.html": visible(html).encode()}
         names = sorted({*files, *self.copies})
         for name, data in files.items():
             _write(self.out / name, data)
@@ -100,11 +103,11 @@ class Page:
 
     def _remove_stale(self, names: Sequence[str]) -> None:
         try:
-            earlier = json.loads((self.out / WRITTEN).read_bytes())
-        except (OSError, ValueError):
+            earlier = set(map(str, json.loads((self.out / WRITTEN).read_bytes())))
+        except (OSError, ValueError, TypeError):
             return
         root = self.out.resolve()
-        for name in set(earlier) - set(names):
+        for name in earlier - set(names):
             path = (root / name).resolve()
             # The list may have been edited, so files outside the report folder are never removed.
             if path.is_relative_to(root) and path.is_file():
@@ -139,11 +142,15 @@ def _write(path: Path, data: bytes) -> None:
         file.write(data)
 
 
-def _environment() -> Environment:
+def _environment(names: Mapping[str, str]) -> Environment:
+    def finalize(value: Any) -> Any:
+        return shown(value, names) if isinstance(value, str) and not isinstance(value, Markup) else value
+
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=finalize,
         trim_blocks=True,
         lstrip_blocks=True,
     )

@@ -1,6 +1,6 @@
 """A study: the runs of one benchmark that are shown together, and notes about the runs that are left out."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +14,7 @@ from eval.analysis.summary import on_images, summary
 from eval.benchmarks.base import Benchmark, configured
 from eval.display.style import method_place, metric_place
 from eval.runs.identity import ID_VERSION
+from eval.runs.labels import distinguished
 from eval.runs.run import Run, counts_of, direction_of, frame_of
 from instructedit.checks import is_number
 from instructedit.types import ConfigError, Sample
@@ -165,6 +166,12 @@ class Study:
         return sorted(alike, key=lambda r: float(r.hyperparameter(key)))  # type: ignore[arg-type]
 
     @property
+    def folders(self) -> set[Path]:
+        """The benchmark's folders, as the runs' configurations name them."""
+        named = (run.config.get("benchmark") for run in self.runs)
+        return {Path(str(b["folder"])) for b in named if isinstance(b, Mapping) and b.get("folder")}
+
+    @property
     def whole(self) -> int:
         """Number of samples of the benchmark."""
         return len(self.benchmark.samples)
@@ -216,8 +223,8 @@ def _study(name: str, runs: list[Run], defaults: Mapping[str, Any], reference: s
         if reason:
             notes.append(f"{run.label} ({run.run_id}) is left out: {reason}")
         else:
-            kept.append(run)
-    return Study(name, benchmark, tuple(sorted(_tagged(kept), key=_order)), defaults, reference, tuple(notes))
+            kept.append(run.in_order_of(benchmark))
+    return Study(name, benchmark, tuple(sorted(distinguished(kept), key=_order)), defaults, reference, tuple(notes))
 
 
 def _benchmark(name: str, runs: list[Run]) -> tuple[Benchmark, list[str]]:
@@ -263,14 +270,6 @@ def _other_benchmark(run: Run, benchmark: Benchmark) -> str | None:
     if run.was_made_on(benchmark) is False:
         return f"it was made on another revision of {benchmark.name}, or by another version of the code"
     return None
-
-
-def _tagged(runs: list[Run]) -> Iterator[Run]:
-    """Yield the runs with unique labels: a tag is added to equal labels, such as those of two checkpoints."""
-    labels = [r.plain_label for r in runs]
-    for run in runs:
-        twice = labels.count(run.plain_label) > 1
-        yield replace(run, tag=run.run_id.rpartition("-")[2][:6]) if twice else run
 
 
 def _order(run: Run) -> tuple[Any, ...]:

@@ -12,6 +12,7 @@ from eval.benchmarks.base import Benchmark, configured
 from eval.metrics.base import Metric
 from eval.metrics.entries import load_metrics, metric_entries
 from eval.runs.identity import fingerprinted
+from eval.runs.labels import configured_label
 from eval.runs.runner import RunPlan
 from eval.runs.scoring import scoring_key
 from instructedit.checkpoints import checkpoints, require_checkpoints
@@ -37,7 +38,7 @@ def plan(config: DictConfig) -> RunPlan:
     parts = _Parts(config, benchmark, results)
     return RunPlan(
         name=str(config.name),
-        label=f"{config.label} variation={benchmark.variation}" if benchmark.variation else str(config.label),
+        label=configured_label(config),
         method=lambda: parts.method,
         decides=fingerprinted(described),
         benchmark=benchmark,

@@ -16,6 +16,8 @@ ROWS = ("run_id", "label", "sample_id", "image_id", "metric", "value", "card_id"
 """Columns of metric values: one row per run, sample and metric; ``value`` is null if the metric is undefined.
 
 Samples with the same ``image_id`` are not independent."""
+METRICS = ("sample_id", "metric", "value", "card_id", "note", "image_sha256")
+"""Columns of ``metrics.parquet``, one row per sample and metric; the hash is that of the scored picture."""
 COUNTS = ("run_id", "label", "edited", "failed")
 """Columns of the numbers of edits and failures: one row per run."""
 TIMING = ("seconds", "evaluations", "tokens")

@@ -1,6 +1,5 @@
 """A stored run: the only type that tables, loggers and the report read."""
 
-import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from eval.benchmarks.base import Benchmark
 from eval.runs.identity import address, deciding, fingerprinted
+from eval.runs.labels import configured_label
 from eval.runs.provenance import Manifest, Session
 from eval.runs.records import COUNTS, ROWS, EditRecord, FailureRecord, SampleRecord
 from eval.runs.store import RunStore
@@ -47,8 +46,8 @@ class Run:
     config_text: str = ""
     """Text of ``config.yaml``."""
     manifest: Manifest = Manifest()
-    tag: str = ""
-    """Distinguishes runs with the same label; empty if the label is unique."""
+    difference: str = ""
+    """What sets the run apart from others of its plain label, from :func:`eval.runs.labels.distinguished`."""
     stored_in: RunStore | None = None
     """None if the run is not stored."""
 
@@ -65,8 +64,8 @@ class Run:
 
     @property
     def label(self) -> str:
-        """Name of the run in tables, unique if runs with equal labels are tagged."""
-        return f"{self.plain_label} #{self.tag}" if self.tag else self.plain_label
+        """Name of the run in tables: its plain label, and what sets it apart from runs of the same one."""
+        return f"{self.plain_label} {self.difference}" if self.difference else self.plain_label
 
     @property
     def variation(self) -> int:
@@ -115,7 +114,10 @@ class Run:
 
     @cached_property
     def hyperparameters(self) -> dict[str, Scalar]:
-        """The method's parameters by path, such as ``editor.ratio``, including revisions of checkpoints."""
+        """The method's parameters by path, such as ``editor.ratio``, including revisions of checkpoints.
+
+        A list is one text.
+        """
         method = self.config.get("wrapper")
         return dict(_leaves(method, "")) if isinstance(method, Mapping) else {}
 
@@ -137,13 +139,24 @@ class Run:
                 found[str(metric)] = direction
         return found
 
+    def in_order_of(self, benchmark: Benchmark) -> "Run":
+        """The run with its samples in the benchmark's order, not the order in which they were finished.
+
+        A bootstrap draws positions, so that its interval depends on the order of the values.
+        """
+        places = {k: i for i, k in enumerate(benchmark.images)}
+        records = {k: self.records[k] for k in sorted(self.records, key=lambda k: places.get(k, len(places)))}
+        own = [places.get(k, len(places)) for k in self.values["sample_id"]]
+        order = sorted(range(len(own)), key=own.__getitem__)
+        return replace(self, records=records, values=self.values.iloc[order].reset_index(drop=True))
+
     def narrowed(self, benchmark: Benchmark, metrics: Sequence[str]) -> "Run":
         """Return the run with only the samples of a benchmark and the given metrics, in the given order.
 
         Image ids are those of the benchmark, because earlier versions did not store them.
         """
         images = benchmark.images
-        records = {k: replace(record, image_id=images[k]) for k, record in self.records.items() if k in images}
+        records = {k: replace(self.records[k], image_id=i) for k, i in images.items() if k in self.records}
         places = {key: i for i, key in enumerate((k, m) for k in records for m in metrics)}
         own = [places.get(key, -1) for key in zip(self.values["sample_id"], self.values["metric"], strict=True)]
         values = self.values.assign(place=own).sort_values("place", kind="stable")
@@ -194,17 +207,14 @@ def read_runs(results: Path) -> Iterator[Run]:
     for folder in sorted((results / "runs").glob("*/")):
         try:
             yield read_run(RunStore(results, folder.name))
-        except (OSError, ValueError, yaml.YAMLError) as error:
+        except (OSError, ValueError) as error:
             log.warning("%s: cannot be read and is left out (%s)", folder, " ".join(str(error).split()))
 
 
 def read_run(store: RunStore) -> Run:
     """Read a stored run; missing files give empty fields."""
-    path, cards = store.folder / "config.yaml", store.folder / "cards.json"
-    text = path.read_text() if path.is_file() else ""
-    loaded = yaml.safe_load(text)
-    config: dict[str, Any] = loaded if isinstance(loaded, dict) else {}
-    label, records = _label(config, store.run_id), store.finished()
+    text, config = store.read_config()
+    label, records = configured_label(config, store.run_id), store.finished()
     return Run(
         run_id=store.run_id,
         # Configurations of early versions have only a label, which begins with the method's name.
@@ -212,17 +222,12 @@ def read_run(store: RunStore) -> Run:
         plain_label=label,
         records=records,
         values=_values(store.read_metrics(), records),
-        cards=json.loads(cards.read_bytes()) if cards.is_file() else {},
+        cards=store.read_cards(),
         config=config,
         config_text=text,
         manifest=store.read_manifest(),
         stored_in=store,
     )
-
-
-def _label(config: Mapping[str, Any], run_id: str) -> str:
-    own, variation = str(config.get("label") or config.get("name") or run_id), int(config.get("variation") or 0)
-    return f"{own} variation={variation}" if variation else own
 
 
 def _values(stored: pd.DataFrame | None, records: Mapping[str, SampleRecord]) -> pd.DataFrame:
@@ -244,5 +249,5 @@ def _leaves(node: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Scalar]
     for key, value in deciding(node).items():
         if isinstance(value, Mapping):
             yield from _leaves(value, f"{prefix}{key}.")
-        elif not isinstance(value, list):
-            yield f"{prefix}{key}", value
+        else:
+            yield f"{prefix}{key}", ",".join(map(str, value)) if isinstance(value, list) else value

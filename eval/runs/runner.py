@@ -40,7 +40,7 @@ class RunPlan:
     """Identifies the metrics and their code (:func:`eval.runs.scoring.scoring_key`); None if that is unknown."""
     device_name: Callable[[], str] = lambda: "unknown"
     """Returns the device, when a sample is missing."""
-    config: str = ""
+    config: str = "{}"
     """The resolved configuration as YAML, which is stored with the run."""
     checkpoints: Mapping[str, str] | None = None
     seed: int = 0
@@ -73,16 +73,16 @@ def run(plan: RunPlan) -> Outcome:
     Raises:
         ConfigError: The request is not valid, or another process has locked the run.
     """
-    store = RunStore(plan.results, plan.run_id)
+    store = RunStore(plan.results, plan.run_id, warns=False)
     # Before the lock, because a method refuses wrong parameters, and then no folder is to be made.
     method = plan.method() if _missing(plan, store) else None
     with store.lock():
         missing = _missing(plan, store)
         stopped = False
-        if missing:
-            method = method or plan.method()
+        if missing or not store.is_noted:
             store.begin(plan.config, plan.device_name(), plan.checkpoints or {})
-            stopped = _edit_all(plan, method, store, missing)
+            if missing:
+                stopped = _edit_all(plan, method or plan.method(), store, missing)
             store.finish()
         names = score_all(plan.metrics, plan.scoring, store, plan.benchmark)
         stored = read_run(store).narrowed(plan.benchmark, names)

@@ -12,13 +12,11 @@ from eval.metrics.base import Metric, MetricUndefined
 from eval.runs.declared import source_of
 from eval.runs.identity import fingerprinted
 from eval.runs.provenance import packages
-from eval.runs.records import EditRecord
+from eval.runs.records import METRICS, EditRecord
 from eval.runs.store import RunStore
 from instructedit.files import digest
 from instructedit.images import load_image
 from instructedit.types import Sample
-
-_COLUMNS = ("sample_id", "metric", "value", "card_id", "note", "image_sha256")
 
 
 def scoring_key(metrics: Any) -> str | None:
@@ -79,10 +77,12 @@ def _score_missing(
                 rows.pop((sample_id, metric.name), None)
             for name, row in _score(store, samples[sample_id], missing).items():
                 rows[sample_id, name] = row | {"image_sha256": image}
+    cards = {m.card_id: {"metric": m.name} | m.card() for m in metrics}
+    # Cards are written before values, so that every stored value has a card even after a kill.
+    if is_new or (rows and not cards.keys() <= store.read_cards().keys()):
+        store.write_cards(cards)
     if is_new:
-        # Cards are written before values, so that every stored value has a card even after a kill.
-        store.write_cards({m.card_id: {"metric": m.name} | m.card() for m in metrics})
-        store.write_metrics(pd.DataFrame(rows.values(), columns=list(_COLUMNS)).astype({"value": "Float64"}))
+        store.write_metrics(pd.DataFrame(rows.values(), columns=list(METRICS)).astype({"value": "Float64"}))
     again = [m.name for m in metrics if m.asks_again]
     return not any(pd.isna(rows[k, m]["value"]) for k in digests for m in again if (k, m) in rows)
 

@@ -7,10 +7,10 @@ import json
 import logging
 import os
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -27,13 +27,15 @@ from eval.runs.records import (
     records_equal_ignoring_timing,
     to_line,
 )
+from eval.runs.repair import parse_cards, parse_config, parse_metrics, repair
 from instructedit.files import write_aside
-from instructedit.images import mask_image, save_png
+from instructedit.images import is_whole_png, mask_image, save_png
 from instructedit.types import ConfigError, EditResult, Failure, Sample
 
 __all__ = ["RunStore", "records_equal_ignoring_timing"]
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class RunStore:
@@ -45,15 +47,19 @@ class RunStore:
     Args:
         root: The results folder.
         run_id: See :mod:`eval.runs.identity`.
+        warns: Whether a damaged record is logged when it is read. :meth:`lock` logs it in any case.
     """
 
-    def __init__(self, root: Path, run_id: str) -> None:
+    def __init__(self, root: Path, run_id: str, warns: bool = True) -> None:
         self.root = root
+        self._warns = warns
         self.run_id = run_id
         self.folder = root / "runs" / run_id
         self._samples = self.folder / "samples.jsonl"
         self._manifest = self.folder / "manifest.json"
         self._metrics = self.folder / "metrics.parquet"
+        self._cards = self.folder / "cards.json"
+        self._config = self.folder / "config.yaml"
         self._scored = self.folder / "scored.json"
         self._is_locked = False
         self._records: dict[str, SampleRecord] = {}
@@ -61,7 +67,7 @@ class RunStore:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Lock the run for writing, and remove an incomplete last line that a killed writer left.
+        """Lock the run for writing, and repair what is damaged, see :mod:`eval.runs.repair`.
 
         Raises:
             ConfigError: Another process, or another store of this process, has the lock. The lock of a dead process is
@@ -84,7 +90,7 @@ class RunStore:
             holder.write_text(f"process {os.getpid()} on {socket.gethostname()}")
             self._is_locked = True
             try:
-                self._cut_torn_line()
+                repair(self.folder)
                 yield
             finally:
                 self._is_locked = False
@@ -98,7 +104,7 @@ class RunStore:
             checkpoints: Revision of each checkpoint id.
         """
         self._check_locked()
-        with write_aside(self.folder / "config.yaml") as file:
+        with write_aside(self._config) as file:
             file.write(config.encode())
         session = Session(started=_now(), device=device, checkpoints=dict(checkpoints), **vars(environment()))
         self._write_manifest(*self.read_manifest().sessions, session)
@@ -116,6 +122,11 @@ class RunStore:
         except FileNotFoundError:
             return Manifest(self.run_id)
 
+    @property
+    def is_noted(self) -> bool:
+        """Whether ``config.yaml`` is there, and the last session in ``manifest.json`` has ended."""
+        return self._config.is_file() and self.read_manifest().finished is not None
+
     def finished(self, retry_failed: bool = False) -> dict[str, SampleRecord]:
         """Return the records of finished samples by id.
 
@@ -123,7 +134,7 @@ class RunStore:
             retry_failed: Omit failures, so that they are repeated.
 
         Returns:
-            The last record of each sample. Edits with a missing picture or mask are omitted.
+            The last record of each sample. Edits with a missing or truncated picture or mask are omitted.
         """
         return {
             id_: record
@@ -190,15 +201,22 @@ class RunStore:
             frame.to_parquet(file, index=False)
 
     def read_metrics(self) -> pd.DataFrame | None:
-        """Read ``metrics.parquet``; None if no metrics have been computed."""
-        return pd.read_parquet(self._metrics) if self._metrics.is_file() else None
+        """Read ``metrics.parquet``; None if no metrics have been computed or the file is damaged."""
+        return self._read(self._metrics, parse_metrics)
 
     def write_cards(self, cards: Mapping[str, Any]) -> None:
         """Add metric cards by id to ``cards.json``."""
-        path = self.folder / "cards.json"
-        known = json.loads(path.read_bytes()) if path.exists() else {}
-        with write_aside(path) as file:
+        known = self.read_cards()
+        with write_aside(self._cards) as file:
             file.write(json.dumps(known | dict(cards), indent=2, sort_keys=True).encode() + b"\n")
+
+    def read_cards(self) -> dict[str, Mapping[str, Any]]:
+        """Read ``cards.json``; empty if no metrics have been computed or the file is damaged."""
+        return self._read(self._cards, parse_cards) or {}
+
+    def read_config(self) -> tuple[str, dict[str, Any]]:
+        """Read ``config.yaml`` as text and parsed; empty before :meth:`begin` or if the file is damaged."""
+        return self._read(self._config, parse_config) or ("", {})
 
     def write_scored(self, seal: str, metrics: Sequence[str]) -> None:
         """Note that the stored values are all that ``seal`` stands for.
@@ -219,7 +237,7 @@ class RunStore:
             return None
 
     def _derived(self) -> list[str | None]:
-        paths = (self._metrics, self.folder / "cards.json")
+        paths = (self._metrics, self._cards)
         return [hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None for path in paths]
 
     def image_path(self, sample_id: str) -> Path:
@@ -242,8 +260,18 @@ class RunStore:
                 record = from_line(text)
                 self._records[record.id] = record
             except ValueError:
-                log.warning("%s: line %d is damaged and left out; its sample is done again", self._samples, number)
+                level = logging.WARNING if self._warns else logging.DEBUG
+                log.log(level, "%s: line %d is damaged and left out; its sample is done again", self._samples, number)
         return self._records
+
+    def _read(self, path: Path, parse: Callable[[Path], T]) -> T | None:
+        try:
+            return parse(path)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            log.warning("%s: damaged and left out; the run's command writes it again (%s)", path, error)
+            return None
 
     def _stamp(self) -> tuple[int, int] | None:
         """Return size and time of the records' file, which change with each write; None if it does not exist."""
@@ -254,8 +282,8 @@ class RunStore:
         return status.st_size, status.st_mtime_ns
 
     def _has_pictures(self, record: EditRecord) -> bool:
-        has_mask = record.mask_sha256 is None or self.mask_path(record.id).is_file()
-        return has_mask and self.image_path(record.id).is_file()
+        has_mask = record.mask_sha256 is None or is_whole_png(self.mask_path(record.id))
+        return has_mask and is_whole_png(self.image_path(record.id))
 
     def _append(self, line: bytes) -> None:
         with self._samples.open("ab", buffering=0) as file:
@@ -268,11 +296,6 @@ class RunStore:
                 # An incomplete line must not precede the next one.
                 file.truncate(before)
                 raise
-
-    def _cut_torn_line(self) -> None:
-        data = self._samples.read_bytes() if self._samples.is_file() else b""
-        if data and not data.endswith(b"\n"):
-            os.truncate(self._samples, data.rfind(b"\n") + 1)
 
     def _write_manifest(self, *sessions: Session) -> None:
         with write_aside(self._manifest) as file:

@@ -69,6 +69,26 @@ def test_line_separators_inside_texts_and_a_byte_order_mark_are_no_trouble(tmp_p
     assert load_benchmark(folder).samples[0].instruction == "Remove\u2028the dog"
 
 
+def test_a_sample_without_an_id_is_named_after_its_picture(tmp_path):
+    lines = [{"image": f"images/{name}", "instruction": "x"} for name in ("my dog.png", "cat.png", "../images/cat.jpg")]
+    assert [s.id for s in load_benchmark(write(tmp_path, *lines[:2], SHORT | {"id": ""})).samples] == [
+        "my_dog", "cat", "dog",
+    ]  # fmt: skip
+    message = complaint(tmp_path, *lines)
+    assert "line 3: id: 'cat' is taken by line 2 (without an id, a sample is named after its picture)" in message
+
+
+@pytest.mark.parametrize("name", ["manifest.jsonl", "manifest.csv"])
+def test_a_manifest_that_is_no_file_is_named_as_what_it_is(tmp_path, name):
+    (tmp_path / name).symlink_to("nowhere")
+    with pytest.raises(ConfigError, match=rf"{name}: a dead link; a benchmark is a folder"):
+        load_benchmark(tmp_path)
+    (tmp_path / name).unlink()
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(ConfigError, match=rf"{name}: a named pipe; a benchmark is a folder"):
+        load_benchmark(tmp_path)
+
+
 def test_limit_takes_the_first_and_keeps_the_revision(tmp_path):
     folder = write(tmp_path, FULL, SHORT)
     limited = load_benchmark(folder, limit=1)

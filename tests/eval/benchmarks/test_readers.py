@@ -134,7 +134,8 @@ SHORT = {"image": "a.png", "instruction": "x"}
     ("rows", "columns", "line"),
     [
         ([SHORT | {"prompt": "x"}], None, "column 'prompt': unknown; accepted are id, image, instruction"),
-        ([SHORT], "image;instruction", "column 'image;instruction': unknown; .* commas"),
+        ([SHORT], "image;instruction", "line 1: columns are separated by ';'; ',' is accepted"),
+        ([SHORT], "Image,instruction", "column 'Image': 'image' is accepted, in lower case"),
         ([SHORT], "image,image,instruction", "column 'image': repeated"),
         ([SHORT], "image", "column 'instruction': missing"),
         ([SHORT], "image,instruction,variation_2", "column 'variation_1': missing"),
@@ -162,7 +163,9 @@ def test_torn_csv_and_two_manifests_are_named(tmp_path: Path) -> None:
     file.write_text('image,instruction\na.png,"x\n')
     assert "line 2: no CSV with commas" in complaint(tmp_path)
     file.write_bytes(b"image,instruction\na.png,\xff\n")
-    assert "no text in UTF-8" in complaint(tmp_path)
+    assert "line 2: no text in UTF-8" in complaint(tmp_path)
+    file.write_bytes("image,instruction\na.png,x\n".encode("utf-16"))
+    assert "manifest.csv: text in UTF-16; UTF-8 is accepted" in complaint(tmp_path)
     (tmp_path / "manifest.jsonl").write_text("{}\n")
     assert "both manifest.jsonl and manifest.csv are there" in complaint(tmp_path)
 

@@ -36,6 +36,7 @@ from eval.report.section import load_sections
 from eval.report.sections.claims import CLAIMS
 from eval.report.sections.timing import was_cached
 from eval.runs.records import EditRecord, record_of
+from eval.runs.run import Run, counts_of
 from eval.runs.runner import RunPlan, run
 from instructedit.types import (
     Captions,
@@ -141,7 +142,11 @@ def make_benchmark(folder: Path, count: int = 6) -> Benchmark:
     return load_benchmark(folder)
 
 
-def make_run(
+def make_run(*arguments: Any, **options: Any) -> str:
+    return done(*arguments, **options).run_id
+
+
+def done(
     benchmark: Benchmark,
     results: Path,
     method: Fade,
@@ -150,8 +155,8 @@ def make_run(
     variation: int = 0,
     more: Sequence[Metric] = (),
     captioner: str | None = None,
-    **hyperparameters: float,
-) -> str:
+    **hyperparameters: float | str,
+) -> Run:
     """Make a run as scripts.run does, with a configuration that describes the method."""
     own = {"_target_": f"mine.{name}", "editor": hyperparameters, "steps": 50, "captioner": None}
     if captioner:
@@ -171,8 +176,7 @@ def make_run(
         name, label, lambda: method, described, replace(worded, samples=worded.samples[:limit]),
         lambda: [Change(), Darkness(), MaskIoU(), *more], results, config=yaml.safe_dump(config), batch_size=4,
     )  # fmt: skip
-    run(plan)
-    return plan.run_id
+    return run(plan).run
 
 
 @pytest.fixture(scope="module")
@@ -509,17 +513,53 @@ def _rename_card(folder: Path) -> None:
     frame.to_parquet(folder / "metrics.parquet")
 
 
-def test_two_runs_with_one_label_are_tagged(tmp_path: Path) -> None:
+def test_runs_of_one_label_are_told_apart_and_the_latest_of_each_is_shown(tmp_path: Path) -> None:
+    benchmark, results = make_benchmark(tmp_path / "benchmark"), tmp_path / "results"
+    runs = [
+        make_run(benchmark, results, Fade(strength), "instructedit", captioner=captioner, ratio=0.5)
+        for strength, captioner in ((0.5, None), (0.4, "What is this?"))
+    ]
+    (study,) = report(request(results)).studies
+    # Here the captioner is a component without a class, so that its question is shown.
+    assert {r.run_id: r.label for r in study.runs} == {
+        runs[0]: "instructedit ratio=0.5 captioner=none", runs[1]: "instructedit ratio=0.5 question=What is this?",
+    }  # fmt: skip
+    (study,) = report(request(results, runs="latest")).studies
+    assert {r.run_id for r in study.runs} == set(runs)
+
+
+def test_intervals_do_not_depend_on_the_order_in_which_samples_were_finished(tmp_path: Path) -> None:
     benchmark = make_benchmark(tmp_path / "benchmark")
-    first = make_run(benchmark, tmp_path / "results", Fade(0.5), "instructedit", ratio=0.5)
-    second = make_run(benchmark, tmp_path / "results", Fade(0.4), "instructedit", ratio=0.7)
-    config = tmp_path / "results" / "runs" / second / "config.yaml"
-    config.write_text(config.read_text().replace("label: instructedit ratio=0.7", "label: instructedit ratio=0.5"))
-    made = report(request(tmp_path / "results"))
-    labels = {r.run_id: r.label for r in made.studies[0].runs}
-    assert labels == {i: f"instructedit ratio=0.5 #{i.rpartition('-')[2][:6]}" for i in (first, second)}
-    latest = report(request(tmp_path / "results", runs="latest"))
-    assert len(latest.studies[0].runs) == 1
+
+    def intervals(again: Sequence[str]) -> list[pd.DataFrame]:
+        run_id = make_run(benchmark, tmp_path / "results", Fade(0.5), "instructedit", ratio=0.5)
+        path = tmp_path / "results" / "runs" / run_id / "samples.jsonl"
+        lines = path.read_bytes().splitlines()
+        path.write_bytes(b"".join((b"damaged" if json.loads(x)["id"] in again else x) + b"\n" for x in lines))
+        swept = done(benchmark, tmp_path / "results", Fade(0.5), "instructedit", ratio=0.5)
+        (study,) = report(request(tmp_path / "results")).studies
+        columns = ["metric", "mean", "low", "high", "n"]
+        return [summary(swept.metrics, counts_of([swept]))[columns], study.summary[columns]]
+
+    first, second = intervals(()), intervals([s.id for s in benchmark.samples[:3]])
+    for other in (first[1], *second):
+        assert other.to_dict("records") == first[0].to_dict("records")
+
+
+def test_the_page_shows_control_characters_as_escapes_and_no_path_of_the_machine(tmp_path: Path) -> None:
+    benchmark = make_benchmark(tmp_path / "my set")
+    manifest = tmp_path / "my set" / "manifest.jsonl"
+    manifest.write_text(manifest.read_text().replace('"wish 1"', json.dumps("wish \x1b[31m\x00 and/or 1\ttab")))
+    (tmp_path / "my set" / "images" / "i2.png").write_text("torn")
+    benchmark = load_benchmark(tmp_path / "my set")
+    make_run(benchmark, tmp_path / "results", Fade(0.5), "instructedit", ratio=0.5, path="/nowhere/of mine/weights.bin")
+    html = report(request(tmp_path / "results")).path.read_text()
+    assert not re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]", html)
+    assert r"wish \x1b[31m\x00 and/or 1" in html
+    assert "my set/images/i2.png: not a picture that can be read" in html
+    assert "path: .../of mine/weights.bin" in html
+    for folder in (tmp_path, Path.cwd(), Path.home()):
+        assert str(folder) not in html
 
 
 class Verdict(Darkness):

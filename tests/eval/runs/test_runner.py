@@ -20,7 +20,7 @@ from eval.benchmarks.base import Benchmark, load_benchmark
 from eval.metrics.base import Metric
 from eval.metrics.mask_iou import MaskIoU
 from eval.runs.records import records_equal_ignoring_timing
-from eval.runs.run import read_run
+from eval.runs.run import read_run, read_runs
 from eval.runs.runner import RunPlan, run
 from eval.runs.store import RunStore
 from instructedit.types import Decisions, EditRequest, EditResult, Failure, Method
@@ -168,6 +168,53 @@ def test_a_metric_is_computed_again_when_its_card_or_the_picture_changes(benchma
     assert old != new
     cards = json.loads((tmp_path / "runs" / plan.run_id / "cards.json").read_text())
     assert {*old, *new} == set(cards)
+
+
+@pytest.mark.parametrize("damage", [b"", b"PAR1 and no more", b"[1]", b"{"])
+@pytest.mark.parametrize("name", ["metrics.parquet", "cards.json", "config.yaml", "manifest.json"])
+def test_a_damaged_file_is_written_again_with_one_warning(
+    benchmark_: Benchmark, tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, damage: bytes
+) -> None:
+    method = Invert()
+    plan = replace(make_plan(benchmark_, method, tmp_path), config="name: invert\n")
+    before = run(plan).run
+    path = before.store.folder / name
+    sound = path.read_bytes()
+    path.write_bytes(damage)
+    for _ in range(2):
+        after = run(plan).run
+        assert after.metrics.equals(before.metrics)
+        assert (after.cards, after.config, after.higher_is_better) == (before.cards, before.config, {"mask_iou": True})
+        assert after.finished is not None
+    (record,) = caplog.records
+    assert str(path) in record.getMessage()
+    assert name == "manifest.json" or path.read_bytes() == sound
+    assert len(method.asked) == 7
+
+
+def test_a_damaged_line_is_done_again_and_reported_once(
+    benchmark_: Benchmark, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    method = Invert()
+    plan = make_plan(benchmark_, method, tmp_path)
+    lines = run(plan).run.store.folder / "samples.jsonl"
+    lines.write_bytes(lines.read_bytes().replace(b'{"id": "s3"', b'{"id": "s3'))
+    outcomes = [run(plan), run(plan)]
+    assert [(o.new, list(o.run.records)) for o in outcomes] == [(n, [f"s{i}" for i in range(7)]) for n in (1, 0)]
+    assert method.asked[7:] == ["s3"]
+    (record,) = caplog.records
+    assert "damaged lines (4) are moved to samples.damaged" in record.getMessage()
+
+
+def test_damaged_metrics_are_left_out_of_what_is_only_read(
+    benchmark_: Benchmark, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    done = run(make_plan(benchmark_, Invert(), tmp_path)).run
+    path = done.store.folder / "metrics.parquet"
+    path.write_bytes(path.read_bytes()[:-50])
+    (read,) = read_runs(tmp_path)
+    assert (read.edited, len(read.values)) == (7, 0)
+    assert f"{path}: damaged and left out; the run's command writes it again" in caplog.text
 
 
 KILLED = """

@@ -142,6 +142,31 @@ def test_damaged_line_costs_its_sample_only(tmp_path, caplog, damage):
     assert "line 1 is damaged" in caplog.text
 
 
+def test_a_writer_moves_damaged_lines_aside_and_reports_them_once(tmp_path, caplog):
+    store = filled(tmp_path)
+    lines = store.folder / "samples.jsonl"
+    sound = lines.read_bytes()
+    lines.write_bytes(b"\0\xff\n" + sound + b"[1]\n" + sound[:30])
+    for _ in range(2):
+        writer = RunStore(tmp_path, store.run_id)
+        with writer.lock():
+            assert writer.finished().keys() == {"a", "b"}
+    assert lines.read_bytes() == sound
+    assert (store.folder / "samples.damaged").read_bytes() == b"\0\xff\n[1]\n"
+    (record,) = caplog.records
+    assert "damaged lines (1, 4) are moved to samples.damaged" in record.getMessage()
+
+
+@pytest.mark.parametrize("name", ["images/a.png", "masks/a.png"])
+def test_a_truncated_picture_is_done_again(tmp_path, name):
+    store = filled(tmp_path)
+    path = store.folder / name
+    path.write_bytes(path.read_bytes()[:-20])
+    assert store.finished().keys() == {"b"}
+    path.write_bytes(b"")
+    assert store.finished().keys() == {"b"}
+
+
 def test_failed_append_leaves_no_half_line(tmp_path):
     script = """
 import resource, sys
@@ -275,7 +300,8 @@ def test_environment_tells_commit_and_changes(tmp_path):
 
 def test_metrics_come_back(tmp_path):
     store = filled(tmp_path)
-    frame = pd.DataFrame({"id": ["a", "a"], "metric": ["lpips", "clip"], "value": [0.1 + 0.2, float("nan")]})
+    texts = {"sample_id": "a", "metric": ["lpips", "clip"], "card_id": "0", "note": "", "image_sha256": "1"}
+    frame = pd.DataFrame(texts | {"value": [0.1 + 0.2, float("nan")]})
     store.write_metrics(frame)
     store.write_metrics(frame)
     back = store.read_metrics()
