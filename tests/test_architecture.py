@@ -11,7 +11,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("instructedit.types",),
     tuple(
         f"instructedit.{name}"
-        for name in "checks files images cache hub checkpoints models diffusion latent_diffusion stages".split()
+        for name in "checks parameters files images cache hub checkpoints models diffusion latent_diffusion stages".split()
     ),
     ("instructedit.language", "instructedit.captioner", "instructedit.segmenter", "instructedit.editor"),
     ("instructedit.method", "instructedit.wrappers", "baselines"),

@@ -75,7 +75,7 @@ def values(store: RunStore, metric: str) -> list[float]:
         ["method=instructedit"],
         # A random BLIP-2 says anything, and picturebook's language model, which stands for Qwen here, knows few words.
         ["captioner=blip2", "language=rules"],
-        ["captioner=blip2", "models.blip2=${models.optional.blip2_opt}"],
+        ["captioner=blip2", "language=rules", "models.blip2=${models.optional.blip2_opt}"],
         ["method=diffedit"],
         ["method=mdp"],
         ["method=instruct_pix2pix"],
