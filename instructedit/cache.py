@@ -24,7 +24,7 @@ __all__ = ["StageCache", "hash_image"]
 log = logging.getLogger(__name__)
 
 _UNSIGNED = b"0" * 64
-"""Placeholder in a tensor file's metadata while its checksum is computed."""
+"""Zeros that stand for the checksum in a tensor file while the checksum itself is computed."""
 _LEFTOVER_SECONDS = 24 * 3600
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 
