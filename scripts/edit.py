@@ -5,9 +5,10 @@ python -m scripts.edit image=photos instruction="Change the cat to a lion" paste
 """
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
@@ -22,9 +23,6 @@ from instructedit.images import FORMATS, load_image
 from instructedit.types import Captions, ConfigError, Failure, Method, StageError
 from scripts.app import OK, SOME_FAILED, launch
 from scripts.values import check_values
-
-if TYPE_CHECKING:
-    pass
 
 VERBATIM = ("image", "instruction", "captions.input", "captions.edited")
 POSITIONAL = ("image", "instruction")
@@ -48,7 +46,7 @@ def task(config: DictConfig) -> int:
         into = Path(config.out) if config.out else root / edits.folder_name(orders[0], source)
         folders = [into]
     traces = [edits.stored(folder, order) for folder, order in zip(folders, orders, strict=True)]
-    method = _once(lambda: _method(config))
+    method = cache(lambda: _method(config))
     if not source.is_dir():
         trace = traces[0] or _edit(method(), orders[0], into)
         return _tell(trace, into, is_new=traces[0] is None)
@@ -110,17 +108,6 @@ def _method(config: DictConfig) -> Method:
     method: Method = instantiate(config.wrapper, _convert_="all")(context=context)
     if method.needs_captions and not config.captions.input:
         raise ConfigError(_CAPTIONS.format(config.name))
-    return method
-
-
-def _once(load: Callable[[], Method]) -> Callable[[], Method]:
-    loaded: list[Method] = []
-
-    def method() -> Method:
-        if not loaded:
-            loaded.append(load())
-        return loaded[0]
-
     return method
 
 
