@@ -10,10 +10,10 @@ from PIL import Image
 from torch import Tensor
 
 from instructedit import diffusion
-from instructedit.cache import StageCache, hash_image
+from instructedit.cache import StageCache, code_of, hash_image
 from instructedit.checks import require_one_of
 from instructedit.editor import MaskGuidedEditor, latent_mask
-from instructedit.latent_diffusion import generator, noise
+from instructedit.latent_diffusion import LatentDiffusion, generator, noise
 from instructedit.models import Checkpoint, Context
 from instructedit.parameters import check_theta
 from instructedit.stages import Progress, run_stages
@@ -116,16 +116,17 @@ class DiffEdit(Method):
                 p.error = StageError(Stage.MASK, "DiffEdit needs captions, and this sample has none")
                 continue
             p.decisions = Decisions(captions=p.request.captions)
-            difference, nfe = self.difference(p.request, p.request.captions)
-            p.evaluations = {Stage.MASK: nfe}
+            difference, is_computed = self.difference(p.request, p.request.captions)
+            nfe: dict[str, int] = {Stage.MASK: 2 * self.noises}
+            p.evaluations, p.cached_evaluations = (nfe, {}) if is_computed else (dict.fromkeys(nfe, 0), nfe)
             inside = binarise(difference, self.theta, self.clamp, self.variant.is_rescaled)
             if not inside.any():
                 p.error = StageError(Stage.MASK, f"no pixel's noise difference is above theta={self.theta}")
             p.mask = np.array(Image.fromarray(inside).resize(p.request.image.size, Image.Resampling.NEAREST))
 
     @torch.no_grad()
-    def difference(self, request: EditRequest, captions: Captions) -> tuple[Float[Tensor, "h w"], int]:
-        """Return the mean absolute difference of the two captions' predicted noises, and its NFE.
+    def difference(self, request: EditRequest, captions: Captions) -> tuple[Float[Tensor, "h w"], bool]:
+        """Return the mean absolute difference of the two captions' predicted noises, and whether it was computed now.
 
         Noise is predicted without guidance: with guidance, the unconditional parts cancel and the difference is
         multiplied by the guidance scale, which the scaling in :func:`binarise` removes. The map is cached before it is
@@ -133,26 +134,29 @@ class DiffEdit(Method):
         """
         backbone = self.editor.backbone
         key = StageCache.key(
-            Stage.NOISE_DIFFERENCE, 1, image=hash_image(request.image), input=captions.input, edited=captions.edited,
-            noises=self.noises, strength=float(self.strength), steps=self.editor.steps, sample=request.id,
-            seed=request.seed, model=backbone.checkpoint.fingerprint,
+            Stage.NOISE_DIFFERENCE, code_of(DiffEdit, LatentDiffusion, diffusion), image=hash_image(request.image),
+            input=captions.input, edited=captions.edited, noises=self.noises, strength=float(self.strength),
+            steps=self.editor.steps, sample=request.id, seed=request.seed, model=backbone.checkpoint.fingerprint,
         )  # fmt: skip
-        if entry := backbone.context.cache.get(Stage.NOISE_DIFFERENCE, key):
-            return entry["difference"], 0
+        (entry,), (is_computed,) = backbone.context.cache.once(
+            Stage.NOISE_DIFFERENCE, [key], lambda _: [{"difference": self._difference(request, captions)}]
+        )
+        return entry["difference"].cpu(), is_computed
+
+    def _difference(self, request: EditRequest, captions: Captions) -> Float[Tensor, "h w"]:
+        backbone = self.editor.backbone
         schedule = diffusion.make_schedule(backbone.scheduler, self.editor.steps)
         level = int(self.editor.steps * self.strength)
         latents = backbone.encode([request.image]).expand(self.noises, -1, -1, -1)
         samples = noise(latents.shape, [generator(request, Stage.MASK)], latents)[0]
         alpha, timestep = schedule.alphas[level], schedule.timesteps[level - 1]
         noisy = alpha**0.5 * latents + (1 - alpha) ** 0.5 * samples
-        difference = difference_map(
+        return difference_map(
             diffusion.conditional(backbone.unet, backbone.scheduler, backbone.embed([captions.input] * self.noises)),
             diffusion.conditional(backbone.unet, backbone.scheduler, backbone.embed([captions.edited] * self.noises)),
             noisy,
             timestep,
         )
-        backbone.context.cache.put(Stage.NOISE_DIFFERENCE, key, {"difference": difference})
-        return difference.cpu(), 2 * self.noises
 
     def _edit(self, alive: list[Progress]) -> None:
         captions = [p.decisions.captions for p in alive]
@@ -163,6 +167,7 @@ class DiffEdit(Method):
                 p.error = answer
             else:
                 p.image, p.evaluations = answer.image, p.evaluations | answer.evaluations
+                p.cached_evaluations |= answer.cached
 
     def _on_the_grid(self, p: Progress) -> Bool[np.ndarray, "h w"]:
         """Return the mask at its original latent resolution, so that the editor's reduction does not change it."""

@@ -10,8 +10,11 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from instructedit import diffusion
+from instructedit.cache import StageCache, code_of, hash_image
 from instructedit.checks import require_one_of, require_whole
 from instructedit.diffusion import Condition
+from instructedit.editor import Edited, finished_edits
 from instructedit.latent_diffusion import SAMPLERS, LatentDiffusion, generator, noise, to_images
 from instructedit.models import Checkpoint, Context
 from instructedit.stages import Progress, run_stages
@@ -76,21 +79,41 @@ class InstructPix2Pix(Method):
             return official_window(image.size, self.backbone.sample_size)
         return Window(self.backbone.size(image), (0.0, 0.0, float(image.width), float(image.height)))
 
-    @torch.no_grad()
     def _edit_group(self, group: list[Progress], windows: list["Window"]) -> None:
+        keys = [
+            StageCache.key(
+                Stage.EDIT, code_of(InstructPix2Pix, LatentDiffusion, diffusion), image=hash_image(p.request.image),
+                instruction=p.request.instruction, sample=p.request.id, seed=p.request.seed,
+                guidance_scale=float(self.guidance_scale), image_guidance_scale=float(self.image_guidance_scale),
+                steps=self.steps, sampler=self.sampler, sizing=self.sizing, model=self.backbone.checkpoint.fingerprint,
+            )
+            for p in group
+        ]  # fmt: skip
+        edits = finished_edits(
+            self.backbone.context.cache,
+            keys,
+            lambda indices: self._sample([group[i].request for i in indices], [windows[i] for i in indices]),
+        )
+        for p, edited in zip(group, edits, strict=True):
+            p.image, p.evaluations, p.cached_evaluations = edited.image, edited.evaluations, edited.cached
+
+    @torch.no_grad()
+    def _sample(self, requests: list[EditRequest], windows: list["Window"]) -> list[Edited]:
         backbone = self.backbone
-        images = [window.crop(p.request.image) for p, window in zip(group, windows, strict=True)]
+        images = [window.crop(r.image) for r, window in zip(requests, windows, strict=True)]
         image_latents = backbone.encode_unscaled(images)  # the released model was trained on unscaled image latents
-        generators = [generator(p.request, Stage.EDITOR) for p in group]
-        instruction = backbone.embed([p.request.instruction for p in group])
-        empty = backbone.embed([""] * len(group))
+        generators = [generator(r, Stage.EDITOR) for r in requests]
+        instruction = backbone.embed([r.instruction for r in requests])
+        empty = backbone.embed([""] * len(requests))
         sampler = backbone.sampler(self.sampler, self.steps)
         start = noise(image_latents.shape[1:], generators, image_latents)
         scales = self.guidance_scale, self.image_guidance_scale
         latents = sample(backbone.unet, sampler, start, image_latents, instruction, empty, scales, generators)
         edited = to_images(backbone.decode(latents), [w.size for w in windows])
-        for p, image, window in zip(group, edited, windows, strict=True):
-            p.image, p.evaluations = window.paste(image, p.request.image), {Stage.EDIT: 3 * self.steps}
+        return [
+            Edited(window.paste(image, r.image), {Stage.EDIT: 3 * self.steps})
+            for r, image, window in zip(requests, edited, windows, strict=True)
+        ]
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,23 @@ from torch import Tensor
 from torch.nn import functional
 
 from instructedit import diffusion
+from instructedit.cache import StageCache, code_of, hash_image
 from instructedit.checks import require, require_one_of, require_whole
+from instructedit.editor import Edited, finished_edits
 from instructedit.latent_diffusion import LatentDiffusion, to_images
 from instructedit.models import Checkpoint, Context
 from instructedit.stages import Progress, run_stages
-from instructedit.types import ConfigError, Decisions, EditRequest, EditResult, Failure, Method, Stage, StageError
+from instructedit.types import (
+    Captions,
+    ConfigError,
+    Decisions,
+    EditRequest,
+    EditResult,
+    Failure,
+    Method,
+    Stage,
+    StageError,
+)
 
 # Weights over the window, beginning at 1; the schedules of the official code.
 SCHEDULES: dict[str, Callable[[int], np.ndarray]] = {
@@ -103,10 +115,27 @@ class MDP(Method):
         for group in groups:
             self._edit_group([alive[i] for i in group])
 
-    @torch.no_grad()
     def _edit_group(self, group: list[Progress]) -> None:
-        backbone, images = self.backbone, _images(group)
         captions = [p.request.captions for p in group if p.request.captions]
+        keys = [
+            StageCache.key(
+                Stage.EDIT, code_of(MDP, LatentDiffusion, diffusion), image=hash_image(image), input=c.input,
+                edited=c.edited, weights=self.weights.tolist(), guidance_scale=float(self.guidance_scale),
+                null_text=self.null_text, model=self.backbone.checkpoint.fingerprint,
+            )
+            for image, c in zip(_images(group), captions, strict=True)
+        ]  # fmt: skip
+        edits = finished_edits(
+            self.backbone.context.cache,
+            keys,
+            lambda indices: self._sample([group[i].request.image for i in indices], [captions[i] for i in indices]),
+        )
+        for p, edited in zip(group, edits, strict=True):
+            p.image, p.evaluations, p.cached_evaluations = edited.image, edited.evaluations, edited.cached
+
+    @torch.no_grad()
+    def _sample(self, images: list[Image.Image], captions: list[Captions]) -> list[Edited]:
+        backbone = self.backbone
         trajectory, inversions = backbone.invert(images, [c.input for c in captions], self.steps)
         schedule = diffusion.make_schedule(backbone.scheduler, self.steps)
         inputs, texts = [c.input for c in captions], [c.edited for c in captions]
@@ -119,11 +148,11 @@ class MDP(Method):
             edited = [backbone.guided(texts, self.guidance_scale)] * self.steps
         latents = mixed_sample(edited, input_noises, self.weights, trajectory[-1], schedule)
         edit_nfe = int((self.weights != 1).sum()) * (1 if self.guidance_scale == 1 else 2)
-        for p, image, inversion in zip(
-            group, to_images(backbone.decode(latents), [i.size for i in images]), inversions, strict=True
-        ):
-            p.image = image
-            p.evaluations = {Stage.INVERSION: inversion, Stage.RECONSTRUCTION: nfe, Stage.EDIT: edit_nfe}
+        edits = to_images(backbone.decode(latents), [i.size for i in images])
+        return [
+            Edited(e, {Stage.INVERSION: n, Stage.RECONSTRUCTION: nfe, Stage.EDIT: edit_nfe}, {Stage.INVERSION: saved})
+            for e, (n, saved) in zip(edits, inversions, strict=True)
+        ]
 
     def _reconstruct(
         self, trajectory: Float[Tensor, "levels b c h w"], captions: list[str], schedule: diffusion.Schedule

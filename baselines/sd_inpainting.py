@@ -14,9 +14,12 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
+from instructedit import diffusion
+from instructedit.cache import StageCache, code_of, hash_image
 from instructedit.checks import require_one_of
 from instructedit.diffusion import Condition
-from instructedit.editor import Edited, edit_by_size, grow
+from instructedit.editor import Edited, edit_by_size, finished_edits, grow
+from instructedit.images import mask_image
 from instructedit.latent_diffusion import SAMPLERS, LatentDiffusion, generator, noise, to_images
 from instructedit.models import Checkpoint, Context
 from instructedit.types import Captions, ConfigError, EditRequest, Stage, StageError
@@ -79,16 +82,36 @@ class InpaintingEditor:
         empty = StageError(Stage.EDITOR, f"the mask is empty (dilate={self.dilate})")
         return edit_by_size(self.backbone, self._edit, requests, captions, grown, empty)
 
-    @torch.no_grad()
     def _edit(
         self, requests: list[EditRequest], captions: list[Captions], masks: list[Bool[np.ndarray, "_ _"]]
+    ) -> list[Edited]:
+        prompts = [c.edited if self.prompt == "caption" else _MEDIUM.sub("", c.edited) for c in captions]
+        keys = [
+            StageCache.key(
+                Stage.EDIT, code_of(InpaintingEditor, LatentDiffusion, diffusion), image=hash_image(r.image),
+                prompt=prompt, mask=hash_image(mask_image(mask)), sample=r.id, seed=r.seed, steps=self.steps,
+                strength=float(self.strength), guidance_scale=float(self.guidance_scale), sampler=self.sampler,
+                model=self.backbone.checkpoint.fingerprint,
+            )
+            for r, prompt, mask in zip(requests, prompts, masks, strict=True)
+        ]  # fmt: skip
+        return finished_edits(
+            self.backbone.context.cache,
+            keys,
+            lambda some: self._sample(
+                [requests[i] for i in some], [prompts[i] for i in some], [masks[i] for i in some]
+            ),
+        )
+
+    @torch.no_grad()
+    def _sample(
+        self, requests: list[EditRequest], prompts: list[str], masks: list[Bool[np.ndarray, "_ _"]]
     ) -> list[Edited]:
         backbone = self.backbone
         pixels = backbone.pixels([r.image for r in requests])
         size = pixels.shape[-2:]
         resized = [Image.fromarray(m).resize((size[1], size[0]), Image.Resampling.NEAREST) for m in masks]
         hole = torch.from_numpy(np.stack([np.asarray(m) for m in resized]))[:, None].to(pixels)
-        prompts = [c.edited if self.prompt == "caption" else _MEDIUM.sub("", c.edited) for c in captions]
         conditions = Condition.cat([backbone.embed([""] * len(prompts)), backbone.embed(prompts)])
         masked_latents = backbone.encode_pixels(pixels * (1 - hole))
         sampler = backbone.sampler(self.sampler, self.steps)

@@ -1,15 +1,19 @@
 """Content-addressed disk cache for the results of expensive stages (DESIGN §5)."""
 
+import contextlib
+import functools
 import hashlib
+import inspect
 import json
 import logging
 import re
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
 from instructedit.files import TEMPORARY, canonical_json, digest, write_aside
@@ -19,13 +23,16 @@ if TYPE_CHECKING:
     # torch takes seconds to import, and a sweep that is finished needs none.
     from torch import Tensor
 
-__all__ = ["StageCache", "hash_image"]
+__all__ = ["StageCache", "code_of", "hash_image"]
 
 log = logging.getLogger(__name__)
 
 _UNSIGNED = b"0" * 64
 """Zeros that stand for the checksum in a tensor file while the checksum itself is computed."""
 _LEFTOVER_SECONDS = 24 * 3600
+_PATIENCE_SECONDS = 15 * 60
+"""How long a process waits for another one that computes the same result. A process that dies releases its locks at
+once; this bounds the wait for one that hangs."""
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -34,6 +41,7 @@ class StageCache:
 
     Files are written under a temporary name and renamed. Each holds a checksum that is verified on every read; a
     damaged file is reported, deleted and counted as a miss. When the disk is full, the run continues without caching.
+    Processes that need the same result at the same time compute it once, see :meth:`once`.
 
     Args:
         root: Folder of ``<stage>/<first two digits of key>/<key>.safetensors`` and ``.json``; None stores nothing.
@@ -65,6 +73,79 @@ class StageCache:
             64 hex digits.
         """
         return digest({"stage": stage, "version": version, "parts": parts})
+
+    def once(
+        self, stage: str, keys: Sequence[str], compute: "Callable[[list[int]], Sequence[dict[str, Tensor]]]"
+    ) -> "tuple[list[dict[str, Tensor]], list[bool]]":
+        """Return stored tensors; those that are missing are computed, by one process, and stored.
+
+        Args:
+            stage: The stage.
+            keys: Addresses; equal ones are computed once.
+            compute: Gets the indices into ``keys`` of what is missing, and returns one mapping for each.
+
+        Returns:
+            One mapping per key, on the CPU or where ``compute`` left it, and whether this call computed it.
+        """
+        first: dict[str, int] = {}
+        for index, key in enumerate(keys):
+            first.setdefault(key, index)
+        found = {key: entry for key in first if (entry := self.get(stage, key)) is not None}
+        computed: set[int] = set()
+        if len(found) < len(first):
+            with self.lock(stage, [key for key in first if key not in found]):
+                # Another process may have stored them while this one waited for the lock.
+                missing = [i for key, i in first.items() if key not in found and not self._caught_up(stage, key, found)]
+                for index, new in zip(missing, compute(missing) if missing else (), strict=True):
+                    found[keys[index]] = new
+                    self.put(stage, keys[index], new)
+                computed.update(missing)
+        return [found[key] for key in keys], [index in computed for index in range(len(keys))]
+
+    def _caught_up(self, stage: str, key: str, found: "dict[str, dict[str, Tensor]]") -> bool:
+        entry = self.get(stage, key) if self._exists(stage, key, "safetensors") else None
+        if entry is None:
+            return False
+        found[key] = entry
+        return True
+
+    def _exists(self, stage: str, key: str, suffix: str) -> bool:
+        return self.root is not None and self._path(stage, key, suffix).exists()
+
+    def once_json(self, stage: str, key: str, compute: Callable[[], Any]) -> Any:
+        """Return a stored JSON value; a missing one is computed, by one process, and stored.
+
+        What ``compute`` raises is passed on, and nothing is stored.
+        """
+        value = self.get_json(stage, key)
+        if value is None:
+            with self.lock(stage, [key]):
+                value = self.get_json(stage, key) if self._exists(stage, key, "json") else None
+                if value is None:
+                    value = compute()
+                    self.put_json(stage, key, value)
+        return value
+
+    @contextlib.contextmanager
+    def lock(self, stage: str, keys: Sequence[str]) -> Iterator[None]:
+        """Keep other processes from computing these results meanwhile; they wait, then find them stored.
+
+        The lock of a process that dies is released. A lock file serves all keys with the same three first digits, and
+        locks are taken in order, so that no two processes wait for each other; a caller that holds the lock of a stage
+        may only ask for locks of earlier stages. Where locks are not available, work is done twice at worst.
+        """
+        names = sorted({key[:3] for key in keys}) if self.root is not None else []
+        with contextlib.ExitStack() as held:
+            for name in names:
+                path = self._path(stage, name, "lock").parent.parent / "locks" / f"{name}.lock"
+                try:
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    held.enter_context(FileLock(path, timeout=_PATIENCE_SECONDS))
+                except Timeout:
+                    log.warning("cache: another process has held %s for long; computing beside it", path)
+                except OSError as error:
+                    log.warning("cache: no lock for stage %s (%s); going on without", stage, error)
+            yield
 
     def get(self, stage: str, key: str) -> "dict[str, Tensor] | None":
         """Return the stored tensors, on the CPU; None if they are missing or damaged."""
@@ -173,3 +254,14 @@ def _sweep_leftovers(root: Path) -> None:
                 leftover.unlink()
         except FileNotFoundError:  # another process has removed it
             continue
+
+
+@functools.cache
+def code_of(*objects: Any) -> str:
+    """Return a hash of the source files in which classes, functions or modules are defined.
+
+    It is a stage's version where the code of this project, rather than a library, determines the results: changed code
+    then finds nothing under its keys.
+    """
+    files = sorted({inspect.getfile(each) for each in objects})
+    return hashlib.sha256(b"".join(hashlib.sha256(Path(file).read_bytes()).digest() for file in files)).hexdigest()[:16]

@@ -105,18 +105,18 @@ class Blip2Captioner:
         key = StageCache.key(
             Stage.CAPTIONER, 1, image=hash_image(image), model=self.checkpoint.fingerprint, **parameters
         )
-        answers = self.context.cache.get_json(Stage.CAPTIONER, key)
-        if answers is None:
-            model, processor = self._loaded()
-            try:
-                kind, description = two_questions(
-                    lambda question: answer(model, processor, image, question, self.max_new_tokens), self.question
-                )
-            except StageError as error:
-                return error
-            answers = {"kind": kind, "description": description}
-            self.context.cache.put_json(Stage.CAPTIONER, key, answers)
+        try:
+            answers = self.context.cache.once_json(Stage.CAPTIONER, key, lambda: self._ask(image))
+        except StageError as error:
+            return error
         return str(answers["description"])
+
+    def _ask(self, image: Image.Image) -> dict[str, str]:
+        model, processor = self._loaded()
+        kind, description = two_questions(
+            lambda question: answer(model, processor, image, question, self.max_new_tokens), self.question
+        )
+        return {"kind": kind, "description": description}
 
     def _loaded(self) -> tuple[Any, Any]:
         processor = self.context.pool.processor(Blip2Processor, self.checkpoint)

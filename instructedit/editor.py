@@ -1,8 +1,8 @@
 """Image editor (paper §3.4): DDIM inversion under the input caption, then mask-guided DDIM sampling (Eq. 4)."""
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol, TypeVar
 
@@ -15,7 +15,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from instructedit import diffusion
+from instructedit.cache import StageCache, code_of, hash_image
 from instructedit.checks import require_one_of, require_whole
+from instructedit.images import mask_image
 from instructedit.latent_diffusion import LatentDiffusion, to_images
 from instructedit.models import Checkpoint, Context
 from instructedit.parameters import check_ratio
@@ -23,6 +25,7 @@ from instructedit.types import Captions, ConfigError, EditRequest, Stage, StageE
 
 BLENDS = ("paper", "official")
 INVERSION_PROMPTS = ("input", "empty")
+_PIXELS = "pixels"
 Mask = TypeVar("Mask", np.ndarray, Tensor)
 
 
@@ -34,6 +37,8 @@ class Edited:
     """RGB, of the request's size."""
     evaluations: dict[str, int]
     """Number of function evaluations (NFE) by stage; a guided step counts two, a cached inversion zero."""
+    cached: dict[str, int] = field(default_factory=dict)
+    """NFE by stage that the cache saved."""
 
 
 class Editor(Protocol):
@@ -148,12 +153,38 @@ class MaskGuidedEditor:
     def _edit(
         self, requests: list[EditRequest], captions: list[Captions], masks: list[Float[Tensor, "1 h w"]], start: int
     ) -> list[Edited]:
-        backbone, images = self.backbone, [r.image for r in requests]
+        backbone = self.backbone
         prompts = [c.input if self.inversion_prompt == "input" else "" for c in captions]
+        keys = [
+            StageCache.key(
+                Stage.EDIT, code_of(MaskGuidedEditor, LatentDiffusion, diffusion), image=hash_image(r.image),
+                input=prompt, edited=c.edited, mask=hash_image(mask_image(mask[0].bool().numpy())), steps=self.steps,
+                start=start, blend=self.blend, guidance_scale=float(self.guidance_scale),
+                inversion_guidance_scale=float(self.inversion_guidance_scale), model=backbone.checkpoint.fingerprint,
+            )
+            for r, prompt, c, mask in zip(requests, prompts, captions, masks, strict=True)
+        ]  # fmt: skip
+
+        def compute(indices: list[int]) -> list[Edited]:
+            images = [requests[i].image for i in indices]
+            edited = [captions[i].edited for i in indices]
+            return self._sample(images, [prompts[i] for i in indices], edited, [masks[i] for i in indices], start)
+
+        return finished_edits(backbone.context.cache, keys, compute)
+
+    def _sample(
+        self,
+        images: list[Image.Image],
+        prompts: list[str],
+        edited_captions: list[str],
+        masks: list[Float[Tensor, "1 h w"]],
+        start: int,
+    ) -> list[Edited]:
+        backbone = self.backbone
         trajectory, inversions = backbone.invert(images, prompts, self.steps, self.inversion_guidance_scale)
         schedule = diffusion.make_schedule(backbone.scheduler, self.steps)
         inside = torch.stack(masks).to(trajectory)
-        predict = backbone.guided([c.edited for c in captions], self.guidance_scale)
+        predict = backbone.guided(edited_captions, self.guidance_scale)
         latents = masked_sample(predict, trajectory, inside, schedule, start, self.blend)
         pixels = backbone.decode(latents)
         if self.blend == "paper":
@@ -162,7 +193,47 @@ class MaskGuidedEditor:
             pixels = weight * pixels + (1 - weight) * reconstruction
         nfe = start if self.guidance_scale == 1 else 2 * start
         edited = to_images(pixels, [i.size for i in images])
-        return [Edited(e, {Stage.INVERSION: n, Stage.EDIT: nfe}) for e, n in zip(edited, inversions, strict=True)]
+        return [
+            Edited(e, {Stage.INVERSION: n, Stage.EDIT: nfe}, {Stage.INVERSION: saved})
+            for e, (n, saved) in zip(edited, inversions, strict=True)
+        ]
+
+
+def finished_edits(
+    cache: StageCache, keys: Sequence[str], compute: Callable[[list[int]], list[Edited]]
+) -> list[Edited]:
+    """Return finished edits from the cache, and compute those that are missing.
+
+    An edit is cached with its NFE, so that the NFE which the cache saved can be counted.
+
+    Args:
+        cache: The cache.
+        keys: One address per edit, of everything that determines it.
+        compute: Gets the indices of the missing edits and returns them in order.
+
+    Returns:
+        One edit per key; a cached edit has an NFE of zero.
+    """
+    computed: dict[int, Edited] = {}
+
+    def entries(indices: list[int]) -> list[dict[str, Tensor]]:
+        computed.update(zip(indices, compute(indices), strict=True))
+        return [_packed(computed[i]) for i in indices]
+
+    found, _ = cache.once(Stage.EDIT, keys, entries)
+    return [computed.get(i) or _unpacked(entry) for i, entry in enumerate(found)]
+
+
+def _packed(edited: Edited) -> dict[str, Tensor]:
+    """Return an edit as tensors: its pixels, and the NFE of each stage without a cache."""
+    stages = dict.fromkeys([*edited.evaluations, *edited.cached])
+    nfe = {s: edited.evaluations.get(s, 0) + edited.cached.get(s, 0) for s in stages}
+    return {_PIXELS: torch.from_numpy(np.array(edited.image))} | {s: torch.tensor(n) for s, n in nfe.items()}
+
+
+def _unpacked(entry: Mapping[str, Tensor]) -> Edited:
+    nfe = {stage: int(count) for stage, count in sorted(entry.items()) if stage != _PIXELS}
+    return Edited(Image.fromarray(entry[_PIXELS].numpy()), dict.fromkeys(nfe, 0), nfe)
 
 
 def edit_by_size(

@@ -20,7 +20,7 @@ from torch import Tensor
 from transformers import AutoTokenizer, CLIPTextModel, CLIPTextModelWithProjection
 
 from instructedit import diffusion
-from instructedit.cache import StageCache, hash_image
+from instructedit.cache import StageCache, code_of, hash_image
 from instructedit.diffusion import Autoencoder, Condition
 from instructedit.files import digest
 from instructedit.models import Checkpoint, Context
@@ -175,31 +175,34 @@ class LatentDiffusion:
 
     def invert(
         self, images: Sequence[Image.Image], captions: Sequence[str], steps: int, guidance_scale: float = 1.0
-    ) -> tuple[Float[Tensor, "levels b c h w"], list[int]]:
-        """Invert each image under its caption; return the whole DDIM trajectories and the NFE of each image.
+    ) -> tuple[Float[Tensor, "levels b c h w"], list[tuple[int, int]]]:
+        """Invert each image under its caption.
 
         Trajectories are cached by image, caption, steps, guidance scale and checkpoint, so all ratios of a sweep, and
-        all methods with the same inversion, share one. The NFE of a cached trajectory is 0.
+        all methods with the same inversion, share one.
+
+        Returns:
+            The whole DDIM trajectories, and for each image the NFE that it took and the NFE that the cache saved, of
+            which one is 0.
         """
         keys = [
             StageCache.key(
-                Stage.INVERSION, 1, image=hash_image(i), caption=c, steps=steps, guidance_scale=float(guidance_scale),
-                model=self.checkpoint.fingerprint,
+                Stage.INVERSION, code_of(LatentDiffusion, diffusion), image=hash_image(i), caption=c, steps=steps,
+                guidance_scale=float(guidance_scale), model=self.checkpoint.fingerprint,
             )
             for i, c in zip(images, captions, strict=True)
         ]  # fmt: skip
-        entries = [self.context.cache.get(Stage.INVERSION, key) for key in keys]
-        missing = [k for k, entry in enumerate(entries) if entry is None]
-        if missing:
+
+        def compute(missing: list[int]) -> list[dict[str, Tensor]]:
             predict = self.guided([captions[k] for k in missing], guidance_scale)
             schedule = diffusion.make_schedule(self.scheduler, steps)
             computed = diffusion.invert(predict, self.encode([images[k] for k in missing]), schedule)
-            for column, k in enumerate(missing):
-                entries[k] = {"trajectory": computed[:, column]}
-                self.context.cache.put(Stage.INVERSION, keys[k], {"trajectory": computed[:, column]})
-        trajectories = [entry["trajectory"].to(self.context.device) for entry in entries if entry is not None]
+            return [{"trajectory": trajectory} for trajectory in computed.unbind(1)]
+
+        entries, is_computed = self.context.cache.once(Stage.INVERSION, keys, compute)
+        trajectories = torch.stack([entry["trajectory"].to(self.context.device) for entry in entries], dim=1)
         nfe = steps if guidance_scale == 1 else 2 * steps
-        return torch.stack(trajectories, dim=1), [nfe if k in missing else 0 for k in range(len(images))]
+        return trajectories, [(nfe, 0) if is_new else (0, nfe) for is_new in is_computed]
 
 
 def generator(request: EditRequest, stage: str) -> torch.Generator:

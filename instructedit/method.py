@@ -87,4 +87,4 @@ class InstructEdit(Method):
             if isinstance(answer, StageError):
                 p.error = answer
             else:
-                p.image, p.evaluations = answer.image, answer.evaluations
+                p.image, p.evaluations, p.cached_evaluations = answer.image, answer.evaluations, answer.cached

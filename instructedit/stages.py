@@ -21,6 +21,7 @@ class Progress:
     """The edited image, set by the last stage."""
     seconds: dict[str, float] = field(default_factory=dict)
     evaluations: dict[str, int] = field(default_factory=dict)
+    cached_evaluations: dict[str, int] = field(default_factory=dict)
     tokens: Tokens | None = None
     error: StageError | None = None
 
@@ -31,9 +32,8 @@ class Progress:
             error = self.error
             return Failure(request.id, error.stage, type(error).__name__, str(error), self.decisions, self.tokens)
         assert self.image is not None, "the last stage sets the image"
-        return EditResult(
-            request.id, self.image, self.mask, self.decisions, self.seconds, self.evaluations, self.tokens
-        )
+        costs = self.seconds, self.evaluations, self.tokens, self.cached_evaluations
+        return EditResult(request.id, self.image, self.mask, self.decisions, *costs)
 
 
 def run_stages(

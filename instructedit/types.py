@@ -178,6 +178,8 @@ class EditResult:
     """Number of function evaluations (NFE) by stage; zero for a cached result."""
     tokens: Tokens | None = None
     """Tokens of the language model; zero for a cached reply, None if they were not counted."""
+    cached_evaluations: Mapping[str, int] = field(default_factory=dict)
+    """NFE by stage that the cache saved; without a cache, the edit takes these and ``evaluations``."""
 
 
 @dataclass(frozen=True)

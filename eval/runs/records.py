@@ -20,7 +20,7 @@ METRICS = ("sample_id", "metric", "value", "card_id", "note", "image_sha256")
 """Columns of ``metrics.parquet``, one row per sample and metric; the hash is that of the scored picture."""
 COUNTS = ("run_id", "label", "edited", "failed")
 """Columns of the numbers of edits and failures: one row per run."""
-TIMING = ("seconds", "evaluations", "tokens")
+TIMING = ("seconds", "evaluations", "cached_evaluations", "tokens")
 """Fields that may differ between equal runs, because cached results need no evaluations and no tokens."""
 _EDITED, _FAILED = "edited", "failed"
 
@@ -47,13 +47,16 @@ class EditRecord(_Tried):
     """Seconds by stage, rounded to four decimals."""
     evaluations: Mapping[str, int]
     """Number of function evaluations (NFE) by stage."""
+    cached_evaluations: Mapping[str, int]
+    """NFE by stage that the cache saved; empty in runs of earlier versions."""
     image_sha256: str
     mask_sha256: str | None
     """None if the method has no mask."""
 
     def result(self, image: Image.Image, mask: Bool[np.ndarray, "h w"] | None) -> EditResult:
         """Return the method's result with the given pixels."""
-        return EditResult(self.id, image, mask, self.decisions, self.seconds, self.evaluations, self.tokens)
+        costs = self.seconds, self.evaluations, self.tokens, self.cached_evaluations
+        return EditResult(self.id, image, mask, self.decisions, *costs)
 
 
 @dataclass(frozen=True)
@@ -88,13 +91,14 @@ def record_of(outcome: EditResult | Failure, sample: Sample) -> SampleRecord:
         *common,
         seconds={stage: round(float(spent), 4) for stage, spent in outcome.seconds.items()},
         evaluations={stage: int(count) for stage, count in outcome.evaluations.items()},
+        cached_evaluations={stage: int(count) for stage, count in outcome.cached_evaluations.items()},
         image_sha256=hash_image(outcome.image),
         mask_sha256=None if outcome.mask is None else hash_image(mask_image(outcome.mask)),
     )
 
 
 def to_line(record: SampleRecord) -> str:
-    """Return a record as JSON without a line break; tokens are omitted if they were not counted."""
+    """Return a record as JSON without a line break; tokens and cached NFE are omitted if they were not counted."""
     return json.dumps(_plain(record), default=_number)
 
 
@@ -116,7 +120,7 @@ def from_line(text: str | bytes) -> SampleRecord:
             return FailureRecord(**common, **{key: line.get(key, "") for key in ("stage", "error", "message")})
         if line["status"] != _EDITED:
             raise ValueError(f"status {line['status']!r}; {_EDITED} or {_FAILED} is expected")
-        spent = {key: line.get(key, {}) for key in ("seconds", "evaluations")}
+        spent = {key: line.get(key, {}) for key in ("seconds", "evaluations", "cached_evaluations")}
         return EditRecord(**common, **spent, image_sha256=line["image_sha256"], mask_sha256=line.get("mask_sha256"))
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"no record of a sample: {error!r}") from error
@@ -134,6 +138,8 @@ def records_equal_ignoring_timing(first: Mapping[str, SampleRecord], second: Map
 
 def _plain(record: SampleRecord) -> dict[str, Any]:
     values = asdict(record)
+    if not values.get("cached_evaluations", True):
+        del values["cached_evaluations"]
     if values["tokens"] is None:
         del values["tokens"]
     return {"id": values.pop("id"), "status": _EDITED if isinstance(record, EditRecord) else _FAILED} | values

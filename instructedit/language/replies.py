@@ -33,21 +33,26 @@ class _Cached:
     def parse(self, instructions: Sequence[str], descriptions: Sequence[str | None]) -> list[Parsed | StageError]:
         questions = list(zip(instructions, descriptions, strict=True))
         answers: dict[tuple[str, str | None], Parsed | StageError] = {}
-        missing = []
-        for question in dict.fromkeys(questions):
-            answer = self._read(question)
-            if answer is None:
-                missing.append(question)
-            else:
-                answers[question] = answer
+        missing = self._recall(list(dict.fromkeys(questions)), answers)
         if missing:
-            new = self._processor.parse([i for i, _ in missing], [d for _, d in missing])
-            for question, result in zip(missing, new, strict=True):
-                answers[question] = result
-                if isinstance(result, Parsed):
-                    self._cache.put_json(Stage.LANGUAGE, self._key(question), {"reply": result.reply})
+            with self._cache.lock(Stage.LANGUAGE, [self._key(question) for question in missing]):
+                # Another process may have asked them while this one waited for the lock.
+                missing = self._recall(missing, answers)
+                new = self._processor.parse([i for i, _ in missing], [d for _, d in missing]) if missing else []
+                for question, result in zip(missing, new, strict=True):
+                    answers[question] = result
+                    if isinstance(result, Parsed):
+                        self._cache.put_json(Stage.LANGUAGE, self._key(question), {"reply": result.reply})
         paid = {questions.index(question) for question in missing}
         return [answers[q] if i in paid else _free(answers[q]) for i, q in enumerate(questions)]
+
+    def _recall(
+        self, questions: Sequence[tuple[str, str | None]], answers: dict[tuple[str, str | None], Parsed | StageError]
+    ) -> list[tuple[str, str | None]]:
+        """Add the cached answers of some questions to ``answers``; return the other questions."""
+        found = {question: answer for question in questions if (answer := self._read(question)) is not None}
+        answers.update(found)
+        return [question for question in questions if question not in found]
 
     def _read(self, question: tuple[str, str | None]) -> Parsed | None:
         entry = self._cache.get_json(Stage.LANGUAGE, self._key(question))

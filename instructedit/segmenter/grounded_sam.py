@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -82,12 +83,7 @@ class GroundingDino:
         # A list of labels must not contain dots; for a prompt without dots, this text gives the same tokens.
         inputs = processor(images=image, text=[f"{text}."], truncation=True, max_length=window, return_tensors="pt")
         key = StageCache.key(Stage.BOXES, 1, image=hash_image(image), text=text, model=self.checkpoint.fingerprint)
-        raw = self.context.cache.get(Stage.BOXES, key)
-        if raw is None:
-            model = self.context.pool.model(self.MODEL, self.checkpoint, self.context.device)
-            out = model(**inputs.to(self.context.device, model.dtype))
-            raw = {"logits": out.logits[0].float().cpu(), "pred_boxes": out.pred_boxes[0].float().cpu()}
-            self.context.cache.put(Stage.BOXES, key, raw)
+        (raw,), _ = self.context.cache.once(Stage.BOXES, [key], lambda _: [self._raw(inputs)])
         if not bool((raw["logits"].sigmoid() > box_threshold).any()):
             return []  # the processor fails if no box is left
         (detections,) = processor.post_process_grounded_object_detection(
@@ -98,6 +94,11 @@ class GroundingDino:
             target_sizes=[(image.height, image.width)],
         )
         return boxes_inside(image, detections["boxes"], detections["scores"], detections["text_labels"])
+
+    def _raw(self, inputs: Any) -> dict[str, Tensor]:
+        model = self.context.pool.model(self.MODEL, self.checkpoint, self.context.device)
+        out = model(**inputs.to(self.context.device, model.dtype))
+        return {"logits": out.logits[0].float().cpu(), "pred_boxes": out.pred_boxes[0].float().cpu()}
 
 
 class MMGroundingDino(GroundingDino):
@@ -142,23 +143,24 @@ class Sam:
         """Return one mask per box, of the image's size."""
         corners = [[box.x1, box.y1, box.x2, box.y2] for box in boxes]
         key = StageCache.key(Stage.MASKS, 1, image=hash_image(image), boxes=corners, model=self.checkpoint.fingerprint)
-        entry = self.context.cache.get(Stage.MASKS, key)
-        if entry is None:
-            model = self.context.pool.model(self.MODEL, self.checkpoint, self.context.device)
-            processor = self.context.pool.processor(self.PROCESSOR, self.checkpoint)
-            inputs = processor(images=image, input_boxes=[corners], return_tensors="pt")
-            out = model(
-                pixel_values=inputs.pixel_values.to(self.context.device, model.dtype),
-                input_boxes=inputs.input_boxes.to(self.context.device, model.dtype),
-                multimask_output=False,
-            )
-            # SAM's processor pads and needs both sizes; SAM 2's stretches and needs the original one.
-            sizes = [inputs[name] for name in ("original_sizes", "reshaped_input_sizes") if name in inputs]
-            (masks,) = processor.post_process_masks(out.pred_masks.float().cpu(), *sizes)
-            entry = {"masks": masks[:, 0].bool()}
-            self.context.cache.put(Stage.MASKS, key, entry)
+        (entry,), _ = self.context.cache.once(Stage.MASKS, [key], lambda _: [{"masks": self._masks(image, corners)}])
         result: np.ndarray = entry["masks"].numpy()
         return result
+
+    def _masks(self, image: Image.Image, corners: list[list[float]]) -> Bool[Tensor, "n h w"]:
+        model = self.context.pool.model(self.MODEL, self.checkpoint, self.context.device)
+        processor = self.context.pool.processor(self.PROCESSOR, self.checkpoint)
+        inputs = processor(images=image, input_boxes=[corners], return_tensors="pt")
+        out = model(
+            pixel_values=inputs.pixel_values.to(self.context.device, model.dtype),
+            input_boxes=inputs.input_boxes.to(self.context.device, model.dtype),
+            multimask_output=False,
+        )
+        # SAM's processor pads and needs both sizes; SAM 2's stretches and needs the original one.
+        sizes = [inputs[name] for name in ("original_sizes", "reshaped_input_sizes") if name in inputs]
+        (masks,) = processor.post_process_masks(out.pred_masks.float().cpu(), *sizes)
+        found: Tensor = masks[:, 0].bool()
+        return found
 
 
 class Sam2(Sam):

@@ -126,13 +126,7 @@ class OriginalGroundingDino:
             model=self.checkpoint.fingerprint,
             sides=[self.short_side, self.long_side],
         )
-        raw = self.context.cache.get(Stage.BOXES, key)
-        if raw is None:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # deprecated calls of meshgrid and autocast
-                out = self._model()(self.pixels(image)[None].to(self.context.device), captions=[caption])
-            raw = {"logits": out["pred_logits"][0].cpu(), "pred_boxes": out["pred_boxes"][0].cpu()}
-            self.context.cache.put(Stage.BOXES, key, raw)
+        (raw,), _ = self.context.cache.once(Stage.BOXES, [key], lambda _: [self._raw(image, caption)])
         scores = raw["logits"].sigmoid()
         is_detected = scores.max(dim=1).values > box_threshold
         scale = torch.tensor([image.width, image.height, image.width, image.height])
@@ -144,6 +138,12 @@ class OriginalGroundingDino:
             for row in scores[is_detected]
         ]
         return boxes_inside(image, corners, scores[is_detected].max(dim=1).values, phrases)
+
+    def _raw(self, image: Image.Image, caption: str) -> dict[str, Tensor]:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # deprecated calls of meshgrid and autocast
+            out = self._model()(self.pixels(image)[None].to(self.context.device), captions=[caption])
+        return {"logits": out["pred_logits"][0].cpu(), "pred_boxes": out["pred_boxes"][0].cpu()}
 
     def pixels(self, image: Image.Image) -> Float[Tensor, "3 h w"]:
         """Return the network's input, preprocessed as by the package's ``load_image``."""
@@ -186,18 +186,17 @@ class OriginalSam:
             boxes=corners,
             model=self.checkpoint.fingerprint,
         )
-        entry = self.context.cache.get(Stage.MASKS, key)
-        if entry is None:
-            predictor = SamPredictor(self._model())
-            predictor.set_image(np.asarray(image.convert("RGB")))
-            prompts = predictor.transform.apply_boxes_torch(torch.tensor(corners), predictor.original_size)
-            masks, _, _ = predictor.predict_torch(
-                None, None, boxes=prompts.to(self.context.device), multimask_output=False
-            )
-            entry = {"masks": masks[:, 0].cpu()}
-            self.context.cache.put(Stage.MASKS, key, entry)
+        (entry,), _ = self.context.cache.once(Stage.MASKS, [key], lambda _: [{"masks": self._masks(image, corners)}])
         result: np.ndarray = entry["masks"].numpy()
         return result
+
+    def _masks(self, image: Image.Image, corners: list[list[float]]) -> Bool[Tensor, "n h w"]:
+        predictor = SamPredictor(self._model())
+        predictor.set_image(np.asarray(image.convert("RGB")))
+        prompts = predictor.transform.apply_boxes_torch(torch.tensor(corners), predictor.original_size)
+        masks, _, _ = predictor.predict_torch(None, None, boxes=prompts.to(self.context.device), multimask_output=False)
+        found: Tensor = masks[:, 0].cpu()
+        return found
 
     def _model(self) -> nn.Module:
         return self.context.pool.get(

@@ -75,6 +75,7 @@ class AutoRatio(Method):
             decisions=replace(chosen.decisions, ratio=ratio),
             seconds=_total([e.seconds for e in edits.values()]),
             evaluations=_total([e.evaluations for e in edits.values()]),
+            cached_evaluations=_total([e.cached_evaluations for e in edits.values()]),
             tokens=tokens,
         )
 

@@ -173,18 +173,14 @@ class VlmSession:
         return replies
 
     def _recall(self, case: Case, key: str) -> list[Reply] | ServerError:
-        if entry := self._cache.get_json(Stage.JUDGE, key):
-            return [Reply(**reply) for reply in entry["replies"]]
         try:
-            replies = list(self._ask(case))
+            entry = self._cache.once_json(Stage.JUDGE, key, lambda: {"replies": [_stored(r) for r in self._ask(case)]})
         except ServerError as error:
             if str(error) not in self._logged:  # each error is logged once, not for each edit
                 log.warning("no reply of the judge: %s; the same command asks again", error)
                 self._logged.add(str(error))
             return error
-        values = [{"text": reply.text, "is_cut": reply.is_cut} for reply in replies]
-        self._cache.put_json(Stage.JUDGE, key, {"replies": values})
-        return replies
+        return [Reply(**reply) for reply in entry["replies"]]
 
     def _ask(self, case: Case) -> Iterator[Reply]:
         turns = case.turns
@@ -202,6 +198,10 @@ class VlmSession:
     def _complete(self, client: openai.OpenAI, turns: list[dict[str, Any]], case: Case) -> Reply:
         ask, sampling = self.judge.server.ask_in_json, self.judge.sampling
         return ask(client, turns, case.response_format, otherwise=turns, **sampling)
+
+
+def _stored(reply: Reply) -> dict[str, Any]:
+    return {"text": reply.text, "is_cut": reply.is_cut}
 
 
 class ByVlm(Component):
