@@ -9,6 +9,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from eval.analysis.evaluations import Evaluations, total
 from eval.analysis.published import TABLE_1
 from eval.display.style import PUBLISHED_PLACES, arrow, decimals, difference_decimals, p_value, two_lines
 
@@ -212,3 +213,16 @@ def _table(columns: list[str]) -> Table:
     for index, column in enumerate(columns):
         built.add_column(column, justify="right" if index else "left", no_wrap=True)
     return built
+
+
+def render_evaluations(console: Console, rows: Sequence[Evaluations]) -> None:
+    """Print the evaluations of the noise predictor of each run, and their sum; nothing if none is recorded."""
+    if not rows:
+        return
+    table = Table(box=box.SIMPLE_HEAD if _unicode(console) else box.ASCII2, title_justify="left")
+    table.add_column("evaluations of the noise predictor", overflow="fold")
+    for head in ("asked for", "from the cache", "computed"):
+        table.add_column(head, justify="right", no_wrap=True)
+    for row in [*rows, total(rows)] if len(rows) > 1 else rows:
+        table.add_row(row.label, f"{row.requested:,}", f"{row.cached:,}", f"{row.computed:,}")
+    console.print(table)

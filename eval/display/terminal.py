@@ -7,11 +7,12 @@ from rich.text import Text
 
 from eval.analysis.components import verdicts
 from eval.analysis.differences import differences
+from eval.analysis.evaluations import evaluations
 from eval.analysis.selection import Regret, Rule, regrets, tuned
 from eval.analysis.summary import summary
 from eval.benchmarks.base import Benchmark
 from eval.display.component_tables import render_components
-from eval.display.tables import render_differences, render_published, render_summary
+from eval.display.tables import render_differences, render_evaluations, render_published, render_summary
 from eval.runs.run import Run, counts_of, frame_of
 from eval.runs.runner import Outcome
 
@@ -51,6 +52,7 @@ def show(
     for regret in regrets(runs, rule) if rule else []:
         _print_regret(console, regret)
     render_components(console, verdicts(runs, benchmarks))
+    render_evaluations(console, evaluations(runs))
     _endings(console, outcomes)
 
 

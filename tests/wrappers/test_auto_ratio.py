@@ -170,7 +170,11 @@ def test_the_editor_follows_the_ratio_of_each_request(tmp_path: Path, context: C
     masks = [tiny.square_mask()] * 3
     answers = MaskGuidedEditor(context, checkpoint, 0.5, steps=10).edit(requests, [CAPTIONS] * 3, masks)
     alone = MaskGuidedEditor(context, checkpoint, 0.9, steps=10).edit(requests[:1], [CAPTIONS], masks[:1])
-    assert [a.evaluations["edit"] for a in answers if isinstance(a, Edited)] == [18, 10, 0]  # the third is the first, cached
+    assert [a.evaluations["edit"] for a in answers if isinstance(a, Edited)] == [
+        18,
+        10,
+        0,
+    ]  # the third is the first, cached
     assert isinstance(answers[0], Edited)
     assert isinstance(answers[2], Edited)
     assert isinstance(alone[0], Edited)

@@ -1,10 +1,11 @@
-"""Seconds by stage and method (paper §4.1) and tokens, from the records of the runs."""
+"""Seconds by stage and method (paper §4.1), network evaluations and tokens, from the records of the runs."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pandas as pd
 
+from eval.analysis.evaluations import evaluations, total
 from eval.analysis.usage import to_csv, usages
 from eval.display import style as words
 from eval.report.latex import latex_table
@@ -52,10 +53,11 @@ def timing(study: Study, page: Page) -> Section:
     stages = [s for s in (*STAGES, *sorted(set(found) - set(STAGES))) if s in found or s in PAPER]
     groups = {(str(m), str(d)): own for (m, d), own in frame.groupby(["method", "device"], sort=False)}
     cells = {key: {s: _timing(own[own["stage"] == s]) for s in stages} for key, own in groups.items()}
-    tokens = usages(study.runs)
+    tokens, counted = usages(study.runs), evaluations(study.runs)
     html = page.render(
-        "timing.html", study=study, stages=stages, cells=cells, paper=PAPER, total=PAPER_TOTAL, tokens=tokens
-    )
+        "timing.html", study=study, stages=stages, cells=cells, paper=PAPER, total=PAPER_TOTAL, tokens=tokens,
+        evaluations=[*counted, total(counted)] if counted else [],
+    )  # fmt: skip
     rows = [[words.method_title(m), d, *(_plain(row[s]) for s in stages)] for (m, d), row in cells.items()]
     rows.append(["paper", "A100", *(f"{PAPER[s]:g}" if s in PAPER else words.NONE for s in stages)])
     caption = f"Mean seconds of each stage on {study.name}, over the samples that computed it"
@@ -67,6 +69,10 @@ def timing(study: Study, page: Page) -> Section:
     columns = ["method", "device", "stage", "mean_seconds", "n", "mean_seconds_cached", "n_cached", "paper_seconds"]
     csv = pd.DataFrame(long, columns=columns).to_csv(index=False).encode()
     files = {f"{study.key}/tables/timing.csv": csv, f"{study.key}/tables/timing.tex": tex}
+    if counted:
+        values = [(e.label, e.requested, e.cached, e.computed) for e in counted]
+        frame = pd.DataFrame(values, columns=["run", "nfe_requested", "nfe_cached", "nfe_computed"])
+        files[f"{study.key}/tables/evaluations.csv"] = frame.to_csv(index=False).encode()
     if tokens:
         files[f"{study.key}/tables/tokens.csv"] = to_csv(tokens)
     return Section(f"timing-{study.key}", "Seconds by stage", html, files)
