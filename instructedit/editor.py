@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -122,25 +122,18 @@ class MaskGuidedEditor:
         captions: Sequence[Captions],
         masks: Sequence[Bool[np.ndarray, "_ _"]],
     ) -> list[Edited | StageError]:
-        """Edit each image inside its mask; images of one working size go through the network together."""
+        """Edit each image inside its mask; images of one working size go through the network together.
+
+        Requests of different ratios form one batch, too: a request joins at the noise level at which it starts.
+        """
         inside = [self._latent_mask(r.image, m) for r, m in zip(requests, masks, strict=True)]
         empty = StageError(
             Stage.EDITOR, f"the mask is empty on the latent grid (dilate={self.dilate}, blend={self.blend})"
         )
-        answers: list[Edited | StageError] = [empty] * len(requests)
-        for ratio in dict.fromkeys(r.ratio for r in requests):
-            group = [i for i, r in enumerate(requests) if r.ratio == ratio]
-            edited = edit_by_size(
-                self.backbone,
-                partial(self._edit, start=int(self.steps * (ratio or self.ratio))),
-                [requests[i] for i in group],
-                [captions[i] for i in group],
-                [inside[i] for i in group],
-                empty,
-            )
-            for i, answer in zip(group, edited, strict=True):
-                answers[i] = answer
-        return answers
+        return edit_by_size(self.backbone, self._edit, requests, captions, inside, empty)
+
+    def _start(self, request: EditRequest) -> int:
+        return int(self.steps * (request.ratio or self.ratio))
 
     def _latent_mask(self, image: Image.Image, mask: Bool[np.ndarray, "h w"]) -> Float[Tensor, "1 rows columns"]:
         mask, unit = grow(mask, self.dilate), self.backbone.vae_scale_factor
@@ -151,7 +144,7 @@ class MaskGuidedEditor:
 
     @torch.no_grad()
     def _edit(
-        self, requests: list[EditRequest], captions: list[Captions], masks: list[Float[Tensor, "1 h w"]], start: int
+        self, requests: list[EditRequest], captions: list[Captions], masks: list[Float[Tensor, "1 h w"]]
     ) -> list[Edited]:
         backbone = self.backbone
         prompts = [c.input if self.inversion_prompt == "input" else "" for c in captions]
@@ -159,43 +152,50 @@ class MaskGuidedEditor:
             StageCache.key(
                 Stage.EDIT, code_of(MaskGuidedEditor, LatentDiffusion, diffusion), image=hash_image(r.image),
                 input=prompt, edited=c.edited, mask=hash_image(mask_image(mask[0].bool().numpy())), steps=self.steps,
-                start=start, blend=self.blend, guidance_scale=float(self.guidance_scale),
+                start=self._start(r), blend=self.blend, guidance_scale=float(self.guidance_scale),
                 inversion_guidance_scale=float(self.inversion_guidance_scale), model=backbone.checkpoint.fingerprint,
             )
             for r, prompt, c, mask in zip(requests, prompts, captions, masks, strict=True)
         ]  # fmt: skip
 
         def compute(indices: list[int]) -> list[Edited]:
-            images = [requests[i].image for i in indices]
-            edited = [captions[i].edited for i in indices]
-            return self._sample(images, [prompts[i] for i in indices], edited, [masks[i] for i in indices], start)
+            # Sampling needs the requests that start at the noisiest level first.
+            order = sorted(indices, key=lambda i: -self._start(requests[i]))
+            edited = self._sample(
+                [requests[i] for i in order],
+                [prompts[i] for i in order],
+                [captions[i].edited for i in order],
+                [masks[i] for i in order],
+            )
+            by_index = dict(zip(order, edited, strict=True))
+            return [by_index[i] for i in indices]
 
         return finished_edits(backbone.context.cache, keys, compute)
 
     def _sample(
         self,
-        images: list[Image.Image],
+        requests: list[EditRequest],
         prompts: list[str],
         edited_captions: list[str],
         masks: list[Float[Tensor, "1 h w"]],
-        start: int,
     ) -> list[Edited]:
-        backbone = self.backbone
+        backbone, images = self.backbone, [r.image for r in requests]
         trajectory, inversions = backbone.invert(images, prompts, self.steps, self.inversion_guidance_scale)
         schedule = diffusion.make_schedule(backbone.scheduler, self.steps)
         inside = torch.stack(masks).to(trajectory)
-        predict = backbone.guided(edited_captions, self.guidance_scale)
-        latents = masked_sample(predict, trajectory, inside, schedule, start, self.blend)
+        starts = [self._start(r) for r in requests]
+        predict = cache(lambda count: backbone.guided(edited_captions[:count], self.guidance_scale))
+        latents = masked_sample(predict, trajectory, inside, schedule, starts, self.blend)
         pixels = backbone.decode(latents)
         if self.blend == "paper":
             reconstruction = backbone.decode(trajectory[0])
             weight = pixel_weight(inside, pixels.shape[-2:])
             pixels = weight * pixels + (1 - weight) * reconstruction
-        nfe = start if self.guidance_scale == 1 else 2 * start
+        scale = 1 if self.guidance_scale == 1 else 2
         edited = to_images(pixels, [i.size for i in images])
         return [
-            Edited(e, {Stage.INVERSION: n, Stage.EDIT: nfe}, {Stage.INVERSION: saved})
-            for e, (n, saved) in zip(edited, inversions, strict=True)
+            Edited(e, {Stage.INVERSION: n, Stage.EDIT: scale * start}, {Stage.INVERSION: saved})
+            for e, start, (n, saved) in zip(edited, starts, inversions, strict=True)
         ]
 
 
@@ -268,29 +268,31 @@ def edit_by_size(
 
 
 def masked_sample(
-    predict: diffusion.NoisePredictor,
+    predict: Callable[[int], diffusion.NoisePredictor],
     trajectory: Float[Tensor, "levels b c h w"],
     mask: Float[Tensor, "b 1 h w"],
     schedule: diffusion.Schedule,
-    start: int,
+    starts: Sequence[int],
     blend: str,
 ) -> Float[Tensor, "b c h w"]:
-    """Sample from level ``start`` inside the mask and keep the inverted latents outside it (Eq. 4).
+    """Sample inside the mask and keep the inverted latents outside it (Eq. 4).
 
     Args:
-        predict: Guided noise prediction under the edited caption.
+        predict: Returns the guided noise predictor under the edited captions of the first so many samples.
         trajectory: Inverted latents of levels 0 to T.
         mask: 1 inside, 0 outside.
         schedule: The DDIM schedule.
-        start: Noise level at which sampling starts.
+        starts: Noise level at which each sample starts, in descending order.
         blend: See :class:`MaskGuidedEditor`.
     """
-    y = trajectory[start]
-    for level in range(start, 0, -1):
-        noise = predict(y, schedule.timesteps[level - 1])
-        y = diffusion.move(y, noise, schedule.alphas[level], schedule.alphas[level - 1])
-        outside = trajectory[level - 1] if blend == "paper" else trajectory[level]
-        y = mask * y + (1 - mask) * outside
+    y = torch.stack([trajectory[start, index] for index, start in enumerate(starts)])
+    for level in range(starts[0], 0, -1):
+        count = sum(start >= level for start in starts)
+        x = y[:count]
+        noise = predict(count)(x, schedule.timesteps[level - 1])
+        x = diffusion.move(x, noise, schedule.alphas[level], schedule.alphas[level - 1])
+        outside = trajectory[level - 1 if blend == "paper" else level, :count]
+        y = torch.cat([mask[:count] * x + (1 - mask[:count]) * outside, y[count:]])
     return y
 
 

@@ -1,9 +1,12 @@
 """The cache returns the stored values to any process, and never damaged ones."""
 
+import importlib
 import json
 import logging
 import multiprocessing
 import os
+import signal
+import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -12,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from instructedit.cache import StageCache, hash_image
+from instructedit.cache import StageCache, code_of, hash_image
 from instructedit.types import Stage
 
 KEY = StageCache.key("inversion", 1, image="abc", steps=50)
@@ -180,6 +183,72 @@ def test_two_processes_share_a_cache(tmp_path):
     with ProcessPoolExecutor(2, multiprocessing.get_context("fork")) as pool:
         assert list(pool.map(share, [tmp_path, tmp_path])) == ["0 wrong of 40"] * 2
     assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 3
+
+
+def compute_once(job: tuple[Path, int]) -> int:
+    """Ask for two results that take long, and return how many this process computed."""
+    root, first = job
+    keys = [StageCache.key("map", 1, number=number) for number in ((0, 1) if first else (1, 0))]
+
+    def slow(missing: list[int]) -> list[dict[str, torch.Tensor]]:
+        time.sleep(0.5)
+        return [{"x": torch.zeros(1)} for _ in missing]
+
+    entries, is_computed = StageCache(root).once("map", keys, slow)
+    assert len(entries) == 2
+    return sum(is_computed)
+
+
+def test_processes_that_need_the_same_results_at_once_compute_them_once(tmp_path):
+    with ProcessPoolExecutor(2, multiprocessing.get_context("fork")) as pool:
+        assert sorted(pool.map(compute_once, [(tmp_path, 0), (tmp_path, 1)])) == [0, 2]
+
+
+def hold(root: Path) -> None:
+    """Hold the lock of a result until killed."""
+    with StageCache(root).lock("map", [KEY]):
+        (root / "held").touch()
+        time.sleep(600)
+
+
+def test_a_process_that_dies_with_a_lock_blocks_nobody(tmp_path):
+    holder = multiprocessing.get_context("fork").Process(target=hold, args=(tmp_path,))
+    holder.start()
+    while not (tmp_path / "held").exists():
+        time.sleep(0.01)
+    assert holder.pid is not None
+    threading.Timer(0.3, os.kill, (holder.pid, signal.SIGKILL)).start()
+    start = time.monotonic()
+    _, is_computed = StageCache(tmp_path).once("map", [KEY], lambda _: [{"x": torch.zeros(1)}])
+    assert is_computed == [True]
+    assert 0.2 < time.monotonic() - start < 30  # it waited, and not for the sleeper
+    holder.join()
+
+
+def test_equal_keys_are_computed_once_and_counted_as_hits_later(tmp_path):
+    cache, asked = StageCache(tmp_path), list[list[int]]()
+
+    def compute(missing: list[int]) -> list[dict[str, torch.Tensor]]:
+        asked.append(missing)
+        return [{"x": torch.tensor(i)} for i in missing]
+
+    other = StageCache.key("inversion", 1, image="other")
+    entries, is_computed = cache.once("map", [KEY, other, KEY], compute)
+    assert [int(e["x"]) for e in entries] == [0, 1, 0]
+    assert (asked, is_computed) == ([[0, 1]], [True, True, False])
+    _, is_computed = cache.once("map", [other, KEY], compute)
+    assert (len(asked), is_computed) == (1, [False, False])
+    assert (cache.hits["map"], cache.misses["map"]) == (2, 2)
+
+
+def test_code_of_changes_with_the_source(tmp_path, monkeypatch):
+    module = tmp_path / "some_stage.py"
+    monkeypatch.syspath_prepend(tmp_path)
+    module.write_text("def f(): return 1")
+    before = code_of(importlib.import_module("some_stage").f)
+    code_of.cache_clear()
+    module.write_text("def f(): return 2")
+    assert code_of(importlib.import_module("some_stage").f) != before
 
 
 def test_hash_image_is_of_the_pixels():

@@ -14,7 +14,15 @@ from torch.nn import functional
 from baselines.sd_inpainting import InpaintingEditor
 from instructedit import diffusion
 from instructedit.cache import StageCache
-from instructedit.editor import MaskGuidedEditor, grow, latent_mask, masked_sample, nearest_latent_mask, pixel_weight
+from instructedit.editor import (
+    Edited,
+    MaskGuidedEditor,
+    grow,
+    latent_mask,
+    masked_sample,
+    nearest_latent_mask,
+    pixel_weight,
+)
 from instructedit.language.base import Parsed
 from instructedit.method import InstructEdit
 from instructedit.models import Checkpoint, Context, ModelPool
@@ -67,8 +75,50 @@ def test_latents_outside_end_on_x0_for_the_paper_and_a_level_later_for_the_relea
     trajectory = diffusion.invert(predict, latents, schedule)
     mask = latent_mask(square_mask(), (8, 8))[None]
     for blend, level in (("paper", 0), ("official", 1)):
-        out = masked_sample(predict, trajectory, mask, schedule, 5, blend)
+        out = masked_sample(lambda _: predict, trajectory, mask, schedule, [5], blend)
         torch.testing.assert_close(out * (1 - mask), trajectory[level] * (1 - mask), rtol=0, atol=0)
+
+
+@torch.no_grad()
+def test_samples_that_join_at_their_own_level_end_where_they_would_alone() -> None:
+    scheduler, unet = tiny.scheduler(), tiny.unet()
+    schedule = diffusion.make_schedule(scheduler, 10)
+    states, latents = torch.randn(3, 5, 32), torch.randn(3, 4, 8, 8)
+
+    def predict(rows: slice) -> diffusion.NoisePredictor:
+        return diffusion.conditional(unet, scheduler, diffusion.Condition(states[rows]))
+
+    def give(predictor: diffusion.NoisePredictor, count: int) -> diffusion.NoisePredictor:
+        assert count == 1
+        return predictor
+
+    trajectory = diffusion.invert(predict(slice(3)), latents, schedule)
+    mask = torch.stack([latent_mask(square_mask(), (8, 8))] * 3)
+    starts = [9, 6, 6]
+    together = masked_sample(lambda count: predict(slice(count)), trajectory, mask, schedule, starts, "paper")
+    for i, start in enumerate(starts):
+        one = slice(i, i + 1)
+        lone = predict(one)
+        alone = masked_sample(partial(give, lone), trajectory[:, one], mask[one], schedule, [start], "paper")
+        torch.testing.assert_close(together[one], alone, rtol=1e-4, atol=1e-4)
+
+
+def test_a_finished_edit_is_a_stage(context: Context, checkpoint: Checkpoint) -> None:
+    """Equal edits of a batch, and edits that were made before, cost nothing; another ratio costs its denoising."""
+
+    def edit(ratio: float) -> list[Edited]:
+        editor = MaskGuidedEditor(context, checkpoint, ratio, steps=10)
+        return tiny.edits(editor.edit(requests([picture(5)] * 2), [CAPTIONS] * 2, [square_mask()] * 2))
+
+    first, twin = edit(0.5)
+    assert (first.evaluations, first.cached) == ({"inversion": 10, "edit": 10}, {"inversion": 0})
+    assert (twin.evaluations, twin.cached) == ({"inversion": 0, "edit": 0}, {"inversion": 10, "edit": 10})
+    again, _ = edit(0.5)
+    assert again.evaluations == {"inversion": 0, "edit": 0}
+    assert np.array_equal(np.asarray(again.image), np.asarray(first.image))
+    assert np.array_equal(np.asarray(twin.image), np.asarray(first.image))
+    other, _ = edit(0.8)
+    assert (other.evaluations, other.cached) == ({"inversion": 0, "edit": 16}, {"inversion": 10})
 
 
 def test_all_ratios_share_one_inversion(context: Context, checkpoint: Checkpoint) -> None:

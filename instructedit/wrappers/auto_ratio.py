@@ -59,8 +59,10 @@ class AutoRatio(Method):
         """Edit a batch at each ratio and keep one edit per request; its costs are the sums over all ratios."""
         if not self._has_ratio:
             return self.method.edit(requests)
-        outcomes = {ratio: self.method.edit([replace(r, ratio=ratio) for r in requests]) for ratio in self.ratios}
-        return [self._best(r, {ratio: o[i] for ratio, o in outcomes.items()}) for i, r in enumerate(requests)]
+        # One call, so that all ratios go through the network together.
+        at_ratios = [replace(r, ratio=ratio) for r in requests for ratio in self.ratios]
+        outcomes = iter(self.method.edit(at_ratios))
+        return [self._best(r, dict(zip(self.ratios, outcomes))) for r in requests]  # noqa: B905 (the caller checks)
 
     def _best(self, request: EditRequest, outcomes: Mapping[float, EditResult | Failure]) -> EditResult | Failure:
         edits = {ratio: outcome for ratio, outcome in outcomes.items() if isinstance(outcome, EditResult)}
