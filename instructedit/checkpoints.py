@@ -3,9 +3,12 @@
 This module does not import torch, which takes seconds, so that missing checkpoints are reported at once.
 """
 
+import contextlib
 import hashlib
+import json
 import re
 import shlex
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -14,10 +17,11 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
+from platformdirs import user_cache_path
 
 from instructedit import hub
 from instructedit.checks import require_one_of
-from instructedit.files import located
+from instructedit.files import located, write_aside
 from instructedit.types import ConfigError
 
 FETCH = "python -m scripts.models fetch models=<preset> brings it"
@@ -25,6 +29,9 @@ IMPLEMENTATIONS = ("transformers", hub.OPEN_CLIP)
 DTYPES = ("float32", "float16", "bfloat16")
 CHECKPOINT = "instructedit.models.Checkpoint"
 """The ``_target_`` of a checkpoint in the configuration."""
+KEPT = user_cache_path("instructedit") / "fingerprints"
+"""Where hashes of local folders are kept, so that gigabytes of weights are not read at every start."""
+SETTLED_SECONDS = 2
 OPTIONAL = "optional."
 """Prefix of a preset's keys for checkpoints that are used only when a configuration selects them."""
 
@@ -150,16 +157,34 @@ def fingerprint(fields: Mapping[str, Any], version: str) -> dict[str, str]:
 
 @cache
 def folder_hash(folder: Path) -> str:
-    """Return a hash of a folder's weights and configurations with their relative paths: SHA-256, 16 hex digits."""
+    """Return a hash of a folder's weights and configurations with their relative paths: SHA-256, 16 hex digits.
+
+    The hash is kept in the user's cache folder, and computed again when a file's size, times or inode have changed.
+    """
+    # Changes to cards and READMEs do not change the model.
+    names = (p for p in sorted(folder.rglob("*")) if p.name not in ("README.md", "card.json", "LICENSE"))
+    files = [path for path in names if path.is_file() and not path.name.startswith(".")]
+    stats = [path.stat() for path in files]
+    # The time of the last change of the inode cannot be set back, as that of the content can.
+    state = [
+        [str(path.relative_to(folder)), s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino]
+        for path, s in zip(files, stats, strict=True)
+    ]
+    kept = KEPT / f"{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]}.json"
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        known = json.loads(kept.read_bytes())
+        if known["files"] == state:
+            return str(known["hash"])
     total = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        # Changes to cards and READMEs do not change the model.
-        if path.is_file() and path.name not in ("README.md", "card.json", "LICENSE") and not path.name.startswith("."):
-            with path.open("rb") as file:
-                total.update(
-                    f"{path.relative_to(folder)}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode()
-                )
-    return total.hexdigest()[:16]
+    for path in files:
+        with path.open("rb") as file:
+            total.update(f"{path.relative_to(folder)}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    found = total.hexdigest()[:16]
+    # A file that changes again within the clock's resolution would keep its times.
+    if all(time.time() - s.st_ctime > SETTLED_SECONDS for s in stats):
+        with contextlib.suppress(OSError), write_aside(kept) as out:
+            out.write(json.dumps({"folder": str(folder.resolve()), "hash": found, "files": state}).encode())
+    return found
 
 
 def require_checkpoints(models: Any, *users: Any) -> None:

@@ -28,8 +28,15 @@ if importlib.util.find_spec("beartype"):
 import pytest
 import torch
 
+from instructedit import checkpoints
+
 
 @pytest.fixture(autouse=True, scope="session")
 def _few_threads() -> None:
     # The models are tiny, so more threads are slower, in particular under pytest-xdist.
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _hashes_of_test_models_are_not_kept_in_the_users_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    checkpoints.KEPT = tmp_path_factory.mktemp("kept") / "fingerprints"

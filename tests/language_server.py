@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from instructedit.language import OpenAILanguage
+from instructedit.language.openai import OpenAILanguage
 
 SETTINGS = {
     "model": "m", "revision": None, "structured": "never", "temperature": 0.0, "max_tokens": 200, "timeout": 20.0,

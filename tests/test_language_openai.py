@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from instructedit.language import OpenAILanguage, Parsed
+from instructedit.language import Parsed
+from instructedit.language.openai import OpenAILanguage
 from instructedit.types import Captions, ConfigError, StageError, Tokens
 from tests.language_server import GOOD, Answer, openai_language, serve
 

@@ -1,12 +1,18 @@
 """Checkpoints are identified by content and loaded once."""
 
+import hashlib
+import os
 import shutil
+import time
+from io import BufferedReader
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
 
+from instructedit import checkpoints
 from instructedit.cache import StageCache
 from instructedit.models import Checkpoint, Context, ModelPool
 from instructedit.types import ConfigError
@@ -60,3 +66,36 @@ def test_a_device_that_is_not_there_is_refused() -> None:
             Context.create(None, "cuda")
     assert Context.create(None, "cpu").cache.root is None
     assert StageCache(None).root is None
+
+
+def test_a_folder_is_hashed_again_only_when_a_file_has_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoints, "KEPT", tmp_path / "kept")
+    monkeypatch.setattr(checkpoints, "SETTLED_SECONDS", 0)
+    weights, read = tmp_path / "model" / "model.safetensors", list[str]()
+    weights.parent.mkdir()
+    weights.write_bytes(b"one")
+    digest = hashlib.file_digest
+
+    def reading(file: BufferedReader, name: str) -> Any:
+        read.append(file.name)
+        return digest(file, name)
+
+    monkeypatch.setattr(hashlib, "file_digest", reading)
+
+    def hashed() -> str:
+        checkpoints.folder_hash.cache_clear()
+        return checkpoints.folder_hash(weights.parent)
+
+    time.sleep(0.05)
+    first = hashed()
+    assert hashed() == first
+    assert len(read) == 1
+    times = weights.stat()
+    weights.write_bytes(b"two")  # of the same size, and with its time set back
+    os.utime(weights, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert hashed() != first
+    assert len(read) == 2
+    (entry,) = (tmp_path / "kept").iterdir()
+    entry.write_text("{")
+    time.sleep(0.05)
+    assert hashed() != first

@@ -2,7 +2,6 @@
 
 from instructedit.language.base import LanguageProcessor, Message, converse
 from instructedit.language.local import LocalLanguage
-from instructedit.language.openai import OpenAILanguage
 from instructedit.language.parse import Parsed, ReplyError, parse_reply
 from instructedit.language.prompt import PROMPT_HASH, messages
 from instructedit.language.replies import cached
@@ -13,7 +12,6 @@ __all__ = [
     "LanguageProcessor",
     "LocalLanguage",
     "Message",
-    "OpenAILanguage",
     "Parsed",
     "ReplyError",
     "RulesLanguage",

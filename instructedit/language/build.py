@@ -7,7 +7,6 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from instructedit.language.base import LanguageProcessor
 from instructedit.language.local import LocalLanguage
-from instructedit.language.openai import OpenAILanguage
 from instructedit.language.parse import Parsed
 from instructedit.language.prices import prices_of
 from instructedit.language.replies import cached
@@ -46,11 +45,13 @@ def local(context: Context, model: Checkpoint, max_new_tokens: int) -> LanguageP
 # Where the server is, how it is asked, and what it costs.
 @non_identity_keys("base_url", "timeout", "max_retries", "concurrency", "api_key_env", "prices")
 def openai(context: Context, prices: Mapping[str, float | None] | None, **options: Any) -> LanguageProcessor:
-    """Return a processor with a model on any OpenAI-compatible server; see :class:`OpenAILanguage`.
+    """Return a processor with a model on any OpenAI-compatible server; see :class:`.openai.OpenAILanguage`.
 
     Raises:
         ConfigError: A setting has a value that is not accepted.
     """
+    from instructedit.language.openai import OpenAILanguage  # half a second that only this choice needs
+
     prices_of(prices)  # validated here, used by the report
     return cached(OpenAILanguage(**options), context.cache)
 
