@@ -13,6 +13,7 @@ from eval.metrics.base import Metric
 from eval.runs.identity import address
 from eval.runs.run import Run, read_run
 from eval.runs.scoring import score_all
+from eval.runs.sharing import Missing, batches
 from eval.runs.store import RunStore
 from instructedit.images import load_image
 from instructedit.types import ConfigError, EditRequest, EditResult, Failure, Method, Sample, Stage, StageError
@@ -46,6 +47,8 @@ class RunPlan:
     seed: int = 0
     batch_size: int = 8
     retry_failed: bool = False
+    waits: bool = True
+    """Whether to wait for samples that other processes work on; a shard leaves them to the others."""
     fail_on_error: bool | int | float = False
     """When to stop: False is never, True at the first failure, a number above this count or share of the samples."""
 
@@ -62,54 +65,60 @@ class Outcome:
     run: Run
     """The stored samples and metrics of the plan, with its name and label."""
     new: int
-    """Number of samples that were missing before this call; the others were already stored."""
+    """Number of samples that this call has done; the others were already stored, or another process did them."""
     stopped: bool
     """Whether ``fail_on_error`` stopped the run early."""
 
 
 def run(plan: RunPlan) -> Outcome:
-    """Edit the missing samples of a run, then score it.
+    """Edit the missing samples of a run, then score it; other processes may do the same at the same time.
 
     Raises:
-        ConfigError: The request is not valid, or another process has locked the run.
+        ConfigError: The request is not valid.
     """
     store = RunStore(plan.results, plan.run_id, warns=False)
-    # Before the lock, because a method refuses wrong parameters, and then no folder is to be made.
-    method = plan.method() if _missing(plan, store) else None
-    with store.lock():
-        missing = _missing(plan, store)
-        stopped = False
-        if missing or not store.is_noted:
-            store.begin(plan.config, plan.device_name(), plan.checkpoints or {})
-            if missing:
-                stopped = _edit_all(plan, method or plan.method(), store, missing)
-            store.finish()
-        names = score_all(plan.metrics, plan.scoring, store, plan.benchmark)
-        stored = read_run(store).narrowed(plan.benchmark, names)
-    return Outcome(replace(stored, name=plan.name, plain_label=plan.label), len(missing), stopped)
+    # First, because a method refuses wrong parameters, and then no folder is to be made.
+    ids = [s.id for s in plan.benchmark.samples]
+    method = plan.method() if store.missing(ids, plan.retry_failed) else None
+    store.repair()
+    missing = store.missing(ids, plan.retry_failed)
+    new, stopped = 0, False
+    if missing or not store.is_noted:
+        store.begin(plan.config, plan.device_name(), plan.checkpoints or {}, len(ids))
+        if missing:
+            new, stopped = _edit_all(plan, method or plan.method(), Missing(store, missing))
+        store.finish()
+    names = score_all(plan.metrics, plan.scoring, store, plan.benchmark, plan.waits)
+    return replace(stored(plan, names), new=new, stopped=stopped)
 
 
-def _missing(plan: RunPlan, store: RunStore) -> list[Sample]:
-    known = store.finished(plan.retry_failed)
-    return [s for s in plan.benchmark.samples if s.id not in known]
+def stored(plan: RunPlan, metrics: Sequence[str]) -> Outcome:
+    """Return what is on disk of a run, with its values of the given metrics."""
+    run = read_run(RunStore(plan.results, plan.run_id, warns=False)).narrowed(plan.benchmark, metrics)
+    return Outcome(replace(run, name=plan.name, plain_label=plan.label), new=0, stopped=False)
 
 
-def _edit_all(plan: RunPlan, method: Method, store: RunStore, missing: list[Sample]) -> bool:
-    """Edit the missing samples; return True if ``fail_on_error`` stopped the run."""
-    failed, total = 0, len(plan.benchmark.samples)
-    with tqdm(total=total, initial=total - len(missing), desc=plan.label, unit="edit") as bar:
-        for start in range(0, len(missing), plan.batch_size):
-            batch = missing[start : start + plan.batch_size]
-            for sample, outcome in _outcomes(plan, method, batch):
+def _edit_all(plan: RunPlan, method: Method, missing: Missing) -> tuple[int, bool]:
+    """Edit those of the missing samples that no other process has edited.
+
+    Returns:
+        The number of edited samples, and whether ``fail_on_error`` stopped the run.
+    """
+    samples, store, new = {s.id: s for s in plan.benchmark.samples}, missing.store, 0
+    with tqdm(total=len(samples), initial=len(samples) - len(missing.lines), desc=plan.label, unit="edit") as bar:
+        for ids in batches(store, missing.left, plan.batch_size, plan.waits, "edits"):
+            for sample, outcome in _outcomes(plan, method, [samples[i] for i in ids]):
                 store.write(outcome, sample)
+                new += 1
                 bar.update()
                 if isinstance(outcome, Failure):
-                    failed += 1
                     bar.write(f"{sample.id}: {outcome.stage}: {outcome.message}")
+            failed = missing.failed()
+            bar.n = len(samples) - len(missing.left())
             bar.set_postfix(failed=failed, refresh=False)
-            if _too_many(failed, total, plan.fail_on_error):
-                return True
-    return False
+            if _too_many(failed, len(samples), plan.fail_on_error):
+                return new, True
+    return new, False
 
 
 def _too_many(failed: int, total: int, limit: bool | int | float) -> bool:
