@@ -112,7 +112,15 @@ def _endings(console: Console, outcomes: Sequence[Outcome]) -> None:
     if len(failures) > SHOWN_FAILURES:
         console.print(Text(f"... and {len(failures) - SHOWN_FAILURES} more failures; all are in samples.jsonl"))
     for outcome in once:
-        state = "stopped by fail_on_error" if outcome.stopped else f"{outcome.new} new"
+        state = _state(outcome)
         console.print(Text(f"{outcome.run.label}: {state}, {outcome.run.store.folder}", style="dim"))
     if more := len(outcomes) - len(once):
         console.print(Text(f"{more} jobs share a run with another: no hyperparameter of the run differs"))
+
+
+def _state(outcome: Outcome) -> str:
+    if outcome.stopped:
+        return "stopped by fail_on_error"
+    new = "" if outcome.new is None else f"{outcome.new} new"
+    missing = f"{outcome.missing} samples missing, which the same command does" if outcome.missing else ""
+    return ", ".join(filter(None, (new, missing))) or "complete"

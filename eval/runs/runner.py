@@ -12,7 +12,7 @@ from eval.benchmarks.base import Benchmark
 from eval.metrics.base import Metric
 from eval.runs.identity import address
 from eval.runs.run import Run, read_run
-from eval.runs.scoring import score_all
+from eval.runs.scoring import score_all, scored
 from eval.runs.sharing import Missing, batches
 from eval.runs.store import RunStore
 from instructedit.images import load_image
@@ -64,9 +64,11 @@ class Outcome:
 
     run: Run
     """The stored samples and metrics of the plan, with its name and label."""
-    new: int
-    """Number of samples that this call has done; the others were already stored, or another process did them."""
-    stopped: bool
+    new: int | None
+    """Number of samples that this call has done; None if jobs on a cluster did them."""
+    missing: int
+    """Number of samples without a record, which a later call will do."""
+    stopped: bool = False
     """Whether ``fail_on_error`` stopped the run early."""
 
 
@@ -89,13 +91,22 @@ def run(plan: RunPlan) -> Outcome:
             new, stopped = _edit_all(plan, method or plan.method(), Missing(store, missing))
         store.finish()
     names = score_all(plan.metrics, plan.scoring, store, plan.benchmark, plan.waits)
-    return replace(stored(plan, names), new=new, stopped=stopped)
+    return replace(_outcome(plan, store, names), new=new, stopped=stopped)
 
 
-def stored(plan: RunPlan, metrics: Sequence[str]) -> Outcome:
-    """Return what is on disk of a run, with its values of the given metrics."""
-    run = read_run(RunStore(plan.results, plan.run_id, warns=False)).narrowed(plan.benchmark, metrics)
-    return Outcome(replace(run, name=plan.name, plain_label=plan.label), new=0, stopped=False)
+def stored(plan: RunPlan) -> Outcome:
+    """Return what is on disk of a run that other processes did; nothing is edited or scored."""
+    store = RunStore(plan.results, plan.run_id)
+    names = scored(plan.scoring, store, plan.benchmark)
+    if names is None:  # a process died before it had scored all its edits
+        values = store.read_metrics()
+        names = [] if values is None else list(values["metric"].unique())
+    return _outcome(plan, store, names)
+
+
+def _outcome(plan: RunPlan, store: RunStore, metrics: Sequence[str]) -> Outcome:
+    run = replace(read_run(store).narrowed(plan.benchmark, metrics), name=plan.name, plain_label=plan.label)
+    return Outcome(run, None, len(plan.benchmark.samples) - len(run.records))
 
 
 def _edit_all(plan: RunPlan, method: Method, missing: Missing) -> tuple[int, bool]:

@@ -51,7 +51,7 @@ def score_all(
         waits: Whether to wait for values that other processes compute.
     """
     edits = _Edits(store, benchmark)
-    seal = None if key is None else digest({"scoring": key, "edits": edits.digests})
+    seal = edits.seal(key)
     if seal is not None and (names := store.read_scored(seal)) is not None:
         return names
     metrics = load()
@@ -62,6 +62,12 @@ def score_all(
     return names
 
 
+def scored(key: str | None, store: RunStore, benchmark: Benchmark) -> list[str] | None:
+    """Return the names of the metrics if all edits have been scored under a key; None otherwise."""
+    seal = _Edits(store, benchmark).seal(key)
+    return None if seal is None else store.read_scored(seal)
+
+
 class _Edits:
     """The edits that are on disk when a process begins to score, and their values."""
 
@@ -70,6 +76,10 @@ class _Edits:
         records = {k: r for k, r in store.finished().items() if k in self.samples and isinstance(r, EditRecord)}
         self.digests: Mapping[str, str] = {k: record.image_sha256 for k, record in records.items()}
         self._store = store
+
+    def seal(self, key: str | None) -> str | None:
+        """Return a hash of the metrics' key and the edits."""
+        return None if key is None else digest({"scoring": key, "edits": self.digests})
 
     def rows(self) -> dict[tuple[str, str], dict[str, Any]]:
         """Return the stored values by sample and metric."""
