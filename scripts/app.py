@@ -61,8 +61,10 @@ def launch(
     # Hydra takes the job's name and docstring from the function that it wraps.
     guarded.__name__, guarded.__module__ = task.__name__, task.__module__
 
-    def collected(config: DictConfig, code: int) -> int:
-        codes.append(max(code, _guard(lambda: collect(config)) if collect else OK))
+    def collected(config: DictConfig, code: int | None) -> int:
+        # What a task that died (None) was to do, others may have done.
+        own = code if code is not None else OK if collect else SOME_FAILED
+        codes.append(max(own, _guard(lambda: collect(config)) if collect else OK))
         return codes[-1]
 
     # For scripts.slurm, which runs the task in other processes.

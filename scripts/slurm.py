@@ -129,7 +129,7 @@ class SlurmLauncher(Launcher):
                 f"task {task.job_id} ({' '.join(filter_overrides(job.overrides))}): {problem}; log: {task.paths.stderr}"
             )
         collect = getattr(self.task, "collect", None)
-        return job.run(partial(collect, code=code) if collect else lambda _: code)
+        return job.run(partial(collect, code=code) if collect else lambda _: 1 if code is None else code)
 
 
 @dataclass(frozen=True)
@@ -228,13 +228,13 @@ def _states(array: str) -> dict[str, str] | None:
     return dict(line.split() for line in done.stdout.splitlines() if len(line.split()) == 2)
 
 
-def _result(task: "submitit.Job[int]") -> tuple[int, str]:
-    """Return the exit code of a task, and what was wrong with it."""
+def _result(task: "submitit.Job[int]") -> tuple[int | None, str]:
+    """Return the exit code of a task, None if it died, and what was wrong with it."""
     if not task.paths.result_pickle.exists():
         state = (_states(task.job_id.split("_")[0]) or {}).get(task.job_id, "forgotten by Slurm")
-        return 1, f"ended without a result, state {state}{_last_line(task.paths.stderr)}"
+        return None, f"ended without a result, state {state}{_last_line(task.paths.stderr)}"
     if (error := task.exception()) is not None:
-        return 1, f"raised {str(error).strip().splitlines()[-1]}"
+        return None, f"raised {str(error).strip().splitlines()[-1]}"
     code = task.result()
     return code, f"exit code {code}{_last_line(task.paths.stderr)}" if code else ""
 

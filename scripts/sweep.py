@@ -48,13 +48,13 @@ class Sweep:
         return bool(outcome.run.failed)
 
     def collect(self, config: DictConfig) -> bool:
-        """Read what a job on a cluster has stored, and return whether a sample failed or is missing."""
+        """Read what a job on a cluster has stored, and return whether something failed or is missing."""
         run_plan = plan(_with_choices(config))
         outcome = stored(run_plan)
         self._add(config, run_plan, outcome)
         if config.logger and config.shard is not None and run_plan.run_id not in self.logged:
             self._log(instantiate(config.logger, _convert_="all"), run_plan)
-        return bool(outcome.run.failed or outcome.missing)
+        return bool(outcome.run.failed or outcome.missing or not outcome.is_scored)
 
     def _add(self, config: DictConfig, run_plan: RunPlan, outcome: Outcome) -> None:
         same = [i for i, o in enumerate(self.outcomes) if o.run.run_id == outcome.run.run_id]

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 
+from rich.box import SIMPLE
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from eval.analysis.components import verdicts
@@ -12,6 +14,7 @@ from eval.analysis.summary import summary
 from eval.benchmarks.base import Benchmark
 from eval.display.component_tables import render_components
 from eval.display.tables import render_differences, render_published, render_summary
+from eval.runs.labels import distinguished
 from eval.runs.run import Run, counts_of, frame_of
 from eval.runs.runner import Outcome
 
@@ -72,6 +75,34 @@ def _tables(console: Console, runs: Sequence[Run], compared: Sequence[Run], refe
     render_published(console, table, {r.run_id: r.name for r in compared})
 
 
+def show_status(console: Console, runs: Sequence[Run]) -> None:
+    """Print how many samples of each run are done, running, failed and missing, and their sums."""
+    table = Table(box=SIMPLE)
+    for name in ("run", "done", "running", "failed", "missing", "last session"):
+        table.add_column(name, justify="left" if name in ("run", "last session") else "right", overflow="fold")
+    sums = [0, 0, 0, 0]
+    for run in distinguished(runs):
+        missing = run.missing
+        numbers = [run.edited, len(run.running), run.failed, missing or 0]
+        sums = [a + b for a, b in zip(sums, numbers, strict=True)]
+        shown = [str(n or "-") for n in numbers[:3]] + ["unknown" if missing is None else str(missing or "-")]
+        table.add_row(Text(f"{run.label}\n{run.run_id}"), *shown, Text(_last_session(run)))
+    table.add_section()
+    table.add_row(f"{len(runs)} runs", *map(str, sums))
+    console.print(table)
+
+
+def _last_session(run: Run) -> str:
+    if not run.sessions:
+        return "none"
+    last = run.sessions[-1]
+    if last.finished:
+        return f"ended {last.finished}"
+    return (
+        f"{last.process or 'a process'} since {last.started}" if run.running else f"interrupted, began {last.started}"
+    )
+
+
 def undefined(runs: Sequence[Run]) -> Iterator[str]:
     """Yield a line for each metric that is undefined for some edits, with their number and the first reason."""
     frame = frame_of(runs)
@@ -123,4 +154,5 @@ def _state(outcome: Outcome) -> str:
         return "stopped by fail_on_error"
     new = "" if outcome.new is None else f"{outcome.new} new"
     missing = f"{outcome.missing} samples missing, which the same command does" if outcome.missing else ""
-    return ", ".join(filter(None, (new, missing))) or "complete"
+    unscored = "" if outcome.is_scored else "not all edits scored, which the same command does"
+    return ", ".join(filter(None, (new, missing, unscored))) or "complete"

@@ -68,6 +68,8 @@ class Outcome:
     """Number of samples that this call has done; None if jobs on a cluster did them."""
     missing: int
     """Number of samples without a record, which a later call will do."""
+    is_scored: bool = True
+    """Whether the values of all edits are stored."""
     stopped: bool = False
     """Whether ``fail_on_error`` stopped the run early."""
 
@@ -98,10 +100,12 @@ def stored(plan: RunPlan) -> Outcome:
     """Return what is on disk of a run that other processes did; nothing is edited or scored."""
     store = RunStore(plan.results, plan.run_id)
     names = scored(plan.scoring, store, plan.benchmark)
-    if names is None:  # a process died before it had scored all its edits
-        values = store.read_metrics()
-        names = [] if values is None else list(values["metric"].unique())
-    return _outcome(plan, store, names)
+    if names is not None:
+        return _outcome(plan, store, names)
+    # A process died before it had scored all edits, or the metrics are not known before they are built.
+    values = store.read_metrics()
+    outcome = _outcome(plan, store, [] if values is None else list(values["metric"].unique()))
+    return replace(outcome, is_scored=plan.scoring is None)
 
 
 def _outcome(plan: RunPlan, store: RunStore, metrics: Sequence[str]) -> Outcome:
