@@ -1,6 +1,8 @@
 """Sweeps through a real Slurm: arrays, shards, tasks that are killed, preempted, out of time or raise."""
 
+import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -14,17 +16,17 @@ from tests.cluster.slurm_node import Node
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
-SLURM = ["-m", "hydra/launcher=slurm"]
+SLURM = ["hydra/launcher=slurm"]
 SLURM += [f"hydra.launcher.{o}" for o in ("partition=debug", "cpus_per_task=1", "mem_gb=1.5", "timeout_min=10")]
 STUBBORN = ["--config-dir", "tests/cluster/conf", "method=stubborn", "metric=none", "batch_size=1"]
 
 
 class Command:
-    """A running ``python -m scripts.run`` on the cluster."""
+    """A running ``python -m scripts.run -m``."""
 
     def __init__(self, node: Node, results: Path, *overrides: str) -> None:
         self.node, self.results = node, results
-        command = [sys.executable, "-m", "scripts.run", *overrides, f"results={results}"]
+        command = [sys.executable, "-m", "scripts.run", "-m", *overrides, f"results={results}"]
         environment = node.environment | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
         # To files, because a full pipe would stop the command.
         self.out, self.err = results.parent / "out", results.parent / "err"
@@ -67,7 +69,7 @@ def test_an_array_of_shards_ends_as_a_sweep_on_this_machine_does(node: Node, tmp
     code, out, err = jobs.ended()
     assert code == 0, err
     assert "submitted 4 tasks as Slurm job" in err
-    here = Command(node, tmp_path / "here" / "results", *sweep, "-m")
+    here = Command(node, tmp_path / "here" / "results", *sweep)
     assert here.ended()[0] == 0
     ours, theirs = runs_of(jobs.results), runs_of(here.results)
     assert [r.run_id for r in ours] == [r.run_id for r in theirs]
@@ -87,13 +89,16 @@ def test_an_array_of_shards_ends_as_a_sweep_on_this_machine_does(node: Node, tmp
 def test_the_samples_of_a_killed_shard_are_done_by_the_other(node: Node, tmp_path: Path) -> None:
     command = Command(node, tmp_path / "results", *STUBBORN, "limit=16", "shard=range(2)", *SLURM)
     command.wait_for('"id"', 2)
-    node.call("scancel", "--signal=KILL", f"{command.job}_0")
+    (run,) = runs_of(command.results)
+    os.kill(int(run.sessions[0].process.split()[1]), signal.SIGKILL)
     code, out, err = command.ended()
     assert code == 0, err
     (run,) = runs_of(command.results)
     assert (run.edited, set(run.store.lines().values())) == (16, {1})
-    assert re.search(rf"task {command.job}_0 \(.*shard=0.*\): ended without a result, state FAILED", err)
-    assert "stubborn" in out
+    assert re.search(
+        rf"task {command.job}_[01] \(.*shard=[01].*\): ended without a result, state FAILED.*log: ", err
+    ), err
+    assert "stubborn fault=none: complete" in out
 
 
 def test_a_task_that_dies_ends_the_sweep_with_its_table_and_the_same_command_does_the_rest(
@@ -102,8 +107,8 @@ def test_a_task_that_dies_ends_the_sweep_with_its_table_and_the_same_command_doe
     sweep = [*STUBBORN, "limit=2", "fault=none,die,raise,fail"]
     code, out, err = Command(node, tmp_path / "results", *sweep, *SLURM).ended()
     assert code == 1, err
-    assert re.search(r"fault=die\): ended without a result, state FAILED", err)
-    assert re.search(r"fault=raise\): exit code 1, last line: RuntimeError: no such device", err)
+    assert re.search(r"fault=die\): ended without a result, state FAILED", err), err
+    assert re.search(r"fault=raise\): exit code 1, last line: RuntimeError: no such device", err), err
     assert re.search(r"failed: stubborn fault=fail: single_01\w+: editor: will not", out)
     for line in ("none: complete", "die: 2 samples missing", "raise: 2 samples missing", "fail: complete"):
         assert f"stubborn fault={line}" in out
