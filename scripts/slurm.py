@@ -5,6 +5,7 @@ for ever without accounting, counts every preemption of a short job as a time-ou
 Here, results come from disk: when all tasks have ended, each job is collected in this process.
 """
 
+import re
 import shutil
 import signal
 import subprocess
@@ -38,6 +39,8 @@ ENDED = (
 """States of a task that will not run again."""
 GRACE_S = 20.0
 """Seconds that a result may take to appear on a network file system after its task has ended."""
+_NO_REASON = re.compile(r"^(INFO|WARNING) submitit|^submitit |^srun: |^slurmstepd: |%\|")
+"""Lines of a log that do not tell why a task ended: those of submitit and Slurm, and progress bars."""
 EARLY_S = 60.0
 """Seconds by which Slurm may send the signal before a time limit too early."""
 
@@ -84,7 +87,8 @@ class SlurmLauncher(Launcher):
             name = tasks[0].job_id.split("_")[0]
             _say(f"the tasks of Slurm job {name} go on; `scancel {name}` ends them, and the same command joins them")
             raise
-        return [self._collected(job, task) for job, task in zip(jobs, tasks, strict=True)]
+        common = set[str].intersection(*(set(job.overrides) for job in jobs)) if len(jobs) > 1 else set()
+        return [self._collected(job, task, common) for job, task in zip(jobs, tasks, strict=True)]
 
     def _limits(self) -> tuple[float, int]:
         told = float(self.parameters["timeout_min"]) * 60 - float(self.parameters["signal_delay_s"]) - EARLY_S
@@ -122,12 +126,11 @@ class SlurmLauncher(Launcher):
         _say(f"submitted {len(tasks)} tasks as Slurm job {tasks[0].job_id.split('_')[0]}, logs in {self.folder}")
         return tasks
 
-    def _collected(self, job: "_Job", task: "submitit.Job[int]") -> JobReturn:
+    def _collected(self, job: "_Job", task: "submitit.Job[int]", common: set[str]) -> JobReturn:
         code, problem = _result(task)
         if problem:
-            _say(
-                f"task {task.job_id} ({' '.join(filter_overrides(job.overrides))}): {problem}; log: {task.paths.stderr}"
-            )
+            own = " ".join(o for o in filter_overrides(job.overrides) if o not in common)
+            _say(f"task {task.job_id} ({own}): {problem}; log: {task.paths.stderr}")
         collect = getattr(self.task, "collect", None)
         return job.run(partial(collect, code=code) if collect else lambda _: 1 if code is None else code)
 
@@ -176,7 +179,7 @@ class _Job:
             with count.open("ab") as file:
                 file.write(b".")
             if timeouts > self.most_timeouts:
-                _say(f"out of time for time {timeouts}; hydra.launcher.max_num_timeout={self.most_timeouts} ends it")
+                _say(f"out of time {timeouts} times, more than hydra.launcher.max_num_timeout={self.most_timeouts}")
                 sys.exit(1)
             _say(f"out of time, requeued ({timeouts} of {self.most_timeouts})")
         else:
@@ -241,8 +244,7 @@ def _result(task: "submitit.Job[int]") -> tuple[int | None, str]:
 
 def _last_line(path: Path) -> str:
     lines = path.read_text(errors="replace").strip().splitlines() if path.exists() else []
-    # submitit's own lines, such as that the job has ended, say nothing about it.
-    lines = [line for line in lines if line.strip() and not line.startswith("submitit")]
+    lines = [line for line in lines if line.strip() and not _NO_REASON.search(line)]
     return f", last line: {lines[-1][:200]}" if lines else ""
 
 

@@ -97,10 +97,13 @@ def _last_session(run: Run) -> str:
         return "none"
     last = run.sessions[-1]
     if last.finished:
-        return f"ended {last.finished}"
-    return (
-        f"{last.process or 'a process'} since {last.started}" if run.running else f"interrupted, began {last.started}"
-    )
+        return f"ended {_minute(last.finished)}"
+    began = _minute(last.started or "")
+    return f"{last.process or 'a process'} since {began}" if run.running else f"interrupted, began {began}"
+
+
+def _minute(time: str) -> str:
+    return time[:16].replace("T", " ")
 
 
 def undefined(runs: Sequence[Run]) -> Iterator[str]:
@@ -153,6 +156,7 @@ def _state(outcome: Outcome) -> str:
     if outcome.stopped:
         return "stopped by fail_on_error"
     new = "" if outcome.new is None else f"{outcome.new} new"
-    missing = f"{outcome.missing} samples missing, which the same command does" if outcome.missing else ""
+    if outcome.missing:
+        return f"{new + ', ' if new else ''}{outcome.missing} samples missing, which the same command does"
     unscored = "" if outcome.is_scored else "not all edits scored, which the same command does"
-    return ", ".join(filter(None, (new, missing, unscored))) or "complete"
+    return ", ".join(filter(None, (new, unscored))) or "complete"

@@ -1,4 +1,7 @@
-"""A Slurm cluster of one node on this machine, without accounting, systemd and cgroups."""
+"""A Slurm cluster of one node on this machine, without accounting, systemd and cgroups, for the tests and for a try.
+
+python -m tests.cluster.slurm_node starts one, prints how a shell finds it, and stops it on Ctrl-C.
+"""
 
 import os
 import secrets
@@ -6,6 +9,8 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,3 +127,24 @@ def _free_ports() -> list[int]:
     for one in sockets:
         one.close()
     return ports
+
+
+def main() -> None:
+    """Start a cluster in a new folder, and stop it on Ctrl-C."""
+    if missing := missing_programs():
+        sys.exit(f"not found: {', '.join(missing)}; `make cluster-packages` installs them")
+    with tempfile.TemporaryDirectory(prefix="slurm-") as folder:
+        node = Node(Path(folder))
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            node.start()
+            print(f"export SLURM_CONF={node.folder}/slurm.conf", flush=True)
+            signal.pause()
+        except KeyboardInterrupt:
+            pass
+        finally:
+            node.stop()
+
+
+if __name__ == "__main__":
+    main()

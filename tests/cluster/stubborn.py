@@ -10,15 +10,15 @@ from instructedit.types import EditRequest, EditResult, Failure, Method
 
 
 class Stubborn(Method):
-    """Returns each image after a second, or does what ``fault`` says in its task."""
+    """Returns each image after some seconds, or does what ``fault`` says in its task."""
 
-    def __init__(self, context: Context, fault: str) -> None:
+    def __init__(self, context: Context, fault: str, seconds: float) -> None:
         if fault == "raise":
             raise RuntimeError("no such device")
-        self.fault = fault
+        self.fault, self.seconds = fault, seconds
 
     def edit(self, requests: Sequence[EditRequest]) -> list[EditResult | Failure]:
-        time.sleep(1.5)
+        time.sleep(self.seconds)
         if self.fault == "die":
             os.kill(os.getpid(), signal.SIGKILL)
         return [

@@ -95,9 +95,7 @@ def test_the_samples_of_a_killed_shard_are_done_by_the_other(node: Node, tmp_pat
     assert code == 0, err
     (run,) = runs_of(command.results)
     assert (run.edited, set(run.store.lines().values())) == (16, {1})
-    assert re.search(
-        rf"task {command.job}_[01] \(.*shard=[01].*\): ended without a result, state FAILED.*log: ", err
-    ), err
+    assert re.search(rf"task {command.job}_[01] \(shard=[01]\): ended without a result, state FAILED.*log: ", err), err
     assert "stubborn fault=none: complete" in out
 
 
@@ -107,8 +105,8 @@ def test_a_task_that_dies_ends_the_sweep_with_its_table_and_the_same_command_doe
     sweep = [*STUBBORN, "limit=2", "fault=none,die,raise,fail"]
     code, out, err = Command(node, tmp_path / "results", *sweep, *SLURM).ended()
     assert code == 1, err
-    assert re.search(r"fault=die\): ended without a result, state FAILED", err), err
-    assert re.search(r"fault=raise\): exit code 1, last line: RuntimeError: no such device", err), err
+    assert re.search(r"\(fault=die\): ended without a result, state FAILED", err), err
+    assert re.search(r"\(fault=raise\): exit code 1, last line: RuntimeError: no such device", err), err
     assert re.search(r"failed: stubborn fault=fail: single_01\w+: editor: will not", out)
     for line in ("none: complete", "die: 2 samples missing", "raise: 2 samples missing", "fail: complete"):
         assert f"stubborn fault={line}" in out
@@ -139,18 +137,18 @@ def test_a_preempted_task_is_requeued_and_resumes(node: Node, tmp_path: Path) ->
 
 def test_a_task_that_is_out_of_time_is_requeued_as_often_as_allowed(node: Node, tmp_path: Path) -> None:
     short = [*SLURM, "hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=10"]
-    once = Command(node, tmp_path / "results", *STUBBORN, "limit=40", *short, "hydra.launcher.max_num_timeout=0")
+    once = Command(node, tmp_path / "results", *STUBBORN, "seconds=3", *short, "hydra.launcher.max_num_timeout=0")
     code, out, err = once.ended()
     assert code == 1, err
-    assert "max_num_timeout=0 ends it" in err
+    assert "last line: slurm: out of time 1 times, more than hydra.launcher.max_num_timeout=0" in err, err
     (before,) = runs_of(once.results)
-    assert 0 < before.edited < 40
-    assert f"stubborn fault=none: {40 - before.edited} samples missing" in out
-    again = Command(node, tmp_path / "results", *STUBBORN, "limit=40", *short, "hydra.launcher.max_num_timeout=5")
+    assert 0 < before.edited < 30
+    assert f"stubborn fault=none: {30 - before.edited} samples missing" in out
+    again = Command(node, tmp_path / "results", *STUBBORN, "seconds=3", *short, "hydra.launcher.max_num_timeout=5")
     code, out, err = again.ended()
     assert code == 0, err
     (run,) = runs_of(again.results)
-    assert (run.edited, set(run.store.lines().values())) == (40, {1})
+    assert (run.edited, set(run.store.lines().values())) == (30, {1})
     logs = [path.read_text() for path in sorted((tmp_path / "results").glob("sweeps/*/slurm/*.err"))]
     assert "out of time, requeued (1 of 5)" in logs[-1]
 
@@ -158,7 +156,7 @@ def test_a_task_that_is_out_of_time_is_requeued_as_often_as_allowed(node: Node, 
 @pytest.mark.parametrize(
     ("override", "line"),
     [
-        ("hydra.launcher.partition=nowhere", r"Slurm refuses: .*invalid partition"),
+        ("hydra.launcher.partition=nowhere", "Slurm refuses: .*Invalid partition"),
         ("ratio=2", "ratio=2"),
         ("hydra.launcher.gpus_per_node=9", "Slurm refuses: "),
     ],
