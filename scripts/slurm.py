@@ -198,7 +198,7 @@ def _wait(tasks: Sequence["submitit.Job[int]"]) -> None:
     while waiting := [task for task in waiting if not task.paths.result_pickle.exists()]:
         now = time.monotonic()
         if now - asked > min(30, max(2, (now - start) / 10)):
-            asked, states = now, _states(waiting[0].job_id.split("_")[0])
+            asked, states = now, states_of(waiting[0].job_id.split("_")[0])
             for task in waiting if states is not None else ():
                 assert states is not None
                 if states.get(task.job_id, "gone") in (*ENDED, "gone"):
@@ -219,7 +219,7 @@ def _wait(tasks: Sequence["submitit.Job[int]"]) -> None:
         time.sleep(1)
 
 
-def _states(array: str) -> dict[str, str] | None:
+def states_of(array: str) -> dict[str, str] | None:
     """Return the state of each task that Slurm remembers; None if it does not answer."""
     command = ["squeue", "--noheader", "--array", "--states=all", f"--jobs={array}", "--format=%i %T"]
     try:
@@ -234,7 +234,7 @@ def _states(array: str) -> dict[str, str] | None:
 def _result(task: "submitit.Job[int]") -> tuple[int | None, str]:
     """Return the exit code of a task, None if it died, and what was wrong with it."""
     if not task.paths.result_pickle.exists():
-        state = (_states(task.job_id.split("_")[0]) or {}).get(task.job_id, "forgotten by Slurm")
+        state = (states_of(task.job_id.split("_")[0]) or {}).get(task.job_id, "forgotten by Slurm")
         return None, f"ended without a result, state {state}{_last_line(task.paths.stderr)}"
     if (error := task.exception()) is not None:
         return None, f"raised {str(error).strip().splitlines()[-1]}"

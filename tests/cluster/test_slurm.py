@@ -12,6 +12,7 @@ import pytest
 
 from eval.runs.records import records_equal_ignoring_timing
 from eval.runs.run import Run, read_runs
+from scripts.slurm import states_of
 from tests.cluster.slurm_node import Node
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -151,6 +152,14 @@ def test_a_task_that_is_out_of_time_is_requeued_as_often_as_allowed(node: Node, 
     assert (run.edited, set(run.store.lines().values())) == (30, {1})
     logs = [path.read_text() for path in sorted((tmp_path / "results").glob("sweeps/*/slurm/*.err"))]
     assert "out of time, requeued (1 of 5)" in logs[-1]
+
+
+def test_a_task_that_slurm_has_forgotten_is_known_to_have_ended(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    for key in ("SLURM_CONF", "PATH"):
+        monkeypatch.setenv(key, node.environment[key])
+    assert states_of("4000000") == {}
+    monkeypatch.setenv("SLURM_CONF", "/nowhere/slurm.conf")
+    assert states_of("4000000") is None  # Slurm does not answer: nothing is known
 
 
 @pytest.mark.parametrize(
