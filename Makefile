@@ -1,7 +1,7 @@
 # Needs Python 3.11 or 3.12 with pip, and a package index; everything else lands in .venv.
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: run test clean
+.PHONY: run test test-cluster cluster-packages clean
 
 # Containers often tell Python to write no bytecode: then every process would compile torch and all else anew.
 export PYTHONDONTWRITEBYTECODE :=
@@ -22,6 +22,18 @@ test: $(READY)
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	$(PY) -m pytest -n auto --maxprocesses 4
+
+# Sweeps through a real Slurm of one node on this machine: 5 minutes on two cores. Its daemons end with the tests.
+test-cluster: $(READY) cluster-packages
+	$(PY) -m pytest -v tests/cluster
+
+SLURM := munge slurmctld slurmd slurm-client
+cluster-packages:
+	@PATH="$$PATH:/usr/sbin"; command -v munged && command -v slurmctld && command -v slurmd && command -v sbatch && exit; \
+	command -v apt-get || { echo "test-cluster needs $(SLURM), and there is no apt-get to install them with" >&2; exit 2; }; \
+	test "$$(id -u)" = 0 || sudo=sudo; \
+	install() { $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(SLURM); }; \
+	install || { $$sudo apt-get update -qq && install; }
 
 # What a run has made stays: results/ is never removed here.
 clean:

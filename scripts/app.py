@@ -28,7 +28,12 @@ INTERRUPTION = "interrupted; finished samples are kept, and the same command res
 
 
 def launch(
-    task: Callable[[DictConfig], int], config_name: str, verbatim: Sequence[str] = (), positional: Sequence[str] = ()
+    task: Callable[[DictConfig], int],
+    config_name: str,
+    verbatim: Sequence[str] = (),
+    positional: Sequence[str] = (),
+    check: Callable[[DictConfig], None] | None = None,
+    collect: Callable[[DictConfig], int] | None = None,
 ) -> int:
     """Run ``task`` under Hydra, once or (with ``-m``) for each job of a sweep.
 
@@ -39,6 +44,8 @@ def launch(
         config_name: The primary configuration in ``conf/``.
         verbatim: Keys of free text, see :func:`scripts.arguments.overrides`.
         positional: Keys of the arguments without a key.
+        check: Validates a job's configuration, before jobs are sent to a cluster.
+        collect: Takes the results of a job that ran on a cluster, and returns its exit code.
 
     Returns:
         The highest exit code.
@@ -53,6 +60,15 @@ def launch(
 
     # Hydra takes the job's name and docstring from the function that it wraps.
     guarded.__name__, guarded.__module__ = task.__name__, task.__module__
+
+    def collected(config: DictConfig, code: int | None) -> int:
+        # What a task that died (None) was to do, others may have done.
+        own = code if code is not None else OK if collect else SOME_FAILED
+        codes.append(max(own, _guard(lambda: collect(config)) if collect else OK))
+        return codes[-1]
+
+    # For scripts.slurm, which runs the task in other processes.
+    vars(guarded).update(check=check, collect=collected)
     entry = hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(guarded)
 
     def run() -> int:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Optional
 from omegaconf import DictConfig
 
 from instructedit.checkpoints import require_checkpoints
+from scripts import slurm  # noqa: F401, registers the launcher
 from scripts.app import OK, SOME_FAILED, launch
 from scripts.values import check_values
 
@@ -24,22 +25,33 @@ class Command:
     words: list[str] = field(default_factory=lambda: sys.argv[1:])
     sweep: Optional["Sweep"] = None
 
-    def job(self, config: DictConfig) -> int:
-        """Run one job and return the exit code."""
+    def check(self, config: DictConfig) -> None:
+        """Refuse a wrong configuration before anything slow is imported."""
         check_values(config)
         require_checkpoints(config.models, config.wrapper, config.metrics)
-        # These imports load torch, which takes seconds; missing checkpoints are reported before.
+
+    def job(self, config: DictConfig) -> int:
+        """Run one job and return the exit code."""
+        self.check(config)
+        # Importing torch takes seconds; missing checkpoints are reported before.
+        return SOME_FAILED if self._sweep().job(config) else OK
+
+    def collect(self, config: DictConfig) -> int:
+        """Read the results of a job that ran on a cluster, and return the exit code."""
+        return SOME_FAILED if self._sweep().collect(config) else OK
+
+    def _sweep(self) -> "Sweep":
         from eval.loggers.base import group_of
         from scripts.sweep import Sweep
 
         self.sweep = self.sweep or Sweep(group=group_of(self.words))
-        return SOME_FAILED if self.sweep.job(config) else OK
+        return self.sweep
 
 
 def main() -> int:
     """Run every job, then show their results."""
     command = Command()
-    code = launch(command.job, "config")
+    code = launch(command.job, "config", check=command.check, collect=command.collect)
     if command.sweep and command.sweep.outcomes:
         command.sweep.finish()
     return code

@@ -13,11 +13,11 @@ from eval.analysis.selection import Choice, Rule, remember
 from eval.benchmarks.base import Benchmark
 from eval.display.image_grid import sheet
 from eval.display.terminal import distinct, show
-from eval.loggers.base import Reporter, group_of
+from eval.loggers.base import Logger, Reporter, group_of
 from eval.runs.identity import run_id
 from eval.runs.labels import CHOICES, distinguished
 from eval.runs.plan import plan
-from eval.runs.runner import Outcome, run
+from eval.runs.runner import Outcome, RunPlan, run, stored
 from instructedit.images import save_png
 
 
@@ -32,6 +32,8 @@ class Sweep:
     group: str = field(default_factory=lambda: group_of(sys.argv[1:]))
     """W&B group of the command, the same for all its runs on all machines."""
     reporter: Reporter = field(default_factory=Reporter)
+    logged: set[str] = field(default_factory=set)
+    """Ids of the runs that were logged."""
 
     def job(self, config: DictConfig) -> bool:
         """Run one job and return whether one of its samples failed."""
@@ -39,13 +41,36 @@ class Sweep:
         # The logger is built before the run so that wrong settings are reported at once.
         logger = instantiate(config.logger, _convert_="all") if config.logger else None
         outcome = run(run_plan)
-        self.outcomes.append(outcome)
+        self._add(config, run_plan, outcome)
+        # A shard sees a part of its run only.
+        if logger and config.shard is None:
+            self._log(logger, run_plan)
+        return bool(outcome.run.failed)
+
+    def collect(self, config: DictConfig) -> bool:
+        """Read what a job on a cluster has stored, and return whether something failed or is missing."""
+        run_plan = plan(_with_choices(config))
+        outcome = stored(run_plan)
+        self._add(config, run_plan, outcome)
+        if config.logger and config.shard is not None and run_plan.run_id not in self.logged:
+            self._log(instantiate(config.logger, _convert_="all"), run_plan)
+        return bool(outcome.run.failed or outcome.missing or not outcome.is_scored)
+
+    def _add(self, config: DictConfig, run_plan: RunPlan, outcome: Outcome) -> None:
+        same = [i for i, o in enumerate(self.outcomes) if o.run.run_id == outcome.run.run_id]
+        if config.shard is not None and same:
+            # Shards are one run: its last state counts.
+            new = None if outcome.new is None else outcome.new + (self.outcomes[same[0]].new or 0)
+            self.outcomes[same[0]] = replace(outcome, new=new)
+        else:
+            self.outcomes.append(outcome)
         self.benchmarks[run_plan.benchmark.revision] = run_plan.benchmark
         self.results = run_plan.results
         self.rule = Rule(float(config.tuning.weight)) if config.tuning else None
-        if logger:
-            self.reporter.tell(logger, run_plan.results, outcome.run.run_id, run_plan.benchmark, self.group)
-        return bool(outcome.run.failed)
+
+    def _log(self, logger: Logger, run_plan: RunPlan) -> None:
+        self.logged.add(run_plan.run_id)
+        self.reporter.tell(logger, run_plan.results, run_plan.run_id, run_plan.benchmark, self.group)
 
     def finish(self) -> None:
         """Print the table of all runs and write the sheet of their edits."""

@@ -21,6 +21,11 @@ def _limit(value: Any) -> None:
         require_whole("limit", value, 1)
 
 
+def _shard(value: Any) -> None:
+    if value is not None:
+        require_whole("shard", value, 0)
+
+
 def _fail_on_error(value: Any) -> None:
     is_share = isinstance(value, float) and 0 < value < 1
     is_count = is_number(value) and value >= 1 and value == int(value)
@@ -73,6 +78,7 @@ CHECKS: Mapping[str, Callable[[Any], None]] = {
     "max_side": parameters.check_max_side,
     "paste_back": partial(parameters.check_flag, key="paste_back"),
     "limit": _limit,
+    "shard": _shard,
     "batch_size": partial(_whole, 1, "batch_size"),
     "device": parameters.check_device,
     "results": _results,

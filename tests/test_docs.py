@@ -43,6 +43,7 @@ CONFIGS = {
     "scripts.train": "train",
     "scripts.models": "checkpoints",
     "scripts.benchmark": "benchmark",
+    "scripts.status": "status",
 }
 """The configuration of each script that takes Hydra overrides."""
 ACTIONS = {"scripts.models": models.ACTIONS, "scripts.train": ("chain", "status")}
@@ -84,6 +85,9 @@ NOT_EXECUTED = {
     r"scripts\.run experiment=.*": "minutes to hours; tests/test_scripts.py runs small sweeps",
     r"scripts\.run metric=full logger=wandb": "writes a W&B folder; tests/eval/loggers/test_loggers.py does so",
     r"scripts\.report.*": "needs finished runs; tests/eval/report/test_report.py makes the page of small ones",
+    r"scripts\.run -m hydra/launcher=slurm .*": "needs Slurm; tests/cluster runs sweeps through one",
+    r"scripts\.status": "needs finished runs; tests/test_scripts.py shows small ones",
+    r"tests\.cluster\.slurm_node.*": "starts Slurm, which tests/cluster does",
     r"scripts\.publish": "needs finished runs and a W&B account; tests/eval/loggers/test_loggers.py",
     r"scripts\.train (chain|component=\w+).*": "hours; tests/data/test_training.py trains tiny models",
     r"scripts\.inversion": "a minute of two cores",

@@ -16,6 +16,7 @@ from eval.runs.store import RunStore
 from instructedit.models import POOL
 from scripts import edit as edit_script
 from scripts import run as run_script
+from scripts import status as status_script
 from scripts import train as train_script
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -202,6 +203,44 @@ def test_what_is_missing_is_asked_for(script: Script, capsys: pytest.CaptureFixt
 def test_a_picture_that_is_not_there_is_exit_code_2(script: Script, capsys: pytest.CaptureFixture[str]) -> None:
     assert script(edit_main, "image=nowhere.png", "instruction=x") == 2
     assert "nowhere.png: no such file" in capsys.readouterr().err
+
+
+def test_shards_are_one_run_and_status_counts_it(
+    script: Script, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+    arguments = ["-m", "method=instruct_pix2pix", "method.steps=2", "metric=none", "limit=3", "batch_size=2"]
+    assert script(run_script.main, *arguments, "shard=range(3)") == 0
+    out = capsys.readouterr().out
+    assert "3 new" in out
+    assert "share a run" not in out
+    assert script(run_script.main, *arguments) == 0
+    assert "0 new" in capsys.readouterr().out
+    (folder,) = (tmp_path / "runs").iterdir()
+    store = RunStore(tmp_path, folder.name)
+    assert set(store.lines().values()) == {1}
+    assert "shard: null" in store.read_config()[0]
+    lines = (folder / "samples.jsonl").read_bytes().splitlines(keepends=True)
+    (folder / "samples.jsonl").write_bytes(b"".join(lines[:1]))
+    with store.claim(["claimed"], 1):
+        assert script(status_script.main) == 0
+    rows = capsys.readouterr().out
+    (row,) = [line.split() for line in rows.splitlines() if "instruct_pix2pix" in line]
+    assert row[2:6] == ["1", "1", "-", "1"]  # the claimed one is not missing
+    (total,) = [line.split() for line in rows.splitlines() if "1 runs" in line]
+    assert total == ["1", "runs", "1", "1", "0", "1"]
+
+
+def test_status_without_runs_and_slurm_without_slurm_say_so(
+    script: Script, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert script(status_script.main) == 2
+    assert "no runs in" in capsys.readouterr().err
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert script(run_script.main, "-m", "hydra/launcher=slurm", "limit=1") == 2
+    assert "hydra/launcher=slurm: no sbatch on the PATH" in capsys.readouterr().err
+    assert script(run_script.main, "shard=-1") == 2
+    assert "shard=-1" in capsys.readouterr().err
 
 
 def test_a_sweep_inverts_once_loads_once_and_does_nothing_twice(

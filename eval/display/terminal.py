@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 
+from rich.box import SIMPLE
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from eval.analysis.components import verdicts
@@ -13,6 +15,7 @@ from eval.analysis.summary import summary
 from eval.benchmarks.base import Benchmark
 from eval.display.component_tables import render_components
 from eval.display.tables import render_differences, render_evaluations, render_published, render_summary
+from eval.runs.labels import distinguished
 from eval.runs.run import Run, counts_of, frame_of
 from eval.runs.runner import Outcome
 
@@ -74,6 +77,37 @@ def _tables(console: Console, runs: Sequence[Run], compared: Sequence[Run], refe
     render_published(console, table, {r.run_id: r.name for r in compared})
 
 
+def show_status(console: Console, runs: Sequence[Run]) -> None:
+    """Print how many samples of each run are done, running, failed and missing, and their sums."""
+    table = Table(box=SIMPLE)
+    for name in ("run", "done", "running", "failed", "missing", "last session"):
+        table.add_column(name, justify="left" if name in ("run", "last session") else "right", overflow="fold")
+    sums = [0, 0, 0, 0]
+    for run in distinguished(runs):
+        missing = run.missing
+        numbers = [run.edited, len(run.running), run.failed, missing or 0]
+        sums = [a + b for a, b in zip(sums, numbers, strict=True)]
+        shown = [str(n or "-") for n in numbers[:3]] + ["unknown" if missing is None else str(missing or "-")]
+        table.add_row(Text(f"{run.label}\n{run.run_id}"), *shown, Text(_last_session(run)))
+    table.add_section()
+    table.add_row(f"{len(runs)} runs", *map(str, sums))
+    console.print(table)
+
+
+def _last_session(run: Run) -> str:
+    if not run.sessions:
+        return "none"
+    last = run.sessions[-1]
+    if last.finished:
+        return f"ended {_minute(last.finished)}"
+    began = _minute(last.started or "")
+    return f"{last.process or 'a process'} since {began}" if run.running else f"interrupted, began {began}"
+
+
+def _minute(time: str) -> str:
+    return time[:16].replace("T", " ")
+
+
 def undefined(runs: Sequence[Run]) -> Iterator[str]:
     """Yield a line for each metric that is undefined for some edits, with their number and the first reason."""
     frame = frame_of(runs)
@@ -114,7 +148,17 @@ def _endings(console: Console, outcomes: Sequence[Outcome]) -> None:
     if len(failures) > SHOWN_FAILURES:
         console.print(Text(f"... and {len(failures) - SHOWN_FAILURES} more failures; all are in samples.jsonl"))
     for outcome in once:
-        state = "stopped by fail_on_error" if outcome.stopped else f"{outcome.new} new"
+        state = _state(outcome)
         console.print(Text(f"{outcome.run.label}: {state}, {outcome.run.store.folder}", style="dim"))
     if more := len(outcomes) - len(once):
         console.print(Text(f"{more} jobs share a run with another: no hyperparameter of the run differs"))
+
+
+def _state(outcome: Outcome) -> str:
+    if outcome.stopped:
+        return "stopped by fail_on_error"
+    new = "" if outcome.new is None else f"{outcome.new} new"
+    if outcome.missing:
+        return f"{new + ', ' if new else ''}{outcome.missing} samples missing, which the same command does"
+    unscored = "" if outcome.is_scored else "not all edits scored, which the same command does"
+    return ", ".join(filter(None, (new, unscored))) or "complete"

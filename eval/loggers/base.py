@@ -19,7 +19,7 @@ SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD", re.IGNORECASE)
 """Names of environment variables whose values are removed from messages."""
 LONGEST = 300
 """Maximum number of characters of a message."""
-SILENT_KEYS = ("logger", "hydra", "results", "device", "batch_size", "retry_failed")
+SILENT_KEYS = ("logger", "hydra", "results", "device", "batch_size", "retry_failed", "shard")
 """Overrides that do not affect results and so are not part of a group's name."""
 
 

@@ -46,13 +46,21 @@ def plan(config: DictConfig) -> RunPlan:
         results=results,
         scoring=scoring_key(metrics),
         device_name=lambda: str(parts.context.device),
-        config=OmegaConf.to_yaml(config, resolve=True),
+        config=OmegaConf.to_yaml(_without_shard(config), resolve=True),
         checkpoints={c.id: c.version for c in checkpoints(described)},
         seed=int(config.seed),
         batch_size=int(config.batch_size),
         retry_failed=bool(config.retry_failed),
+        waits=config.shard is None,
         fail_on_error=config.fail_on_error,
     )
+
+
+def _without_shard(config: DictConfig) -> DictConfig:
+    """Return the configuration of the run, whose folder is that of all its shards."""
+    config = config.copy()
+    config.shard = None
+    return config
 
 
 @dataclass(frozen=True)

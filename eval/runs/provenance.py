@@ -50,6 +50,10 @@ class Session(Environment):
     """Such as ``cuda:0 (NVIDIA A100)``."""
     checkpoints: Mapping[str, str] = field(default_factory=dict)
     """Revision of each checkpoint id."""
+    process: str = ""
+    """Such as ``process 1234 on gpu07``."""
+    samples: int | None = None
+    """Number of samples of the benchmark; None in runs of earlier versions."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +75,11 @@ class Manifest:
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of the file."""
-        first = ("started", "finished", "device", "checkpoints")
-        sessions = [{key: values[key] for key in first} | values for values in map(asdict, self.sessions)]
+        first, later = ("started", "finished", "device", "checkpoints"), ("process", "samples")
+        sessions = [
+            {key: values[key] for key in first} | {k: v for k, v in values.items() if v or k not in later}
+            for values in map(asdict, self.sessions)
+        ]
         return {"run_id": self.run_id, "started": self.started, "finished": self.finished, "sessions": sessions}
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Repair of a run's folder after a crash or a full disk, by the process that holds the run's lock.
+"""Repair of a run's folder after a crash or a full disk, under the run's lock.
 
 Derived files (``metrics.parquet``, ``cards.json``, ``config.yaml``) are removed if they are damaged, and the run writes
 them again. Lines and files that cannot be computed again are moved to ``<name>.damaged``. Each repair is logged once.

@@ -107,6 +107,17 @@ class Run:
         """Number of failed samples."""
         return len(self.records) - self.edited
 
+    @cached_property
+    def running(self) -> frozenset[str]:
+        """Ids of the samples that processes work on now."""
+        return frozenset(self.store.claimed())
+
+    @property
+    def missing(self) -> int | None:
+        """Number of samples that are not done, without the running ones; None in runs of earlier versions."""
+        asked = self.sessions[-1].samples if self.sessions else None
+        return None if asked is None else max(0, asked - len(self.records.keys() | self.running))
+
     @property
     def failures(self) -> list[Failure]:
         """The failures of the run."""

@@ -12,7 +12,8 @@ from eval.benchmarks.base import Benchmark
 from eval.metrics.base import Metric
 from eval.runs.identity import address
 from eval.runs.run import Run, read_run
-from eval.runs.scoring import score_all
+from eval.runs.scoring import score_all, scored
+from eval.runs.sharing import Missing, batches
 from eval.runs.store import RunStore
 from instructedit.images import load_image
 from instructedit.types import ConfigError, EditRequest, EditResult, Failure, Method, Sample, Stage, StageError
@@ -46,6 +47,8 @@ class RunPlan:
     seed: int = 0
     batch_size: int = 8
     retry_failed: bool = False
+    waits: bool = True
+    """Whether to wait for samples that other processes work on; a shard leaves them to the others."""
     fail_on_error: bool | int | float = False
     """When to stop: False is never, True at the first failure, a number above this count or share of the samples."""
 
@@ -61,55 +64,76 @@ class Outcome:
 
     run: Run
     """The stored samples and metrics of the plan, with its name and label."""
-    new: int
-    """Number of samples that were missing before this call; the others were already stored."""
-    stopped: bool
+    new: int | None
+    """Number of samples that this call has done; None if jobs on a cluster did them."""
+    missing: int
+    """Number of samples without a record, which a later call will do."""
+    is_scored: bool = True
+    """Whether the values of all edits are stored."""
+    stopped: bool = False
     """Whether ``fail_on_error`` stopped the run early."""
 
 
 def run(plan: RunPlan) -> Outcome:
-    """Edit the missing samples of a run, then score it.
+    """Edit the missing samples of a run, then score it; other processes may do the same at the same time.
 
     Raises:
-        ConfigError: The request is not valid, or another process has locked the run.
+        ConfigError: The request is not valid.
     """
     store = RunStore(plan.results, plan.run_id, warns=False)
-    # Before the lock, because a method refuses wrong parameters, and then no folder is to be made.
-    method = plan.method() if _missing(plan, store) else None
-    with store.lock():
-        missing = _missing(plan, store)
-        stopped = False
-        if missing or not store.is_noted:
-            store.begin(plan.config, plan.device_name(), plan.checkpoints or {})
-            if missing:
-                stopped = _edit_all(plan, method or plan.method(), store, missing)
-            store.finish()
-        names = score_all(plan.metrics, plan.scoring, store, plan.benchmark)
-        stored = read_run(store).narrowed(plan.benchmark, names)
-    return Outcome(replace(stored, name=plan.name, plain_label=plan.label), len(missing), stopped)
+    # First, because a method refuses wrong parameters, and then no folder is to be made.
+    ids = [s.id for s in plan.benchmark.samples]
+    method = plan.method() if store.missing(ids, plan.retry_failed) else None
+    store.repair()
+    missing = store.missing(ids, plan.retry_failed)
+    new, stopped = 0, False
+    if missing or not store.is_noted:
+        store.begin(plan.config, plan.device_name(), plan.checkpoints or {}, len(ids))
+        if missing:
+            new, stopped = _edit_all(plan, method or plan.method(), Missing(store, missing))
+        store.finish()
+    names = score_all(plan.metrics, plan.scoring, store, plan.benchmark, plan.waits)
+    return replace(_outcome(plan, store, names), new=new, stopped=stopped)
 
 
-def _missing(plan: RunPlan, store: RunStore) -> list[Sample]:
-    known = store.finished(plan.retry_failed)
-    return [s for s in plan.benchmark.samples if s.id not in known]
+def stored(plan: RunPlan) -> Outcome:
+    """Return what is on disk of a run that other processes did; nothing is edited or scored."""
+    store = RunStore(plan.results, plan.run_id)
+    names = scored(plan.scoring, store, plan.benchmark)
+    if names is not None:
+        return _outcome(plan, store, names)
+    # A process died before it had scored all edits, or the metrics are not known before they are built.
+    values = store.read_metrics()
+    outcome = _outcome(plan, store, [] if values is None else list(values["metric"].unique()))
+    return replace(outcome, is_scored=plan.scoring is None)
 
 
-def _edit_all(plan: RunPlan, method: Method, store: RunStore, missing: list[Sample]) -> bool:
-    """Edit the missing samples; return True if ``fail_on_error`` stopped the run."""
-    failed, total = 0, len(plan.benchmark.samples)
-    with tqdm(total=total, initial=total - len(missing), desc=plan.label, unit="edit") as bar:
-        for start in range(0, len(missing), plan.batch_size):
-            batch = missing[start : start + plan.batch_size]
-            for sample, outcome in _outcomes(plan, method, batch):
+def _outcome(plan: RunPlan, store: RunStore, metrics: Sequence[str]) -> Outcome:
+    run = replace(read_run(store).narrowed(plan.benchmark, metrics), name=plan.name, plain_label=plan.label)
+    return Outcome(run, None, len(plan.benchmark.samples) - len(run.records))
+
+
+def _edit_all(plan: RunPlan, method: Method, missing: Missing) -> tuple[int, bool]:
+    """Edit those of the missing samples that no other process has edited.
+
+    Returns:
+        The number of edited samples, and whether ``fail_on_error`` stopped the run.
+    """
+    samples, store, new = {s.id: s for s in plan.benchmark.samples}, missing.store, 0
+    with tqdm(total=len(samples), initial=len(samples) - len(missing.lines), desc=plan.label, unit="edit") as bar:
+        for ids in batches(store, missing.left, plan.batch_size, plan.waits, "edits"):
+            for sample, outcome in _outcomes(plan, method, [samples[i] for i in ids]):
                 store.write(outcome, sample)
+                new += 1
                 bar.update()
                 if isinstance(outcome, Failure):
-                    failed += 1
                     bar.write(f"{sample.id}: {outcome.stage}: {outcome.message}")
+            failed = missing.failed()
+            bar.n = len(samples) - len(missing.left())
             bar.set_postfix(failed=failed, refresh=False)
-            if _too_many(failed, total, plan.fail_on_error):
-                return True
-    return False
+            if _too_many(failed, len(samples), plan.fail_on_error):
+                return new, True
+    return new, False
 
 
 def _too_many(failed: int, total: int, limit: bool | int | float) -> bool:

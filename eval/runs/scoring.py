@@ -13,10 +13,14 @@ from eval.runs.declared import source_of
 from eval.runs.identity import fingerprinted
 from eval.runs.provenance import packages
 from eval.runs.records import METRICS, EditRecord
+from eval.runs.sharing import batches
 from eval.runs.store import RunStore
 from instructedit.files import digest
 from instructedit.images import load_image
 from instructedit.types import Sample
+
+BATCH = 32
+"""Number of edits that a process scores before it stores their values."""
 
 
 def scoring_key(metrics: Any) -> str | None:
@@ -35,56 +39,100 @@ def scoring_key(metrics: Any) -> str | None:
 
 
 def score_all(
-    load: Callable[[], Sequence[Metric]], key: str | None, store: RunStore, benchmark: Benchmark
+    load: Callable[[], Sequence[Metric]], key: str | None, store: RunStore, benchmark: Benchmark, waits: bool = True
 ) -> list[str]:
     """Store the values of all edits, and return the names of the metrics in the order of tables.
 
     Args:
         load: Builds the metrics; not called if all edits were scored under the same key before.
         key: See :func:`scoring_key`.
-        store: The run, with its lock.
+        store: The run.
         benchmark: Its samples.
+        waits: Whether to wait for values that other processes compute.
     """
-    samples = {s.id: s for s in benchmark.samples}
-    records = {k: r for k, r in store.finished().items() if k in samples and isinstance(r, EditRecord)}
-    digests = {k: record.image_sha256 for k, record in records.items()}
-    seal = None if key is None else digest({"scoring": key, "edits": digests})
+    edits = _Edits(store, benchmark)
+    seal = edits.seal(key)
     if seal is not None and (names := store.read_scored(seal)) is not None:
         return names
     metrics = load()
     names = [metric.name for metric in metrics]
-    is_final = _score_missing(metrics, store, digests, samples)
-    if seal is not None and is_final:
+    _score_missing(metrics, store, edits, waits)
+    if seal is not None and not edits.unscored(metrics):
         store.write_scored(seal, names)
     return names
 
 
-def _score_missing(
-    metrics: Sequence[Metric], store: RunStore, digests: Mapping[str, str], samples: Mapping[str, Sample]
-) -> bool:
-    """Compute the values that are missing on disk or no longer valid; True if none of them is asked for again."""
-    stored = store.read_metrics()
-    rows: dict[tuple[str, str], dict[str, Any]] = {}
-    if stored is not None:
-        for row in stored.to_dict("records"):
-            rows[row["sample_id"], row["metric"]] = {str(k): v for k, v in row.items()}
-    is_new = False
-    for sample_id, image in tqdm(digests.items(), desc="metrics", unit="edit", leave=False, disable=not metrics):
-        missing = [m for m in metrics if not _is_valid(rows.get((sample_id, m.name)), m, image)]
-        if missing:
-            is_new = True
-            for metric in missing:  # a row with another card is stale, even if the metric no longer applies
-                rows.pop((sample_id, metric.name), None)
-            for name, row in _score(store, samples[sample_id], missing).items():
-                rows[sample_id, name] = row | {"image_sha256": image}
+def scored(key: str | None, store: RunStore, benchmark: Benchmark) -> list[str] | None:
+    """Return the names of the metrics if all edits have been scored under a key; None otherwise."""
+    seal = _Edits(store, benchmark).seal(key)
+    return None if seal is None else store.read_scored(seal)
+
+
+class _Edits:
+    """The edits that are on disk when a process begins to score, and their values."""
+
+    def __init__(self, store: RunStore, benchmark: Benchmark) -> None:
+        self.samples: Mapping[str, Sample] = {s.id: s for s in benchmark.samples}
+        records = {k: r for k, r in store.finished().items() if k in self.samples and isinstance(r, EditRecord)}
+        self.digests: Mapping[str, str] = {k: record.image_sha256 for k, record in records.items()}
+        self._store = store
+
+    def seal(self, key: str | None) -> str | None:
+        """Return a hash of the metrics' key and the edits."""
+        return None if key is None else digest({"scoring": key, "edits": self.digests})
+
+    def rows(self) -> dict[tuple[str, str], dict[str, Any]]:
+        """Return the stored values by sample and metric."""
+        stored = self._store.read_metrics()
+        rows = [] if stored is None else stored.to_dict("records")
+        return {(row["sample_id"], row["metric"]): {str(k): v for k, v in row.items()} for row in rows}
+
+    def unscored(self, metrics: Sequence[Metric]) -> dict[str, list[Metric]]:
+        """Return the metrics of each edit whose values are missing or no longer valid."""
+        rows = self.rows()
+        found: dict[str, list[Metric]] = {}
+        for sample_id, image in self.digests.items():
+            missing = [
+                m
+                for m in metrics
+                if not _is_valid(row := rows.get((sample_id, m.name)), m, image)
+                and (row is not None or m.applies(self.samples[sample_id]))
+            ]
+            if missing:
+                found[sample_id] = missing
+        return found
+
+
+def _score_missing(metrics: Sequence[Metric], store: RunStore, edits: _Edits, waits: bool) -> None:
+    """Compute the values that are missing on disk or no longer valid."""
     cards = {m.card_id: {"metric": m.name} | m.card() for m in metrics}
-    # Cards are written before values, so that every stored value has a card even after a kill.
-    if is_new or (rows and not cards.keys() <= store.read_cards().keys()):
+    tried: set[str] = set()
+    unscored = edits.unscored(metrics)
+
+    def left() -> list[str]:
+        # A value that stays undefined is computed once in each process.
+        return [k for k in edits.unscored(metrics) if k not in tried]
+
+    with tqdm(total=len(unscored), desc="metrics", unit="edit", leave=False, disable=not unscored) as bar:
+        for ids in batches(store, left, BATCH, waits, "scores"):
+            missing = edits.unscored(metrics)
+            values = {}
+            for sample_id in ids:
+                values[sample_id] = _score(store, edits.samples[sample_id], missing[sample_id])
+                bar.update()
+            tried.update(ids)
+            # Cards are written before values, so that every stored value has a card even after a kill.
+            store.write_cards(cards)
+            with store.lock():
+                rows = edits.rows()
+                for sample_id, scores in values.items():
+                    for metric in missing[sample_id]:  # a stale row is removed, even if the metric no longer applies
+                        rows.pop((sample_id, metric.name), None)
+                    for name, row in scores.items():
+                        rows[sample_id, name] = row | {"image_sha256": edits.digests[sample_id]}
+                store.write_metrics(pd.DataFrame(rows.values(), columns=list(METRICS)).astype({"value": "Float64"}))
+    if edits.rows() and not cards.keys() <= store.read_cards().keys():
         store.write_cards(cards)
-    if is_new:
-        store.write_metrics(pd.DataFrame(rows.values(), columns=list(METRICS)).astype({"value": "Float64"}))
-    again = [m.name for m in metrics if m.asks_again]
-    return not any(pd.isna(rows[k, m]["value"]) for k in digests for m in again if (k, m) in rows)
 
 
 def _is_valid(row: Mapping[str, Any] | None, metric: Metric, digest: str) -> bool:

@@ -7,8 +7,10 @@ import json
 import logging
 import os
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from io import FileIO
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -36,10 +38,16 @@ __all__ = ["RunStore", "records_equal_ignoring_timing"]
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+PATIENCE = 10.0
+"""Seconds after which a process that waits for the lock of a run says so."""
 
 
 class RunStore:
-    """The folder ``<root>/runs/<run_id>/``. It can be read at any time; writing requires its :meth:`lock`.
+    """The folder ``<root>/runs/<run_id>/``. Any number of processes may read and write it at the same time.
+
+    A process claims the samples that it works on (:meth:`claim`), so that no two work on the same one. Each write takes
+    the run's :meth:`lock` for its own duration. Locks and claims are those of the file system: they also hold between
+    the machines that share a folder, and those of a dead process are free.
 
     :meth:`write` stores a sample's pictures before its line in ``samples.jsonl``, and the line before it returns, so a
     kill loses at most the samples that are not yet written.
@@ -47,7 +55,7 @@ class RunStore:
     Args:
         root: The results folder.
         run_id: See :mod:`eval.runs.identity`.
-        warns: Whether a damaged record is logged when it is read. :meth:`lock` logs it in any case.
+        warns: Whether a damaged record is logged when it is read. :meth:`repair` logs it in any case.
     """
 
     def __init__(self, root: Path, run_id: str, warns: bool = True) -> None:
@@ -61,59 +69,105 @@ class RunStore:
         self._cards = self.folder / "cards.json"
         self._config = self.folder / "config.yaml"
         self._scored = self.folder / "scored.json"
-        self._is_locked = False
+        self._claims = self.folder / ".claims"
+        self._lock = FileLock(self.folder / ".lock")
+        self._session: Session | None = None
         self._records: dict[str, SampleRecord] = {}
-        self._read_stamp: tuple[int, int] | None = None
+        self._lines: Counter[str] = Counter()
+        self._read_stamp: tuple[int, int, int] | None = None
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Lock the run for writing, and repair what is damaged, see :mod:`eval.runs.repair`.
+        """Lock the run's files for one change, which takes milliseconds; wait while another process has the lock.
 
         Raises:
-            ConfigError: Another process, or another store of this process, has the lock. The lock of a dead process is
-                released.
+            ConfigError: The folder cannot be written.
         """
+        self._make(self.folder)
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigError(
-                f"results={self.root}: {error.strerror}; a folder that can be written is accepted"
-            ) from None
-        # A separate file, because filelock controls the content of the lock file.
-        holder = self.folder / ".holder"
-        try:
-            held = FileLock(self.folder / ".lock", timeout=0).acquire()
+            self._lock.acquire(timeout=PATIENCE)
         except Timeout:
-            name = holder.read_text() if holder.is_file() else "another process"
-            raise ConfigError(f"run {self.run_id}: {name} is writing {self.folder}; wait for it") from None
-        with held:
-            holder.write_text(f"process {os.getpid()} on {socket.gethostname()}")
-            self._is_locked = True
-            try:
-                repair(self.folder)
-                yield
-            finally:
-                self._is_locked = False
+            log.warning("%s: waiting for its lock, which another process has", self.folder)
+            self._lock.acquire()
+        try:
+            yield
+        finally:
+            self._lock.release()
 
-    def begin(self, config: str, device: str, checkpoints: Mapping[str, str]) -> None:
+    def repair(self) -> None:
+        """Repair what a crash or a full disk has damaged, see :mod:`eval.runs.repair`."""
+        with self.lock():
+            repair(self.folder)
+
+    @contextlib.contextmanager
+    def claim(self, ids: Iterable[str], count: int) -> Iterator[list[str]]:
+        """Claim samples until the block ends, or the process.
+
+        Another process may have finished a sample just before it was claimed; :meth:`lines` tells.
+
+        Args:
+            ids: The samples to choose from, in order.
+            count: The greatest number of samples to claim.
+
+        Yields:
+            The ids of the claimed samples, none if other processes have claimed all.
+        """
+        self._make(self._claims)
+        with contextlib.ExitStack() as stack:
+            claimed: list[str] = []
+            for id_ in ids:
+                if len(claimed) == count:
+                    break
+                path = self._claims / id_
+                with contextlib.suppress(Timeout):
+                    stack.enter_context(FileLock(path, timeout=0))
+                    # Removed before it is released; filelock refuses a lock whose file is gone.
+                    stack.callback(path.unlink, missing_ok=True)
+                    claimed.append(id_)
+            yield claimed
+
+    def claimed(self) -> list[str]:
+        """Return the ids of the samples that processes work on now."""
+        held = []
+        for path in sorted(self._claims.glob("*")):
+            try:
+                with FileLock(path, timeout=0):
+                    path.unlink(missing_ok=True)  # left by a dead process
+            except Timeout:
+                held.append(path.name)
+            except OSError:  # a folder that this user may only read
+                continue
+        return held
+
+    def begin(self, config: str, device: str, checkpoints: Mapping[str, str], samples: int | None = None) -> None:
         """Write ``config.yaml`` and add a session to ``manifest.json``.
 
         Args:
             config: The resolved configuration as YAML, without secrets.
             device: Such as ``cuda:0 (NVIDIA A100)``.
             checkpoints: Revision of each checkpoint id.
+            samples: Number of the benchmark's samples.
         """
-        self._check_locked()
-        with write_aside(self._config) as file:
-            file.write(config.encode())
-        session = Session(started=_now(), device=device, checkpoints=dict(checkpoints), **vars(environment()))
-        self._write_manifest(*self.read_manifest().sessions, session)
+        process = f"process {os.getpid()} on {socket.gethostname()}"
+        session = Session(
+            started=_now(),
+            device=device,
+            checkpoints=dict(checkpoints),
+            process=process,
+            samples=samples,
+            **vars(environment()),
+        )
+        with self.lock():
+            with write_aside(self._config) as file:
+                file.write(config.encode())
+            self._write_manifest(*self.read_manifest().sessions, session)
+        self._session = session
 
     def finish(self) -> None:
         """Write the end time of the session that :meth:`begin` added to ``manifest.json``."""
-        self._check_locked()
-        *earlier, last = self.read_manifest().sessions
-        self._write_manifest(*earlier, replace(last, finished=_now()))
+        with self.lock():
+            ended = [replace(s, finished=_now()) if s == self._session else s for s in self.read_manifest().sessions]
+            self._write_manifest(*ended)
 
     def read_manifest(self) -> Manifest:
         """Read ``manifest.json``; there are no sessions before :meth:`begin`."""
@@ -136,11 +190,12 @@ class RunStore:
         Returns:
             The last record of each sample. Edits with a missing or truncated picture or mask are omitted.
         """
-        return {
-            id_: record
-            for id_, record in self._all().items()
-            if (self._has_pictures(record) if isinstance(record, EditRecord) else not retry_failed)
-        }
+        return {k: record for k, record in self._all().items() if self._is_finished(record, retry_failed)}
+
+    def missing(self, ids: Iterable[str], retry_failed: bool = False) -> dict[str, int]:
+        """Return those of the samples that :meth:`finished` does not, with their numbers of lines."""
+        records, lines = self._all(), self._lines
+        return {i: lines[i] for i in ids if i not in records or not self._is_finished(records[i], retry_failed)}
 
     def write(self, outcome: EditResult | Failure, sample: Sample) -> None:
         """Store a sample's outcome durably; it replaces an earlier one.
@@ -150,10 +205,8 @@ class RunStore:
             sample: The sample; its id equals the outcome's and names the files.
 
         Raises:
-            RuntimeError: The run is not locked.
             ValueError: The ids differ, or the image is not RGB.
         """
-        self._check_locked()
         if outcome.id != sample.id:
             raise ValueError(f"outcome of {outcome.id!r} for sample {sample.id!r}")
         if isinstance(outcome, EditResult):
@@ -162,11 +215,18 @@ class RunStore:
             save_png(outcome.image, self.image_path(sample.id))
             if outcome.mask is not None:
                 save_png(mask_image(outcome.mask), self.mask_path(sample.id))
-        line = to_line(record_of(outcome, sample))
-        known = self._all()
-        self._append(line.encode() + b"\n")
-        known[sample.id] = from_line(line)
-        self._read_stamp = self._stamp()
+        line = to_line(record_of(outcome, sample)).encode()
+        with self.lock():
+            is_current = self._stamp() == self._read_stamp
+            self._append(line + b"\n")
+            if is_current:
+                self._remember(from_line(line))
+                self._read_stamp = self._stamp()
+
+    def lines(self) -> Mapping[str, int]:
+        """Return the number of lines of each sample, which grows by one each time that any process has done it."""
+        self._all()
+        return self._lines
 
     def read_result(self, sample_id: str) -> EditResult:
         """Read an edit with its pixels.
@@ -206,9 +266,10 @@ class RunStore:
 
     def write_cards(self, cards: Mapping[str, Any]) -> None:
         """Add metric cards by id to ``cards.json``."""
-        known = self.read_cards()
-        with write_aside(self._cards) as file:
-            file.write(json.dumps(known | dict(cards), indent=2, sort_keys=True).encode() + b"\n")
+        with self.lock():
+            known = self.read_cards()
+            with write_aside(self._cards) as file:
+                file.write(json.dumps(known | dict(cards), indent=2, sort_keys=True).encode() + b"\n")
 
     def read_cards(self) -> dict[str, Mapping[str, Any]]:
         """Read ``cards.json``; empty if no metrics have been computed or the file is damaged."""
@@ -252,17 +313,20 @@ class RunStore:
         stamp = self._stamp()
         if stamp == self._read_stamp:
             return self._records
-        self._records, self._read_stamp = {}, stamp
+        self._records, self._lines, self._read_stamp = {}, Counter(), stamp
         data = self._samples.read_bytes() if stamp is not None else b""
         # Text after the last newline is incomplete: its writer was killed or is still writing.
         for number, text in enumerate(data.split(b"\n")[:-1], start=1):
             try:
-                record = from_line(text)
-                self._records[record.id] = record
+                self._remember(from_line(text))
             except ValueError:
                 level = logging.WARNING if self._warns else logging.DEBUG
                 log.log(level, "%s: line %d is damaged and left out; its sample is done again", self._samples, number)
         return self._records
+
+    def _remember(self, record: SampleRecord) -> None:
+        self._records[record.id] = record
+        self._lines[record.id] += 1
 
     def _read(self, path: Path, parse: Callable[[Path], T]) -> T | None:
         try:
@@ -273,21 +337,26 @@ class RunStore:
             log.warning("%s: damaged and left out; the run's command writes it again (%s)", path, error)
             return None
 
-    def _stamp(self) -> tuple[int, int] | None:
-        """Return size and time of the records' file, which change with each write; None if it does not exist."""
+    def _stamp(self) -> tuple[int, int, int] | None:
+        """Return what changes with each write of the records' file; None if it does not exist."""
         try:
-            status = self._samples.stat()
+            # NFS may answer a stat from its cache, but not an open.
+            with self._samples.open("rb") as file:
+                status = os.fstat(file.fileno())
         except FileNotFoundError:
             return None
-        return status.st_size, status.st_mtime_ns
+        return status.st_ino, status.st_size, status.st_mtime_ns
+
+    def _is_finished(self, record: SampleRecord, retry_failed: bool) -> bool:
+        return self._has_pictures(record) if isinstance(record, EditRecord) else not retry_failed
 
     def _has_pictures(self, record: EditRecord) -> bool:
         has_mask = record.mask_sha256 is None or is_whole_png(self.mask_path(record.id))
         return has_mask and is_whole_png(self.image_path(record.id))
 
     def _append(self, line: bytes) -> None:
-        with self._samples.open("ab", buffering=0) as file:
-            before = os.fstat(file.fileno()).st_size
+        with self._samples.open("ab+", buffering=0) as file:
+            before = _cut_incomplete_line(file)
             try:
                 if file.write(line) != len(line):
                     raise OSError(f"{self._samples}: disk full")
@@ -297,14 +366,34 @@ class RunStore:
                 file.truncate(before)
                 raise
 
+    def _make(self, folder: Path) -> None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(
+                f"results={self.root}: {error.strerror}; a folder that can be written is accepted"
+            ) from None
+
     def _write_manifest(self, *sessions: Session) -> None:
         with write_aside(self._manifest) as file:
             file.write(json.dumps(Manifest(self.run_id, sessions).to_json(), indent=2).encode())
 
-    def _check_locked(self) -> None:
-        if not self._is_locked:
-            raise RuntimeError(f"run {self.run_id} is written without its lock; use `with store.lock():`")
-
 
 def _now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def _cut_incomplete_line(file: FileIO) -> int:
+    """Remove what a killed process left after the last line, and return the size of the file."""
+    size = end = file.seek(0, os.SEEK_END)
+    while end:
+        start = max(0, end - 4096)
+        file.seek(start)
+        found = file.read(end - start).rfind(b"\n")
+        if found >= 0:
+            end = start + found + 1
+            break
+        end = start
+    if end < size:
+        file.truncate(end)
+    return end

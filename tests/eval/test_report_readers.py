@@ -108,6 +108,6 @@ def test_a_sweep_names_the_results_folder_that_was_set(
 ) -> None:
     make_run(tmp_path / "elsewhere", own, "folder_of_pictures.read")
     (stored,) = read_runs(tmp_path / "elsewhere")
-    Sweep(outcomes=[Outcome(stored, new=0, stopped=False)], results=tmp_path / "elsewhere").finish()
+    Sweep(outcomes=[Outcome(stored, new=0, missing=0)], results=tmp_path / "elsewhere").finish()
     printed = "".join(capsys.readouterr().out.split())  # a narrow terminal folds paths
     assert f"{tmp_path}/elsewhere/runs/{stored.run_id}" in printed

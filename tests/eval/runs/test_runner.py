@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -217,11 +218,12 @@ def test_damaged_metrics_are_left_out_of_what_is_only_read(
     assert f"{path}: damaged and left out; the run's command writes it again" in caplog.text
 
 
-KILLED = """
+SLOW = """
     import sys, time
     from pathlib import Path
     sys.path.insert(0, {root!r})
-    from tests.eval.runs.test_runner import Invert, make_benchmark, make_plan
+    from eval.benchmarks.base import load_benchmark
+    from tests.eval.runs.test_runner import Invert, make_plan
     from eval.runs.runner import run
     from dataclasses import replace
 
@@ -230,21 +232,37 @@ KILLED = """
             time.sleep(0.15)
             return super().edit(requests)
 
-    plan = make_plan(make_benchmark(Path({folder!r})), Slow(), Path({results!r}))
+    method = Slow()
+    plan = make_plan(load_benchmark(Path({folder!r})), method, Path({results!r}))
     print("ready", flush=True)
-    run(replace(plan, batch_size=1))
+    sys.stdin.readline()
+    outcome = run(replace(plan, batch_size=1, waits={waits}))
+    print(outcome.new, len(method.asked), outcome.run.edited, len(outcome.run.metrics), flush=True)
 """
+
+
+def slow(tmp_path: Path, waits: Sequence[bool] = (True,)) -> list[subprocess.Popen[str]]:
+    """Start processes that edit the benchmark at the same time, one sample after the other."""
+    parts = {"root": str(ROOT), "folder": str(tmp_path / "benchmark"), "results": str(tmp_path / "a")}
+    codes = [textwrap.dedent(SLOW.format(**parts, waits=w)) for w in waits]
+    pipe = subprocess.PIPE
+    processes = [
+        subprocess.Popen([sys.executable, "-c", c], stdin=pipe, stdout=pipe, cwd=ROOT, text=True) for c in codes
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    return processes
 
 
 def test_a_killed_run_finishes_what_is_missing_and_equals_an_undisturbed_one(
     benchmark_: Benchmark, tmp_path: Path
 ) -> None:
-    code = textwrap.dedent(
-        KILLED.format(root=str(ROOT), folder=str(tmp_path / "benchmark"), results=str(tmp_path / "a"))
-    )
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=ROOT, text=True)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
+    (process,) = slow(tmp_path)
     method = Invert()
     killed = make_plan(benchmark_, method, tmp_path / "a")
     store = RunStore(tmp_path / "a", killed.run_id)
@@ -261,6 +279,65 @@ def test_a_killed_run_finishes_what_is_missing_and_equals_an_undisturbed_one(
     run(undisturbed)
     other = RunStore(tmp_path / "b", undisturbed.run_id)
     assert records_equal_ignoring_timing(store.finished(), other.finished())
+
+
+def test_processes_of_one_run_share_its_samples(tmp_path: Path) -> None:
+    benchmark = make_benchmark(tmp_path / "benchmark", 24)
+    processes = slow(tmp_path, (True, True, False))
+    reports = [list(map(int, process.communicate(timeout=60)[0].split())) for process in processes]
+    store = RunStore(tmp_path / "a", make_plan(benchmark, Invert(), tmp_path / "a").run_id)
+    assert [store.lines().get(s.id, 0) for s in benchmark.samples] == [1] * 24
+    assert sum(new for new, *_ in reports) == 24
+    assert all(new == asked > 2 for new, asked, *_ in reports)
+    # Those that wait have the whole run at their end, whoever edited and scored it.
+    assert [(edited, values) for _, _, edited, values in reports[:2]] == [(24, 24)] * 2
+    alone = run(make_plan(benchmark, Invert(), tmp_path / "b")).run
+    assert records_equal_ignoring_timing(store.finished(), alone.store.finished())
+    together = read_run(store).narrowed(benchmark, ["mask_iou"])
+    assert together.values.equals(alone.values)
+    assert {s.finished is None for s in together.sessions} == {False}
+
+
+def test_a_second_process_does_what_a_killed_one_leaves(benchmark_: Benchmark, tmp_path: Path) -> None:
+    first, second = slow(tmp_path, waits=(True, True))
+    store = RunStore(tmp_path / "a", make_plan(benchmark_, Invert(), tmp_path / "a").run_id)
+    deadline = time.monotonic() + 30
+    while len(store.finished()) < 2 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    first.kill()
+    first.communicate()
+    new, asked, edited, values = map(int, second.communicate(timeout=60)[0].split())
+    assert new == asked
+    assert (edited, values) == (7, 7)
+    assert [store.lines().get(s.id, 0) for s in benchmark_.samples] == [1] * 7
+
+
+def test_a_claimed_sample_is_left_to_its_process_or_waited_for(
+    benchmark_: Benchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("eval.runs.sharing.POLL", 0.1)
+    method = Invert(fails=("s1",))
+    plan = make_plan(benchmark_, method, tmp_path)
+    other = RunStore(tmp_path, plan.run_id)
+    with other.claim(["s1", "s3"], 2):
+        part = run(replace(plan, waits=False))
+        assert (part.new, list(part.run.records)) == (5, ["s0", "s2", "s4", "s5", "s6"])
+        assert caplog.text == ""
+        waiting = threading.Thread(target=run, args=(plan,))
+        waiting.start()
+        time.sleep(1)
+        assert "waiting for another process that edits 2 samples, such as s1" in caplog.text
+        assert len(method.asked) == 5
+    waiting.join(30)
+    assert sorted(method.asked) == [f"s{i}" for i in range(7)]
+    # A failure is repeated by one process, even if it fails in the same way.
+    with other.claim(["s1"], 1):
+        again = threading.Thread(target=run, args=(replace(plan, retry_failed=True),))
+        again.start()
+        time.sleep(0.5)
+        other.write(Failure("s1", "segmenter", "StageError", "no box found"), benchmark_.samples[1])
+    again.join(30)
+    assert len(method.asked) == 7
 
 
 def test_a_finished_run_builds_neither_method_nor_metrics(benchmark_: Benchmark, tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
 """Stored results survive kills, incomplete lines, full disks and second writers."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +18,7 @@ from PIL import Image
 from eval.runs.identity import run_id
 from eval.runs.provenance import CHECKOUT, Git, environment
 from eval.runs.store import RunStore, records_equal_ignoring_timing
-from instructedit.types import Box, Captions, ConfigError, Decisions, EditResult, Failure, Sample, Tokens
+from instructedit.types import Box, Captions, Decisions, EditResult, Failure, Sample, Tokens
 
 PARTS = {"method": {"name": "instructedit", "ratio": 0.5}, "seed": 0}
 
@@ -49,9 +51,8 @@ def failed(name: str) -> Failure:
 
 def filled(root: Path) -> RunStore:
     store = RunStore(root, run_id(PARTS))
-    with store.lock():
-        store.write(edit("a"), sample("a"))
-        store.write(failed("b"), sample("b"))
+    store.write(edit("a"), sample("a"))
+    store.write(failed("b"), sample("b"))
     return store
 
 
@@ -80,8 +81,7 @@ def test_results_without_mask_and_with_numpy_scores(tmp_path):
     store = RunStore(tmp_path, "v1-0")
     right, score = np.array([4.5, 0.25], dtype=np.float32)  # as detectors hand them over
     box = Box(1, 2, 3, right, score, "cat")
-    with store.lock():
-        store.write(EditResult("a", edit("a").image, decisions=Decisions(boxes=(box,))), sample("a"))
+    store.write(EditResult("a", edit("a").image, decisions=Decisions(boxes=(box,))), sample("a"))
     back = store.read_result("a")
     assert back.mask is None
     assert back.decisions.boxes == (Box(1, 2, 3, 4.5, 0.25, "cat"),)
@@ -98,9 +98,8 @@ def test_finished_leaves_out_what_must_be_done_again(tmp_path):
 
 def test_last_outcome_of_a_sample_wins(tmp_path):
     store = filled(tmp_path)
-    with store.lock():
-        store.write(edit("b", seed=1), sample("b"))
-        assert store.finished(retry_failed=True).keys() == {"a", "b"}
+    store.write(edit("b", seed=1), sample("b"))
+    assert store.finished(retry_failed=True).keys() == {"a", "b"}
     again = RunStore(tmp_path, store.run_id)
     assert again.read_result("b").image == edit("b", seed=1).image
     assert len((store.folder / "samples.jsonl").read_text().splitlines()) == 3
@@ -109,10 +108,9 @@ def test_last_outcome_of_a_sample_wins(tmp_path):
 def test_reader_sees_what_a_writer_adds(tmp_path):
     store, reader = filled(tmp_path), RunStore(tmp_path, run_id(PARTS))
     assert len(reader.finished()) == 2
-    with store.lock():
-        store.write(edit("c"), sample("c"))
-        assert len(reader.finished()) == 3
-        assert reader.read_result("c").decisions == edit("c").decisions
+    store.write(edit("c"), sample("c"))
+    assert len(reader.finished()) == 3
+    assert reader.read_result("c").decisions == edit("c").decisions
 
 
 def test_torn_last_line_is_dropped_by_readers_and_cut_by_writers(tmp_path):
@@ -124,13 +122,12 @@ def test_torn_last_line_is_dropped_by_readers_and_cut_by_writers(tmp_path):
         reader = RunStore(tmp_path, store.run_id)
         assert reader.finished().keys() == {"a", "b"}
         assert lines.stat().st_size > len(sound)  # another process may just be writing it
-        with reader.lock():
-            assert lines.read_bytes() == sound
+        reader.repair()
+        assert lines.read_bytes() == sound
     lines.write_bytes(sound[:20])
-    with store.lock():
-        assert lines.read_bytes() == b""
-        store.write(edit("a"), sample("a"))
+    store.write(edit("a"), sample("a"))  # without a repair before: its writer was killed beside this one
     assert store.finished().keys() == {"a"}
+    assert lines.read_bytes().count(b"\n") == 1
 
 
 @pytest.mark.parametrize("damage", [b"\0" * 40, b"{", b"[1]", b"{}", b"\xff"])
@@ -149,8 +146,8 @@ def test_a_writer_moves_damaged_lines_aside_and_reports_them_once(tmp_path, capl
     lines.write_bytes(b"\0\xff\n" + sound + b"[1]\n" + sound[:30])
     for _ in range(2):
         writer = RunStore(tmp_path, store.run_id)
-        with writer.lock():
-            assert writer.finished().keys() == {"a", "b"}
+        writer.repair()
+        assert writer.finished().keys() == {"a", "b"}
     assert lines.read_bytes() == sound
     assert (store.folder / "samples.damaged").read_bytes() == b"\0\xff\n[1]\n"
     (record,) = caplog.records
@@ -174,15 +171,14 @@ from pathlib import Path
 from eval.runs.store import RunStore
 from tests.eval.runs.test_store import failed, sample
 store = RunStore(Path(sys.argv[1]), "v1-0")
-with store.lock():
-    store.write(failed("a"), sample("a"))
-    size = (store.folder / "samples.jsonl").stat().st_size
-    import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 30, size + 30))
-    try:
-        store.write(failed("b"), sample("b"))
-    except OSError:
-        print(size, (store.folder / "samples.jsonl").stat().st_size, *store.finished())
+store.write(failed("a"), sample("a"))
+size = (store.folder / "samples.jsonl").stat().st_size
+import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (size + 30, size + 30))
+try:
+    store.write(failed("b"), sample("b"))
+except OSError:
+    print(size, (store.folder / "samples.jsonl").stat().st_size, *store.finished())
 """
     command = [sys.executable, "-c", script, str(tmp_path)]
     done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=60)
@@ -197,53 +193,96 @@ from pathlib import Path
 from eval.runs.store import RunStore
 from tests.eval.runs.test_store import edit, failed, sample
 store = RunStore(Path(sys.argv[1]), "v1-0")
-with store.lock():
-    print("locked", flush=True)
+with store.claim(["s0", "in_flight"], 2):
+    print("claimed", flush=True)
     for number in range(100_000):
-        name = f"s{number}"
+        name = sys.argv[2] + str(number)
         store.write(failed(name) if number % 5 == 4 else edit(name, number), sample(name))
 """
 
 
 def test_kill_loses_at_most_the_sample_in_flight(tmp_path):
     lines = tmp_path / "runs" / "v1-0" / "samples.jsonl"
-    command = [sys.executable, "-c", WRITER, str(tmp_path)]
+    store = RunStore(tmp_path, "v1-0")
+    command = [sys.executable, "-c", WRITER, str(tmp_path), "s"]
     with subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True) as writer:
         assert writer.stdout is not None
-        assert writer.stdout.readline() == "locked\n"
-        with (
-            pytest.raises(ConfigError, match=rf"run v1-0: process {writer.pid} on .* is writing"),
-            RunStore(tmp_path, "v1-0").lock(),
-        ):
-            pass
-        deadline = time.monotonic() + 60
-        while not lines.exists() or lines.read_bytes().count(b"\n") < 20:
-            assert time.monotonic() < deadline
-            time.sleep(0.003)
+        assert writer.stdout.readline() == "claimed\n"
+        assert store.claimed() == ["in_flight", "s0"]
+        with store.claim(["s0", "free", "in_flight", "other"], 1) as claimed:
+            assert claimed == ["free"]
+        wait_for_lines(lines, 20)
         writer.send_signal(signal.SIGKILL)
+    assert store.claimed() == []
+    with store.claim(["s0", "in_flight"], 2) as claimed:  # free, since their process is dead
+        assert claimed == ["s0", "in_flight"]
+    assert list((store.folder / ".claims").iterdir()) == []
     whole = lines.read_bytes().count(b"\n")
-    store = RunStore(tmp_path, "v1-0")
-    with store.lock():  # free, since its holder is dead
-        done = store.finished()
-        assert list(done) == [f"s{number}" for number in range(whole)]
-        for number in range(whole):
-            if number % 5 != 4:
-                assert store.read_result(f"s{number}").image == edit("x", number).image
-        store.write(edit("next"), sample("next"))
+    done = store.finished()
+    assert list(done) == [f"s{number}" for number in range(whole)]
+    for number in range(whole):
+        if number % 5 != 4:
+            assert store.read_result(f"s{number}").image == edit("x", number).image
+    store.write(edit("next"), sample("next"))
     assert len(store.finished()) == whole + 1
     assert len(list((store.folder / "images").glob("*.png"))) <= whole + 2  # and whole: a torn one has no such name
 
 
-def test_writing_needs_the_lock_which_is_one(tmp_path):
+def wait_for_lines(path: Path, count: int) -> None:
+    deadline = time.monotonic() + 60
+    while not path.exists() or path.read_bytes().count(b"\n") < count:
+        assert time.monotonic() < deadline
+        time.sleep(0.003)
+
+
+def test_two_processes_write_one_file_and_a_killed_one_harms_no_line_of_the_other(tmp_path, caplog):
+    lines = tmp_path / "runs" / "v1-0" / "samples.jsonl"
+    writers = [
+        subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path), name], cwd=CHECKOUT, stdout=subprocess.DEVNULL)
+        for name in "ab"
+    ]
+    try:
+        for writer in writers:
+            wait_for_lines(lines, 40)
+            writer.kill()
+            writer.wait()
+    finally:
+        for writer in writers:
+            writer.kill()
+            writer.wait()
     store = RunStore(tmp_path, "v1-0")
-    with pytest.raises(RuntimeError, match="lock"):
+    done = list(store.finished())
+    assert caplog.text == ""
+    assert all(store.lines().get(name, 0) == 1 for name in done)
+    for name in "ab":
+        own = [key for key in done if key.startswith(name)]
+        assert own == [f"{name}{number}" for number in range(len(own))]
+
+
+def test_a_line_of_another_process_counts(tmp_path):
+    store, other = RunStore(tmp_path, "v1-0"), RunStore(tmp_path, "v1-0")
+    store.write(failed("a"), sample("a"))
+    assert (other.lines().get("a", 0), other.lines().get("b", 0)) == (1, 0)
+    other.write(failed("a"), sample("a"))
+    store.write(failed("b"), sample("b"))  # what it knows of a is stale here
+    assert (store.lines().get("a", 0), store.lines().get("b", 0), other.lines().get("b", 0)) == (2, 1, 1)
+
+
+def test_a_lock_is_waited_for_with_a_line(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr("eval.runs.store.PATIENCE", 0.2)
+    code = WRITER.split("with")[0] + "with store.lock():\n    print('locked', flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=CHECKOUT, stdin=pipe, stdout=pipe, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdin is not None
+        assert holder.stdout.readline() == "locked\n"
+        threading.Timer(1, holder.stdin.close).start()
+        store = RunStore(tmp_path, "v1-0")
         store.write(failed("a"), sample("a"))
-    with store.lock(), pytest.raises(ConfigError, match="run v1-0"), RunStore(tmp_path, "v1-0").lock():
-        pass
-    with store.lock():
-        store.write(failed("a"), sample("a"))
-    with pytest.raises(RuntimeError, match="lock"):
-        store.begin("", "cpu", {})
+    (record,) = caplog.records
+    assert f"{store.folder}: waiting for its lock" in record.getMessage()
+    assert store.finished().keys() == {"a"}
 
 
 def test_reading_makes_nothing(tmp_path):
@@ -256,22 +295,20 @@ def test_reading_makes_nothing(tmp_path):
 
 def test_wrong_outcomes_are_refused(tmp_path):
     store = RunStore(tmp_path, "v1-0")
-    with store.lock():
-        with pytest.raises(ValueError, match="'a' for sample 'b'"):
-            store.write(edit("a"), sample("b"))
-        with pytest.raises(ValueError, match="RGB"):
-            store.write(EditResult("a", Image.new("L", (4, 4))), sample("a"))
+    with pytest.raises(ValueError, match="'a' for sample 'b'"):
+        store.write(edit("a"), sample("b"))
+    with pytest.raises(ValueError, match="RGB"):
+        store.write(EditResult("a", Image.new("L", (4, 4))), sample("a"))
     assert store.finished() == {}
 
 
 def test_manifest_tells_each_session(tmp_path):
     store = RunStore(tmp_path, "v1-0")
-    with store.lock():
-        store.begin("method: diffedit\n", "cpu", {"picturebook/unet": "abc"})
-        assert store.read_manifest().finished is None
-    with store.lock():
-        store.begin("method: diffedit\n", "cuda:0", {"picturebook/unet": "abc"})
-        store.finish()
+    store.begin("method: diffedit\n", "cpu", {"picturebook/unet": "abc"}, 7)
+    assert store.read_manifest().finished is None
+    other = RunStore(tmp_path, "v1-0")
+    other.begin("method: diffedit\n", "cuda:0", {"picturebook/unet": "abc"}, 7)
+    other.finish()
     manifest = store.read_manifest()
     first, second = manifest.sessions
     assert (manifest.run_id, manifest.started) == ("v1-0", first.started)
@@ -279,6 +316,10 @@ def test_manifest_tells_each_session(tmp_path):
     assert (first.device, first.finished, second.device) == ("cpu", None, "cuda:0")
     assert first.checkpoints == {"picturebook/unet": "abc"}
     assert first.packages["numpy"] == np.__version__
+    assert first.samples == 7
+    assert first.process.startswith(f"process {os.getpid()} on ")
+    store.finish()
+    assert [s.finished is None for s in store.read_manifest().sessions] == [False, False]
     assert (store.folder / "config.yaml").read_text() == "method: diffedit\n"
 
 
@@ -311,13 +352,12 @@ def test_metrics_come_back(tmp_path):
 
 def test_records_are_compared_without_order_and_timing(tmp_path):
     one, two, other = (RunStore(tmp_path / name, "v1-0") for name in ("one", "two", "other"))
-    with one.lock(), two.lock(), other.lock():
-        one.write(edit("a"), sample("a"))
-        one.write(failed("b"), sample("b"))
-        two.write(failed("b"), sample("b"))
-        two.write(edit("a", seconds=9), sample("a"))
-        other.write(failed("b"), sample("b"))
-        other.write(edit("a", seed=1), sample("a"))
+    one.write(edit("a"), sample("a"))
+    one.write(failed("b"), sample("b"))
+    two.write(failed("b"), sample("b"))
+    two.write(edit("a", seconds=9), sample("a"))
+    other.write(failed("b"), sample("b"))
+    other.write(edit("a", seed=1), sample("a"))
     assert records_equal_ignoring_timing(one.finished(), two.finished())
     assert not records_equal_ignoring_timing(one.finished(), other.finished())  # by its pixels alone
     assert not records_equal_ignoring_timing(one.finished(), {})
@@ -326,9 +366,8 @@ def test_records_are_compared_without_order_and_timing(tmp_path):
 def test_tokens_come_back_and_are_no_difference_between_runs(tmp_path):
     asked, kept, uncounted = (RunStore(tmp_path / name, "v1-0") for name in ("asked", "kept", "uncounted"))
     for store, tokens in ((asked, Tokens(300, 40)), (kept, Tokens()), (uncounted, None)):
-        with store.lock():
-            store.write(replace(edit("a"), tokens=tokens), sample("a"))
-            store.write(replace(failed("b"), tokens=tokens), sample("b"))
+        store.write(replace(edit("a"), tokens=tokens), sample("a"))
+        store.write(replace(failed("b"), tokens=tokens), sample("b"))
         assert store.read_result("a").tokens == tokens
         assert store.read_failure("b").tokens == tokens
         assert records_equal_ignoring_timing(store.finished(), asked.finished())
