@@ -36,6 +36,7 @@ __all__ = ["RunStore", "records_equal_ignoring_timing"]
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+Stamp = tuple[int, int]
 
 
 class RunStore:
@@ -63,7 +64,8 @@ class RunStore:
         self._scored = self.folder / "scored.json"
         self._is_locked = False
         self._records: dict[str, SampleRecord] = {}
-        self._read_stamp: tuple[int, int] | None = None
+        self._read_stamp: Stamp | None = None
+        self._pictures: dict[Path, tuple[Stamp | None, bool]] = {}
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -134,7 +136,7 @@ class RunStore:
             retry_failed: Omit failures, so that they are repeated.
 
         Returns:
-            The last record of each sample. Edits with a missing or truncated picture or mask are omitted.
+            The last record of each sample. Edits with a missing or damaged picture or mask are omitted and logged.
         """
         return {
             id_: record
@@ -166,7 +168,7 @@ class RunStore:
         known = self._all()
         self._append(line.encode() + b"\n")
         known[sample.id] = from_line(line)
-        self._read_stamp = self._stamp()
+        self._read_stamp = _stamp(self._samples)
 
     def read_result(self, sample_id: str) -> EditResult:
         """Read an edit with its pixels.
@@ -249,7 +251,7 @@ class RunStore:
         return self.folder / "masks" / f"{sample_id}.png"
 
     def _all(self) -> dict[str, SampleRecord]:
-        stamp = self._stamp()
+        stamp = _stamp(self._samples)
         if stamp == self._read_stamp:
             return self._records
         self._records, self._read_stamp = {}, stamp
@@ -273,17 +275,19 @@ class RunStore:
             log.warning("%s: damaged and left out; the run's command writes it again (%s)", path, error)
             return None
 
-    def _stamp(self) -> tuple[int, int] | None:
-        """Return size and time of the records' file, which change with each write; None if it does not exist."""
-        try:
-            status = self._samples.stat()
-        except FileNotFoundError:
-            return None
-        return status.st_size, status.st_mtime_ns
-
     def _has_pictures(self, record: EditRecord) -> bool:
-        has_mask = record.mask_sha256 is None or is_whole_png(self.mask_path(record.id))
-        return has_mask and is_whole_png(self.image_path(record.id))
+        has_mask = record.mask_sha256 is None or self._is_intact(self.mask_path(record.id))
+        return has_mask and self._is_intact(self.image_path(record.id))
+
+    def _is_intact(self, path: Path) -> bool:
+        """Return whether a picture is complete; it is read again only when it has changed, and reported once."""
+        stamp = _stamp(path)
+        if path not in self._pictures or self._pictures[path][0] != stamp:
+            self._pictures[path] = stamp, is_whole_png(path)
+            if not self._pictures[path][1]:
+                reason = "missing" if stamp is None else "damaged"
+                log.warning("%s: %s; its sample is left out until the run's command has done it again", path, reason)
+        return self._pictures[path][1]
 
     def _append(self, line: bytes) -> None:
         with self._samples.open("ab", buffering=0) as file:
@@ -304,6 +308,15 @@ class RunStore:
     def _check_locked(self) -> None:
         if not self._is_locked:
             raise RuntimeError(f"run {self.run_id} is written without its lock; use `with store.lock():`")
+
+
+def _stamp(path: Path) -> Stamp | None:
+    """Return size and time of a file, which change with each write; None if it does not exist."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_size, status.st_mtime_ns
 
 
 def _now() -> str:
