@@ -155,7 +155,7 @@ def test_every_problem_of_magicbrush_is_listed(tmp_path: Path) -> None:
         sorted(check_lines(tmp_path, turns)),
         [
             "global_descriptions.json: an object of captions by picture is expected, not a list",
-            "item 2: output: '1-output1' is taken by item 1",
+            "item 2: id: '1-output1' is taken by item 1",
             "item 3: an object is expected, not a number",
             "item 4: input: 'x'; a name such as 242679-input1.png is expected",
             "item 4: output: '../x.png'; a name such as 242679-output1.png is expected",
