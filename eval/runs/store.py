@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import errno
 import hashlib
 import json
 import logging
@@ -294,7 +295,7 @@ class RunStore:
             before = os.fstat(file.fileno()).st_size
             try:
                 if file.write(line) != len(line):
-                    raise OSError(f"{self._samples}: disk full")
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._samples))
                 os.fsync(file.fileno())
             except OSError:
                 # An incomplete line must not precede the next one.

@@ -1,5 +1,6 @@
 """A killed process loses what was in flight only; the same command then ends byte for byte as an undisturbed one."""
 
+import contextlib
 import os
 import random
 import signal
@@ -38,12 +39,15 @@ def test_a_sweep_killed_at_random_moments_ends_as_an_undisturbed_one(
     lasted = time.monotonic() - start
     expected = contents(tmp_path / "undisturbed")
     assert {Path(name).name for name in expected} >= {"samples.jsonl", "metrics.parquet", "cards.json", "scored.json"}
-    generator, killed, lost = random.Random(0), 0, 0
-    for trial in range(KILLS):
+    generator, killed, lost, trial = random.Random(0), 0, 0, 0
+    while killed < KILLS:
+        trial += 1
+        assert trial < 2 * KILLS
         results = tmp_path / f"killed{trial}"
         child = forks.start("script", *words(results))
         time.sleep(generator.uniform(0, lasted))
-        os.kill(child.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # the machine was faster this time
+            os.kill(child.pid, signal.SIGKILL)
         killed += child.wait() == -signal.SIGKILL
         before = lines_of(results)
         assert forks.run("script", *words(results)) == 0
@@ -53,7 +57,6 @@ def test_a_sweep_killed_at_random_moments_ends_as_an_undisturbed_one(
         found = contents(results)
         assert found.keys() == expected.keys()
         assert [name for name in expected if found[name] != expected[name]] == []
-    assert killed >= KILLS * 0.8
     tally("SIGKILL at a random moment of a sweep", killed, lost)
 
 
