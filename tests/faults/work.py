@@ -1,15 +1,20 @@
 """What the children of :mod:`tests.faults.forks` do, and how a test reads what they leave."""
 
+import contextlib
 import json
 import os
+import random
 import runpy
 import signal
 import sys
 from pathlib import Path
 
+import torch
+
 from eval.runs.records import TIMING
 from eval.runs.runner import run
 from eval.runs.store import RunStore
+from instructedit.cache import StageCache
 from tests.eval.runs.test_runner import Invert, make_benchmark, make_plan
 
 CHANGES = ("os.rename", "os.remove", "os.truncate", "os.mkdir")
@@ -89,3 +94,21 @@ def contents(results: Path) -> dict[str, bytes]:
 
 def _untimed(line: bytes) -> bytes:
     return json.dumps({k: v for k, v in json.loads(line).items() if k not in TIMING}).encode()
+
+
+def share_cache(folder: str, rounds: int) -> int:
+    """Write, read and damage the same entries as other processes; return the number of wrong values that were read."""
+    generator, wrong = random.Random(os.getpid()), 0
+    for number in range(rounds):
+        cache, key = StageCache(Path(folder)), StageCache.key("stage", 1, number=number % 5)
+        expected = torch.full((50, 50), float(number % 5))
+        cache.put("stage", key, {"a": expected})
+        cache.put_json("stage", key, number % 5)
+        if generator.random() < 0.3:
+            for path in Path(folder).glob("*/*/*.*"):
+                with contextlib.suppress(FileNotFoundError), path.open("r+b") as file:
+                    file.seek(generator.randrange(40))
+                    file.write(b"x")
+        found, value = cache.get("stage", key), cache.get_json("stage", key)
+        wrong += (found is not None and not torch.equal(found["a"], expected)) + (value not in (None, number % 5))
+    return wrong
