@@ -151,7 +151,8 @@ class Entry:
         folder = (self.file.parent / under).resolve()
         try:
             path = (folder / text).resolve()
-        except (OSError, RuntimeError, ValueError) as error:  # such as a loop of links or a zero byte
+            is_there = path.exists()
+        except (OSError, RuntimeError, ValueError) as error:  # such as a loop of links, a zero byte or a long name
             noted(
                 self.error(
                     key, f"{quoted(text)} is not a path ({error.strerror if isinstance(error, OSError) else error})"
@@ -162,7 +163,7 @@ class Entry:
             noted(self.error(key, f"{quoted(text)} leaves the benchmark's folder; a path inside it is expected"))
             return Path()
         # The target of a dead link is not what the user wrote.
-        return path if path.exists() else folder / text
+        return path if is_there else folder / text
 
     def optional_path(self, key: str) -> Path | None:
         """Return an optional path inside the file's folder, or None."""

@@ -1,6 +1,7 @@
 """Metric values of a run: those that are missing or no longer valid are computed from the stored edits."""
 
 import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -79,7 +80,7 @@ def _score_missing(
                 rows[sample_id, name] = row | {"image_sha256": image}
     cards = {m.card_id: {"metric": m.name} | m.card() for m in metrics}
     # Cards are written before values, so that every stored value has a card even after a kill.
-    if is_new or (rows and not cards.keys() <= store.read_cards().keys()):
+    if is_new or (rows and not json.loads(json.dumps(cards)).items() <= store.read_cards().items()):
         store.write_cards(cards)
     if is_new:
         store.write_metrics(pd.DataFrame(rows.values(), columns=list(METRICS)).astype({"value": "Float64"}))

@@ -28,7 +28,7 @@ from eval.runs.records import (
     records_equal_ignoring_timing,
     to_line,
 )
-from eval.runs.repair import parse_cards, parse_config, parse_metrics, repair
+from eval.runs.repair import format_metrics, parse_cards, parse_config, parse_metrics, repair
 from instructedit.files import write_aside
 from instructedit.images import is_whole_png, mask_image, save_png
 from instructedit.types import ConfigError, EditResult, Failure, Sample
@@ -201,7 +201,7 @@ class RunStore:
     def write_metrics(self, frame: pd.DataFrame) -> None:
         """Replace ``metrics.parquet`` atomically."""
         with write_aside(self._metrics) as file:
-            frame.to_parquet(file, index=False)
+            file.write(format_metrics(frame))
 
     def read_metrics(self) -> pd.DataFrame | None:
         """Read ``metrics.parquet``; None if no metrics have been computed or the file is damaged."""
