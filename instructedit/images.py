@@ -155,7 +155,9 @@ def panel(images: Sequence[Image.Image], labels: Sequence[str], side: int = PANE
 
 
 def _refusal(path: Path, reason: str) -> StageError:
-    return StageError(Stage.INPUT, f"{path}: {reason}")
+    # A name of a file must not reach the terminal as control characters.
+    name = str(path) if str(path).isprintable() else repr(str(path))
+    return StageError(Stage.INPUT, f"{name}: {reason}")
 
 
 def _check_size(image: Image.Image, path: Path) -> None:
