@@ -4,7 +4,6 @@ import hashlib
 import json
 import logging
 import re
-import time
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 
-from instructedit.files import TEMPORARY, canonical_json, digest, write_aside
+from instructedit.files import canonical_json, digest, remove_leftovers, write_aside
 from instructedit.images import hash_image
 
 if TYPE_CHECKING:
@@ -25,7 +24,6 @@ log = logging.getLogger(__name__)
 
 _UNSIGNED = b"0" * 64
 """Zeros that stand for the checksum in a tensor file while the checksum itself is computed."""
-_LEFTOVER_SECONDS = 24 * 3600
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -49,7 +47,7 @@ class StageCache:
         self.hits = Counter()
         self.misses = Counter()
         if root is not None:
-            _sweep_leftovers(root)
+            remove_leftovers(root.glob("*/*"))
 
     @staticmethod
     def key(stage: str, version: int | str, **parts: Any) -> str:
@@ -163,13 +161,3 @@ def _verify(data: bytes) -> None:
         raise ValueError("no checksum")
     if hashlib.sha256(data.replace(signature, _UNSIGNED, 1)).hexdigest().encode() != signature:
         raise ValueError("checksum differs")
-
-
-def _sweep_leftovers(root: Path) -> None:
-    """Remove old temporary files of killed processes; younger ones may still be written to."""
-    for leftover in root.glob(f"*/*/.*{TEMPORARY}"):
-        try:
-            if time.time() - leftover.stat().st_mtime > _LEFTOVER_SECONDS:
-                leftover.unlink()
-        except FileNotFoundError:  # another process has removed it
-            continue

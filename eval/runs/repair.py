@@ -20,7 +20,7 @@ import yaml
 
 from eval.runs.provenance import Manifest
 from eval.runs.records import METRICS, from_line
-from instructedit.files import write_aside
+from instructedit.files import remove_leftovers, write_aside
 
 log = logging.getLogger(__name__)
 SIGNATURE = b"checksum_of_this_file"
@@ -103,6 +103,7 @@ def parse_config(path: Path) -> tuple[str, dict[str, Any]]:
 
 def repair(folder: Path) -> None:
     """Repair what is damaged in a run's folder; hold the run's lock."""
+    remove_leftovers([folder, folder / "images", folder / "masks"])
     _repair_samples(folder / "samples.jsonl")
     for name, parse in (("metrics.parquet", parse_metrics), ("cards.json", parse_cards), ("config.yaml", parse_config)):
         if reason := _damage(folder / name, parse):

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import random
 import time
 from collections.abc import Callable
@@ -144,9 +145,9 @@ def test_a_damaged_cache_entry_is_reported_and_computed_again(
         data[generator.randrange(len(data))] ^= 1 << generator.randrange(8)
         damaged.append(bytes(data))
     damaged += [b"\0" * len(sound), sound + b"\0", b"[]", b"null", b"1"]
-    for data in damaged:
+    for content in damaged:
         path = put()
-        path.write_bytes(data)
+        path.write_bytes(content)
         tries, wrong = tries + 1, wrong + get()
         assert not path.exists()
     assert put().read_bytes() == sound
@@ -185,6 +186,17 @@ def test_temporary_names_differ_where_host_and_process_are_equal(tmp_path: Path,
         assert (tmp_path / "a.json").read_bytes() == b"first"
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
     tally("two hosts with one process id write one file", 200, 400 - len(names))
+
+
+def test_temporary_files_of_killed_processes_go_after_a_day(tmp_path: Path) -> None:
+    plan = make_plan(make_benchmark(tmp_path / "benchmark", 2), Invert(), tmp_path / "results")
+    folder = run(plan).run.store.folder
+    old, young = folder / "images" / ".0-host-s0.png.tmp", folder / ".1-host-metrics.parquet.tmp"
+    for path, age in ((old, 25 * 3600), (young, 60)):
+        path.touch()
+        os.utime(path, (time.time() - age, time.time() - age))
+    run(plan)
+    assert (old.exists(), young.exists()) == (False, True)
 
 
 @pytest.mark.parametrize("jump", [-10 * 365 * 86400, 10 * 365 * 86400])

@@ -71,7 +71,7 @@ def _kill_at(number: int, results: str) -> None:
 
 def lines_of(results: Path) -> dict[tuple[str, str], str]:
     """Return the line of each finished sample of each run, by run id and sample id."""
-    found = {}
+    found: dict[tuple[str, str], str] = {}
     for folder in sorted((results / "runs").glob("*/")):
         finished = RunStore(results, folder.name).finished()
         path = folder / "samples.jsonl"
