@@ -16,7 +16,10 @@ from tests.faults.conftest import Tally
 from tests.faults.forks import ROOT, SETTINGS, Forks
 from tests.faults.work import contents, lines_of
 
-SWEEP = ("ratio=0.5,0.9", "limit=2", "batch_size=1", "method.editor.steps=2")
+SWEEP = (
+    "ratio=0.5,0.9", "limit=2", "batch_size=1", "method.editor.steps=2",
+    "~metrics.brisque", "~metrics.clip_score", "~metrics.clip_directional",
+)  # fmt: skip
 KILLS = 30
 
 
@@ -46,9 +49,12 @@ def test_a_sweep_killed_at_random_moments_ends_as_an_undisturbed_one(
         results = tmp_path / f"killed{trial}"
         child = forks.start("script", *words(results))
         time.sleep(generator.uniform(0, lasted))
-        with contextlib.suppress(ProcessLookupError):  # the machine was faster this time
+        with contextlib.suppress(ProcessLookupError):  # it ended before, so the next moments are earlier
             os.kill(child.pid, signal.SIGKILL)
-        killed += child.wait() == -signal.SIGKILL
+        if child.wait() != -signal.SIGKILL:
+            lasted *= 0.8
+            continue
+        killed += 1
         before = lines_of(results)
         assert forks.run("script", *words(results)) == 0
         after = lines_of(results)
@@ -81,22 +87,22 @@ def test_a_run_killed_before_any_change_on_disk_ends_as_an_undisturbed_one(tmp_p
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_a_command_interrupted_says_how_to_go_on(tmp_path: Path, tally: Tally, how: signal.Signals) -> None:
-    command = [sys.executable, "-m", "scripts.run", *SWEEP, "metric=none", f"results={tmp_path}", "-m"]
+def test_a_command_interrupted_says_how_to_go_on(tmp_path: Path, tally: Tally) -> None:
+    sweep = ("ratio=0.5,0.9", "limit=6", "batch_size=1", "method.editor.steps=10", "metric=none")
+    command = [sys.executable, "-m", "scripts.run", *sweep, f"results={tmp_path}", "-m"]
     process = subprocess.Popen(command, cwd=ROOT, env=os.environ | SETTINGS, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
     while not lines_of(tmp_path) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
-    process.send_signal(how)
+    process.send_signal(signal.SIGINT)
     _, said = process.communicate()
     before = lines_of(tmp_path)
-    assert process.returncode == (130 if how is signal.SIGINT else -signal.SIGKILL)
-    if how is signal.SIGINT:
-        assert "interrupted; finished samples are kept, and the same command resumes" in said
-        assert "Traceback" not in said
+    assert 0 < len(before) < 12
+    assert process.returncode == 130
+    assert "interrupted; finished samples are kept, and the same command resumes" in said
+    assert "Traceback" not in said
     done = subprocess.run(command, cwd=ROOT, env=os.environ | SETTINGS, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     after = lines_of(tmp_path)
-    assert len(after) == 4
-    tally(f"{how.name} of python -m scripts.run", 1, sum(after.get(key) != line for key, line in before.items()))
+    assert len(after) == 12
+    tally("SIGINT of python -m scripts.run", 1, sum(after.get(key) != line for key, line in before.items()))
