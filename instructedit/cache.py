@@ -7,7 +7,6 @@ import inspect
 import json
 import logging
 import re
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
-from instructedit.files import TEMPORARY, canonical_json, digest, write_aside
+from instructedit.files import canonical_json, digest, remove_leftovers, write_aside
 from instructedit.images import hash_image
 
 if TYPE_CHECKING:
@@ -29,7 +28,6 @@ log = logging.getLogger(__name__)
 
 _UNSIGNED = b"0" * 64
 """Zeros that stand for the checksum in a tensor file while the checksum itself is computed."""
-_LEFTOVER_SECONDS = 24 * 3600
 _PATIENCE_SECONDS = 15 * 60
 """How long a process waits for another one that computes the same result. A process that dies releases its locks at
 once; this bounds the wait for one that hangs."""
@@ -57,7 +55,7 @@ class StageCache:
         self.hits = Counter()
         self.misses = Counter()
         if root is not None:
-            _sweep_leftovers(root)
+            remove_leftovers(root.glob("*/*"))
 
     @staticmethod
     def key(stage: str, version: int | str, **parts: Any) -> str:
@@ -244,16 +242,6 @@ def _verify(data: bytes) -> None:
         raise ValueError("no checksum")
     if hashlib.sha256(data.replace(signature, _UNSIGNED, 1)).hexdigest().encode() != signature:
         raise ValueError("checksum differs")
-
-
-def _sweep_leftovers(root: Path) -> None:
-    """Remove old temporary files of killed processes; younger ones may still be written to."""
-    for leftover in root.glob(f"*/*/.*{TEMPORARY}"):
-        try:
-            if time.time() - leftover.stat().st_mtime > _LEFTOVER_SECONDS:
-                leftover.unlink()
-        except FileNotFoundError:  # another process has removed it
-            continue
 
 
 @functools.cache

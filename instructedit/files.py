@@ -4,15 +4,19 @@ import contextlib
 import hashlib
 import json
 import os
+import platform
+import re
 import secrets
 import stat
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
 TEMPORARY = ".tmp"
 """Suffix of files that are still being written. Their names begin with a dot, so listings skip them."""
-
+_LEFTOVER_SECONDS = 24 * 3600
+_HOST = re.sub(r"[^A-Za-z0-9-]", "_", platform.node())[:40]
 
 ROOT = Path(__file__).resolve().parents[1]
 """Where the packages lie, with ``conf`` and ``data`` beside them."""
@@ -28,7 +32,8 @@ def located(path: Path | str) -> Path:
 def write_aside(path: Path) -> Iterator[BinaryIO]:
     """Open a temporary file beside ``path`` that is renamed to ``path`` once it is complete and on disk.
 
-    The temporary name is unique, so two processes may write the same path; the last one wins.
+    The temporary name has random bytes and the host's name, so processes of several hosts may write the same path; the
+    last one wins.
 
     Args:
         path: Target path; missing folders are created.
@@ -38,7 +43,7 @@ def write_aside(path: Path) -> Iterator[BinaryIO]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # The random part comes first because long names are truncated.
-    temporary = path.parent / f".{secrets.token_hex(8)}-{path.name[:100]}{TEMPORARY}"
+    temporary = path.parent / f".{secrets.token_hex(8)}-{_HOST}-{path.name[:100]}{TEMPORARY}"
     try:
         # tempfile would create files that only their owner can read, but caches and results are shared.
         with temporary.open("xb") as file:
@@ -48,6 +53,16 @@ def write_aside(path: Path) -> Iterator[BinaryIO]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folders: Iterable[Path]) -> None:
+    """Remove the temporary files of killed processes; those of the last day may still be written to."""
+    for leftover in (path for folder in folders for path in folder.glob(f".*{TEMPORARY}")):
+        try:
+            if time.time() - leftover.stat().st_mtime > _LEFTOVER_SECONDS:
+                leftover.unlink()
+        except FileNotFoundError:  # another process has removed it
+            continue
 
 
 def kind_of_file(path: Path) -> str:

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import warnings
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +21,7 @@ PANEL_SIDE = 384
 """Height of a picture in a panel, in pixels."""
 FONT_SIZE = 16
 MARGIN = 12
+_PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def load_image(path: Path | str) -> Image.Image:
@@ -70,14 +72,24 @@ def save_png(image: Image.Image, path: Path) -> None:
 
 
 def is_whole_png(path: Path) -> bool:
-    """Return whether a file is there that begins and ends as PNGs do; its pixels are not decoded."""
+    """Return whether a file is a complete PNG: its chunks follow each other, and each has its checksum.
+
+    The pixels are not decoded; a changed bit anywhere in the file still changes a checksum, a length or a name.
+    """
     try:
-        with path.open("rb") as file:
-            begins = file.read(8) == b"\x89PNG\r\n\x1a\n"
-            file.seek(-8, io.SEEK_END)
-            return begins and file.read() == b"IEND\xaeB`\x82"
+        data = path.read_bytes()
     except OSError:
         return False
+    place, name = len(_PNG), b""
+    if not data.startswith(_PNG):
+        return False
+    while name != b"IEND":
+        length = int.from_bytes(data[place : place + 4], "big")
+        body, end = data[place + 4 : place + 8 + length], place + 12 + length
+        if len(body) < 4 or end > len(data) or zlib.crc32(body) != int.from_bytes(data[end - 4 : end], "big"):
+            return False
+        place, name = end, body[:4]
+    return place == len(data)
 
 
 def hash_image(image: Image.Image) -> str:
@@ -143,7 +155,9 @@ def panel(images: Sequence[Image.Image], labels: Sequence[str], side: int = PANE
 
 
 def _refusal(path: Path, reason: str) -> StageError:
-    return StageError(Stage.INPUT, f"{path}: {reason}")
+    # A name of a file must not reach the terminal as control characters.
+    name = str(path) if str(path).isprintable() else repr(str(path))
+    return StageError(Stage.INPUT, f"{name}: {reason}")
 
 
 def _check_size(image: Image.Image, path: Path) -> None:

@@ -1,10 +1,11 @@
 """Shared by all scripts: Hydra's overrides, one-line messages for configuration errors, and the exit codes.
 
-0: all samples edited. 1: some samples failed (they are rows in the results). 2: the configuration was wrong.
-130: interrupted.
+0: all samples edited. 1: some samples failed (they are rows in the results), or the disk did. 2: the configuration was
+wrong. 130: interrupted.
 """
 
 import difflib
+import errno
 import logging
 import os
 import re
@@ -24,6 +25,8 @@ from scripts.arguments import overrides
 log = logging.getLogger(__name__)
 CONF = Path(__file__).resolve().parent.parent / "conf"
 OK, SOME_FAILED, WRONG_REQUEST, INTERRUPTED = 0, 1, 2, 130
+STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
+"""Errors of the results' disk, which are neither the request's nor this code's."""
 INTERRUPTION = "interrupted; finished samples are kept, and the same command resumes"
 
 
@@ -87,6 +90,9 @@ def _guard(body: Callable[[], int]) -> int:
         return body()
     except Exception as error:
         line = _request_error(error)
+        if line is None and (full := _storage_error(error)):
+            print(f"error: {full}; finished samples are kept, and the same command resumes", file=sys.stderr)
+            return SOME_FAILED
         if line is None:
             log.exception("unexpected error")
             return SOME_FAILED
@@ -108,6 +114,14 @@ def _request_error(error: BaseException) -> str | None:
         return f"{error.override!r} cannot be read: {_flat(error.message)}; overrides are key=value"
     if isinstance(error, HydraException | OmegaConfBaseException):
         return _override_error(_flat(error))
+    return None
+
+
+def _storage_error(error: BaseException) -> str | None:
+    """Return a line for a disk that is full or cannot be written; None for other errors."""
+    for cause in _causes(error):
+        if isinstance(cause, OSError) and cause.errno in STORAGE:
+            return f"{cause.strerror}: {cause.filename}" if cause.filename else str(cause.strerror)
     return None
 
 

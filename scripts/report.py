@@ -17,13 +17,15 @@ if TYPE_CHECKING:
 
 
 def task(config: DictConfig) -> int:
-    """Write the page, and print its path and what it leaves out."""
+    """Write the page, and print its path, what it leaves out, and what its runs do not share."""
     # pandas and scipy take a second to import, which --help and a wrong key need not wait for.
     from eval.report.build import report
 
     page = report(request(config))
     for line in page.missing:
         print(f"left out: {line}")
+    for line in page.marks:
+        print(f"mind: {line}")
     runs = sum(len(study.runs) for study in page.studies)
     print(f"{runs} runs, {len(page.sections)} sections: {page.path}")
     return OK

@@ -1,5 +1,6 @@
 """Collect the runs of one command, and show a table and a sheet of all of them at the end."""
 
+import logging
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +20,8 @@ from eval.runs.labels import CHOICES, distinguished
 from eval.runs.plan import plan
 from eval.runs.runner import Outcome, RunPlan, run, stored
 from instructedit.images import save_png
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -84,8 +87,12 @@ class Sweep:
         if len(self.benchmarks) == 1:
             (benchmark,) = self.benchmarks.values()
             path = self.results / "sheets" / f"{run_id({'runs': [r.run_id for r in runs]})}.png"
-            save_png(sheet(benchmark, runs), path)
-            print(f"input, mask and edits side by side: {path}")
+            try:
+                save_png(sheet(benchmark, runs), path)
+            except OSError as error:  # the runs are stored, and the same command draws it again
+                log.warning("the sheet of all edits is not written: %s", error)
+            else:
+                print(f"input, mask and edits side by side: {path}")
 
 
 def _with_choices(config: DictConfig) -> DictConfig:

@@ -36,8 +36,9 @@ def check(folder: Path, reader: str | None = None, masks: Path | None = None) ->
         try:
             benchmark = load_benchmark(folder, reader=reader, masks=masks)
         except ConfigError as error:
-            return Checked((*found.lines, str(error)), None)
-    lines, entries = list(found.lines), found.entries
+            return Checked(tuple(dict.fromkeys((*found.lines, str(error)))), None)
+    # A reader may look at a wrong key twice.
+    lines, entries = list(dict.fromkeys(found.lines)), found.entries
     if len(entries) != len(benchmark.samples):  # of a reader without entries
         entries = [Entry(folder, f"sample {sample.id}", {}) for sample in benchmark.samples]
     for sample, entry in zip(benchmark.samples, entries, strict=True):

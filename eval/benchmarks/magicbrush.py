@@ -10,6 +10,7 @@ import io
 import logging
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from PIL import Image
 
 from eval.benchmarks.base import Benchmark, revision
 from eval.benchmarks.masks import kept
-from eval.benchmarks.schema import Entry, distinct, entry_of, kind, read_json
+from eval.benchmarks.schema import Entry, distinct, entry_of, kind, noted, quoted, read_json
 from instructedit.images import FORMATS
 from instructedit.types import Captions, ConfigError, Sample, Truth
 
@@ -50,7 +51,8 @@ def read(folder: Path, masks: Path | None = None) -> Benchmark:
     data, turns = read_json(file, EXPECTED)
     if not isinstance(turns, list) or not turns:
         raise ConfigError(f"{file}: a list of turns is expected, not {'an empty one' if turns == [] else kind(turns)}")
-    entries = [entry_of(file, f"item {number}", turn) for number, turn in enumerate(turns, start=1)]
+    given = (entry_of(file, f"item {number}", turn) for number, turn in enumerate(turns, start=1))
+    entries = [entry for entry in given if entry is not None]
     captions = folder / DESCRIPTIONS
     descriptions = _descriptions(captions)
     samples = tuple(distinct((e, _sample(e, descriptions, masks)) for e in entries))
@@ -66,7 +68,7 @@ def _sample(entry: Entry, descriptions: Mapping[str, Any], masks: Path | None) -
     stem = Path(entry.text("output")).stem
     turn = _TURN.fullmatch(stem)
     return Sample(
-        id=Entry(entry.file, entry.place, {"output": stem}).identity("output"),
+        id=replace(entry, fields={"output": stem}).identity("output") if stem else "",
         image=_picture(entry, "input"),
         instruction=entry.text("instruction"),
         captions=_captions(entry, descriptions),
@@ -78,9 +80,12 @@ def _sample(entry: Entry, descriptions: Mapping[str, Any], masks: Path | None) -
 
 def _picture(entry: Entry, key: str) -> Path:
     """Return the path of a picture; ``242679-mask1.png`` is in ``images/242679``."""
-    name = _NAME.fullmatch(entry.text(key))
+    text = entry.text(key)
+    name = _NAME.fullmatch(text)
     if not name:
-        raise entry.error(key, f"{entry.text(key)!r}; a name such as 242679-{key}1.png is expected")
+        if text:
+            noted(entry.error(key, f"{quoted(text)}; a name such as 242679-{key}1.png is expected"))
+        return Path()
     return entry.path(key, f"images/{name['image']}")
 
 
@@ -89,7 +94,8 @@ def _descriptions(file: Path) -> Mapping[str, Any]:
         return {}
     _, descriptions = read_json(file, EXPECTED)
     if not isinstance(descriptions, dict):
-        raise ConfigError(f"{file}: an object of captions by picture is expected, not {kind(descriptions)}")
+        noted(ConfigError(f"{file}: an object of captions by picture is expected, not {kind(descriptions)}"))
+        return {}
     return descriptions
 
 
@@ -97,7 +103,7 @@ def _captions(entry: Entry, descriptions: Mapping[str, Any]) -> Captions | None:
     names = entry.text("input"), entry.text("output")
     image = names[0].partition("-")[0]
     session = entry_of(entry.file.parent / DESCRIPTIONS, f"entry {image}", descriptions.get(image, {}))
-    before, after = (session.optional(name) for name in names)
+    before, after = (session.optional(name) if session else None for name in names)
     return Captions(before, after) if before and after else None
 
 

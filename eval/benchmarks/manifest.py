@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from eval.benchmarks.base import MANIFEST, Benchmark, revision
-from eval.benchmarks.schema import Entry, as_id, distinct, kind, noted, read_bytes
+from eval.benchmarks.schema import Entry, as_id, distinct, kind, noted, read_bytes, unrepeated
 from instructedit.types import Captions, ConfigError, Sample, Truth
 
 CSV = "manifest.csv"
@@ -131,11 +131,7 @@ class _Line:
         return self.entry(value)
 
     def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        value = dict(pairs)
-        if len(value) < len(pairs):
-            repeated = next(key for index, (key, _) in enumerate(pairs) if key in dict(pairs[:index]))
-            noted(self.entry({}).error(repeated, "repeated; it is accepted once"))
-        return value
+        return unrepeated(pairs, self.entry({}).error)
 
 
 def _as_utf_8(data: bytes, manifest: Path) -> bytes:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from eval.benchmarks import manifest
 from eval.benchmarks.base import Benchmark
+from eval.benchmarks.schema import noted
 from instructedit.types import ConfigError
 
 
@@ -15,10 +16,13 @@ def read(folder: Path, masks: Path | None = None) -> Benchmark:
     """
     benchmark = manifest.read(folder, masks)
     root = folder.resolve()
-    missing = [s.image.relative_to(root).as_posix() for s in benchmark.samples if not s.image.is_file()]
+    missing = [
+        s.image.relative_to(root).as_posix() for s in benchmark.samples if s.image != Path() and not s.image.is_file()
+    ]
     if missing:
-        raise ConfigError(
+        problem = ConfigError(
             f"{folder}: {len(missing)} of {len(benchmark.samples)} pictures are missing: {', '.join(missing)}; the "
             f"paper's were not released, put your own under these names (see {folder / 'README.md'})"
         )
+        noted(problem)
     return benchmark

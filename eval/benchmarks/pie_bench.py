@@ -4,6 +4,7 @@ Its folder has ``mapping_file.json`` and the pictures under ``annotation_images/
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from jaxtyping import Bool
 
 from eval.benchmarks.base import Benchmark, revision
 from eval.benchmarks.masks import kept
-from eval.benchmarks.schema import Entry, distinct, entry_of, kind, read_json
+from eval.benchmarks.schema import Entry, distinct, entry_of, kind, noted, quoted, read_json
 from instructedit.files import digest
 from instructedit.types import Captions, ConfigError, Sample, Truth
 
@@ -76,10 +77,13 @@ def mask_decode(runs: list[int]) -> Bool[np.ndarray, "512 512"]:
 def _samples(file: Path, mapping: Mapping[str, Any], masks: Path | None) -> Iterator[tuple[Entry, Sample]]:
     for key, value in mapping.items():
         entry = entry_of(file, f"entry {key}", value)
+        if entry is None:
+            continue
         identity = Entry(file, entry.place, {"id": key}).identity("id")
-        category, edit = TYPES.get(entry.text("editing_type_id"), (None, ""))
-        if category is None:
-            raise entry.error("editing_type_id", f"{entry.text('editing_type_id')!r}; accepted are {', '.join(TYPES)}")
+        number = entry.text("editing_type_id")
+        category, edit = TYPES.get(number, ("", ""))
+        if number and number not in TYPES:
+            noted(entry.error("editing_type_id", f"{quoted(number)}; accepted are {', '.join(TYPES)}"))
         sample = Sample(
             id=identity,
             image=entry.path("image_path", "annotation_images"),
@@ -93,17 +97,17 @@ def _samples(file: Path, mapping: Mapping[str, Any], masks: Path | None) -> Iter
 
 
 def _unmarked(entry: Entry, key: str) -> str:
-    plain = entry.text(key).replace("[", "").replace("]", "")
-    return Entry(entry.file, entry.place, {key: plain}).text(key)
+    marked = entry.text(key)
+    return replace(entry, fields={key: marked.replace("[", "").replace("]", "")}).text(key) if marked else ""
 
 
 def _mask(entry: Entry, masks: Path | None) -> Path | None:
     runs = entry.fields.get("mask")
     # In Python, bool is a subclass of int; in JSON, true is not a number.
     if not isinstance(runs, list) or len(runs) % 2 or any(type(run) is not int or run < 0 for run in runs):
-        raise entry.error(
-            "mask", "start and length of each run in turn are expected, a list of whole numbers from 0 on"
-        )
+        expected = "start and length of each run in turn are expected, a list of whole numbers from 0 on"
+        noted(entry.error("mask", expected))
+        return None
     return kept(masks, f"pie_bench-{digest(runs)}", lambda: mask_decode(runs))
 
 

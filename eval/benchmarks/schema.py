@@ -8,7 +8,8 @@ import contextlib
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +18,8 @@ from typing import Any
 from instructedit.files import kind_of_file
 from instructedit.types import ConfigError, Sample
 
+LONGEST = 160
+"""Characters of a value that a message repeats."""
 _ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 
 
@@ -72,7 +75,12 @@ class Entry:
     def error(self, key: str, message: str) -> ConfigError:
         """Return an error with a one-line message that names the file, the place and the key."""
         full = self.prefix + key
-        return ConfigError(f"{self.file}: {self.place}: {self.columns.get(full, full)}: {message}")
+        name = self.columns.get(full, full)
+        # A file's own words must not reach the terminal as control characters, nor fill it.
+        place, name = (
+            text if text.isprintable() and len(text) <= LONGEST else quoted(text) for text in (self.place, name)
+        )
+        return ConfigError(f"{self.file}: {place}: {name}: {message}")
 
     def known(self, accepted: tuple[str, ...]) -> None:
         """Check that all keys are accepted.
@@ -131,7 +139,7 @@ class Entry:
         value = self.text(key)
         if value and not _ID.fullmatch(value):
             accepted = "1 to 128 letters (A-Z, a-z), digits, dots, - and _, no leading dot: it names files"
-            noted(self.error(key, f"{value!r} is not accepted; {accepted}"))
+            noted(self.error(key, f"{quoted(value)} is not accepted; {accepted}"))
             return ""
         return value
 
@@ -143,14 +151,19 @@ class Entry:
         folder = (self.file.parent / under).resolve()
         try:
             path = (folder / text).resolve()
-        except (OSError, RuntimeError, ValueError) as error:  # such as a loop of links or a zero byte
-            noted(self.error(key, f"{text!r} is not a path ({error})"))
+            is_there = path.exists()
+        except (OSError, RuntimeError, ValueError) as error:  # such as a loop of links, a zero byte or a long name
+            noted(
+                self.error(
+                    key, f"{quoted(text)} is not a path ({error.strerror if isinstance(error, OSError) else error})"
+                )
+            )
             return Path()
         if Path(text).is_absolute() or not path.is_relative_to(folder) or path == folder:
-            noted(self.error(key, f"{text!r} leaves the benchmark's folder; a path inside it is expected"))
+            noted(self.error(key, f"{quoted(text)} leaves the benchmark's folder; a path inside it is expected"))
             return Path()
         # The target of a dead link is not what the user wrote.
-        return path if path.exists() else folder / text
+        return path if is_there else folder / text
 
     def optional_path(self, key: str) -> Path | None:
         """Return an optional path inside the file's folder, or None."""
@@ -184,7 +197,7 @@ def distinct(samples: Iterable[tuple[Entry, Sample]]) -> Iterator[Sample]:
         first = seen.setdefault(sample.id.lower(), entry.place) if sample.id else entry.place
         if first != entry.place:
             origin = "" if entry.fields.get("id") else " (without an id, a sample is named after its picture)"
-            noted(entry.error("id", f"{sample.id!r} is taken by {first}{origin}; ids differ, not only by case"))
+            noted(entry.error("id", f"{quoted(sample.id)} is taken by {first}{origin}; ids differ, not only by case"))
         if problems is not None:
             problems.entries.append(entry)
         yield sample
@@ -219,24 +232,52 @@ def read_json(file: Path, expected: str) -> tuple[bytes, Any]:
     """Return the content of a JSON file, as bytes and parsed.
 
     Raises:
-        ConfigError: The file is missing, cannot be read, or is not JSON.
+        ConfigError: The file is missing, cannot be read, or is not JSON, or a key is repeated.
     """
     data = read_bytes(file, expected)
+
+    def error_of(key: str, message: str) -> ConfigError:
+        return ConfigError(f"{file}: {quoted(key)}: {message}")
+
     try:
-        return data, json.loads(data.decode("utf-8-sig"))
+        return data, json.loads(data.decode("utf-8-sig"), object_pairs_hook=lambda pairs: unrepeated(pairs, error_of))
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{file}: no JSON in UTF-8 ({error})") from None
 
 
-def entry_of(file: Path, place: str, value: Any) -> Entry:
-    """Return an entry of a published file, which may have more keys than are read.
+def entry_of(file: Path, place: str, value: Any) -> Entry | None:
+    """Return an entry of a published file, which may have more keys than are read; None if it is not an object.
 
     Raises:
         ConfigError: The value is not an object.
     """
-    if not isinstance(value, dict):
-        raise ConfigError(f"{file}: {place}: an object is expected, not {kind(value)}")
-    return Entry(file, place, value)
+    if isinstance(value, dict):
+        return Entry(file, place, value)
+    noted(ConfigError(f"{file}: {place}: an object is expected, not {kind(value)}"))
+    return None
+
+
+def unrepeated(pairs: list[tuple[str, Any]], error: Callable[[str, str], ConfigError]) -> dict[str, Any]:
+    """Make a JSON object from its pairs, for the ``object_pairs_hook`` of :mod:`json`.
+
+    Args:
+        pairs: Keys and values in the order of the text.
+        error: Makes an error of a key and a message.
+
+    Raises:
+        ConfigError: A key is repeated; JSON's own parser would keep its last value without a word.
+    """
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        repeated = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        noted(error(repeated, "repeated; it is accepted once"))
+    return value
+
+
+def quoted(value: object) -> str:
+    """Return the beginning of a value of a file for a message: in one line, with control characters as escapes."""
+    text = repr(value)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
 def kind(value: Any) -> str:

@@ -38,6 +38,8 @@ def read(folder: Path, masks: Path | None = None) -> Benchmark:
 def _samples(file: Path, pairs: list[Any]) -> Iterator[tuple[Entry, Sample]]:
     for number, value in enumerate(pairs, start=1):
         entry = entry_of(file, f"item {number}", value)
-        text = entry.text("target_text")
-        identity = as_id(f"{entry.text('img_name')}-{text.rstrip('.')}")
+        if entry is None:
+            continue
+        name, text = entry.text("img_name"), entry.text("target_text")
+        identity = as_id(f"{name}-{text.rstrip('.')}") if name and text else ""
         yield entry, Sample(id=identity, image=entry.path("img_name", "originals"), instruction=text)

@@ -25,7 +25,7 @@ class _Column:
     is_mask: bool
 
     def cell(self, sample: Sample, image: Image.Image) -> Image.Image | str:
-        record = self.run.store.finished().get(sample.id)
+        record = self.run.records.get(sample.id)
         if record is None:
             return "not run"
         if isinstance(record, FailureRecord):
@@ -51,7 +51,7 @@ def _columns(runs: Sequence[Run]) -> list[_Column]:
     columns: list[_Column] = []
     seen: list[dict[str, str]] = []
     for run in runs:
-        edits = {k: record for k, record in run.store.finished().items() if isinstance(record, EditRecord)}
+        edits = {k: record for k, record in run.records.items() if isinstance(record, EditRecord)}
         masks = {k: record.mask_sha256 for k, record in edits.items() if record.mask_sha256 is not None}
         if masks and masks not in seen:
             columns.append(_Column(f"mask of {run.label}" if seen else "mask", run, is_mask=True))

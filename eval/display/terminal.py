@@ -10,6 +10,7 @@ from rich.text import Text
 from eval.analysis.components import verdicts
 from eval.analysis.differences import differences
 from eval.analysis.evaluations import evaluations
+from eval.analysis.provenance import marks
 from eval.analysis.selection import Regret, Rule, regrets, tuned
 from eval.analysis.summary import summary
 from eval.benchmarks.base import Benchmark
@@ -50,7 +51,7 @@ def show(
     several = len({r.name for r in runs}) > 1
     fixed = [next(r for r in runs if r.name == t.name) for t in tuned_runs] if several and tuned_runs else runs
     _tables(console, [*fixed, *tuned_runs], tuned_runs or fixed, reference if several else None)
-    for line in (*undefined(runs), *without_masks(benchmarks)):
+    for line in (*marks(runs), *undefined(runs), *without_masks(benchmarks)):
         console.print(Text(line))
     for regret in regrets(runs, rule) if rule else []:
         _print_regret(console, regret)

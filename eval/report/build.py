@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from eval.analysis.components import Labels, read_labels
+from eval.analysis.provenance import marks
 from eval.report.page import COPIED, LINKED, Page, now
 from eval.report.section import MakeSection, Missing, Section
 from eval.report.study import Study, benchmark_name, studies
@@ -58,6 +59,8 @@ class Report:
     sections: tuple[Section, ...]
     missing: tuple[str, ...]
     """One line for each part that could not be made, with the reason."""
+    marks: tuple[str, ...]
+    """One line for each difference in the provenance of the runs, see :func:`eval.analysis.provenance.marks`."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,7 @@ class Part:
     study: Study
     sections: tuple[Section, ...]
     missing: tuple[str, ...]
+    marks: tuple[str, ...]
 
 
 def report(request: Request) -> Report:
@@ -92,7 +96,7 @@ def report(request: Request) -> Report:
     missing = tuple(line for part in parts for line in part.missing)
     head = {"parts": parts, "runs": [r for s in all_studies for r in s.runs], "made": now()}
     path = page.write("InstructEdit: results", head, sections)
-    return Report(path, tuple(all_studies), sections, missing)
+    return Report(path, tuple(all_studies), sections, missing, tuple(line for part in parts for line in part.marks))
 
 
 def _part(study: Study, page: Page, sections: Sequence[MakeSection]) -> Part:
@@ -102,7 +106,7 @@ def _part(study: Study, page: Page, sections: Sequence[MakeSection]) -> Part:
             made.append(section(study, page))
         except Missing as reason:
             missing.append(str(reason))
-    return Part(study, tuple(made), tuple(missing))
+    return Part(study, tuple(made), tuple(missing), tuple(marks(study.runs)))
 
 
 def _unused_labels(all_studies: Sequence[Study], labels: Labels | None) -> list[str]:

@@ -4,6 +4,8 @@ Derived files (``metrics.parquet``, ``cards.json``, ``config.yaml``) are removed
 them again. Lines and files that cannot be computed again are moved to ``<name>.damaged``. Each repair is logged once.
 """
 
+import hashlib
+import io
 import json
 import logging
 import os
@@ -12,15 +14,38 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import yaml
 
 from eval.runs.provenance import Manifest
 from eval.runs.records import METRICS, from_line
-from instructedit.files import write_aside
+from instructedit.files import remove_leftovers, write_aside
 
 log = logging.getLogger(__name__)
+SIGNATURE = b"checksum_of_this_file"
+"""Key of the checksum in the metadata of ``metrics.parquet``."""
+_UNSIGNED = b"0" * 64
+"""Zeros that stand for the checksum while it is computed."""
 DAMAGED = ".damaged"
 """Suffix of files with what could not be read."""
+
+
+def format_metrics(frame: pd.DataFrame) -> bytes:
+    """Return the content of ``metrics.parquet``: Parquet whose metadata holds a checksum of the whole file.
+
+    Parquet's own checksums are of pages only, and a flipped bit elsewhere can change a value.
+    """
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    table = table.replace_schema_metadata({**table.schema.metadata, SIGNATURE: _UNSIGNED})
+    file = io.BytesIO()
+    pq.write_table(table, file)
+    data = file.getvalue()
+    return data.replace(_UNSIGNED, _signature(data), 1)
+
+
+def _signature(unsigned: bytes) -> bytes:
+    return hashlib.sha256(unsigned).hexdigest().encode()
 
 
 def parse_metrics(path: Path) -> pd.DataFrame:
@@ -31,11 +56,16 @@ def parse_metrics(path: Path) -> pd.DataFrame:
         ValueError: It is damaged.
     """
     try:
-        frame = pd.read_parquet(path)
+        data = path.read_bytes()
+        signature = (pq.read_metadata(io.BytesIO(data)).metadata or {}).get(SIGNATURE)
+        frame = pd.read_parquet(io.BytesIO(data))
     except FileNotFoundError:
         raise
     except Exception as error:  # for damaged files, pyarrow raises many types
         raise ValueError(_flat(error)) from None
+    # Files of earlier versions have no checksum; a damaged file may have lost where it stands.
+    if SIGNATURE in data and (signature is None or signature != _signature(data.replace(signature, _UNSIGNED, 1))):
+        raise ValueError("checksum differs")
     if missing := [column for column in METRICS if column not in frame.columns]:
         raise ValueError(f"it lacks the columns {', '.join(missing)}")
     return frame
@@ -73,6 +103,7 @@ def parse_config(path: Path) -> tuple[str, dict[str, Any]]:
 
 def repair(folder: Path) -> None:
     """Repair what is damaged in a run's folder; hold the run's lock."""
+    remove_leftovers([folder, folder / "images", folder / "masks"])
     _repair_samples(folder / "samples.jsonl")
     for name, parse in (("metrics.parquet", parse_metrics), ("cards.json", parse_cards), ("config.yaml", parse_config)):
         if reason := _damage(folder / name, parse):

@@ -1,6 +1,7 @@
 """Metric values of a run: those that are missing or no longer valid are computed from the stored edits."""
 
 import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -131,7 +132,7 @@ def _score_missing(metrics: Sequence[Metric], store: RunStore, edits: _Edits, wa
                     for name, row in scores.items():
                         rows[sample_id, name] = row | {"image_sha256": edits.digests[sample_id]}
                 store.write_metrics(pd.DataFrame(rows.values(), columns=list(METRICS)).astype({"value": "Float64"}))
-    if edits.rows() and not cards.keys() <= store.read_cards().keys():
+    if edits.rows() and not json.loads(json.dumps(cards)).items() <= store.read_cards().items():
         store.write_cards(cards)
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import errno
 import hashlib
 import json
 import logging
@@ -29,7 +30,7 @@ from eval.runs.records import (
     records_equal_ignoring_timing,
     to_line,
 )
-from eval.runs.repair import parse_cards, parse_config, parse_metrics, repair
+from eval.runs.repair import format_metrics, parse_cards, parse_config, parse_metrics, repair
 from instructedit.files import write_aside
 from instructedit.images import is_whole_png, mask_image, save_png
 from instructedit.types import ConfigError, EditResult, Failure, Sample
@@ -40,6 +41,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 PATIENCE = 10.0
 """Seconds after which a process that waits for the lock of a run says so."""
+Stamp = tuple[int, int, int]
 
 
 class RunStore:
@@ -74,7 +76,8 @@ class RunStore:
         self._session: Session | None = None
         self._records: dict[str, SampleRecord] = {}
         self._lines: Counter[str] = Counter()
-        self._read_stamp: tuple[int, int, int] | None = None
+        self._read_stamp: Stamp | None = None
+        self._pictures: dict[Path, tuple[Stamp | None, bool]] = {}
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -188,7 +191,7 @@ class RunStore:
             retry_failed: Omit failures, so that they are repeated.
 
         Returns:
-            The last record of each sample. Edits with a missing or truncated picture or mask are omitted.
+            The last record of each sample. Edits with a missing or damaged picture or mask are omitted and logged.
         """
         return {k: record for k, record in self._all().items() if self._is_finished(record, retry_failed)}
 
@@ -217,11 +220,11 @@ class RunStore:
                 save_png(mask_image(outcome.mask), self.mask_path(sample.id))
         line = to_line(record_of(outcome, sample)).encode()
         with self.lock():
-            is_current = self._stamp() == self._read_stamp
+            is_current = _stamp(self._samples) == self._read_stamp
             self._append(line + b"\n")
             if is_current:
                 self._remember(from_line(line))
-                self._read_stamp = self._stamp()
+                self._read_stamp = _stamp(self._samples)
 
     def lines(self) -> Mapping[str, int]:
         """Return the number of lines of each sample, which grows by one each time that any process has done it."""
@@ -258,7 +261,7 @@ class RunStore:
     def write_metrics(self, frame: pd.DataFrame) -> None:
         """Replace ``metrics.parquet`` atomically."""
         with write_aside(self._metrics) as file:
-            frame.to_parquet(file, index=False)
+            file.write(format_metrics(frame))
 
     def read_metrics(self) -> pd.DataFrame | None:
         """Read ``metrics.parquet``; None if no metrics have been computed or the file is damaged."""
@@ -310,7 +313,7 @@ class RunStore:
         return self.folder / "masks" / f"{sample_id}.png"
 
     def _all(self) -> dict[str, SampleRecord]:
-        stamp = self._stamp()
+        stamp = _stamp(self._samples)
         if stamp == self._read_stamp:
             return self._records
         self._records, self._lines, self._read_stamp = {}, Counter(), stamp
@@ -337,29 +340,29 @@ class RunStore:
             log.warning("%s: damaged and left out; the run's command writes it again (%s)", path, error)
             return None
 
-    def _stamp(self) -> tuple[int, int, int] | None:
-        """Return what changes with each write of the records' file; None if it does not exist."""
-        try:
-            # NFS may answer a stat from its cache, but not an open.
-            with self._samples.open("rb") as file:
-                status = os.fstat(file.fileno())
-        except FileNotFoundError:
-            return None
-        return status.st_ino, status.st_size, status.st_mtime_ns
-
     def _is_finished(self, record: SampleRecord, retry_failed: bool) -> bool:
         return self._has_pictures(record) if isinstance(record, EditRecord) else not retry_failed
 
     def _has_pictures(self, record: EditRecord) -> bool:
-        has_mask = record.mask_sha256 is None or is_whole_png(self.mask_path(record.id))
-        return has_mask and is_whole_png(self.image_path(record.id))
+        has_mask = record.mask_sha256 is None or self._is_intact(self.mask_path(record.id))
+        return has_mask and self._is_intact(self.image_path(record.id))
+
+    def _is_intact(self, path: Path) -> bool:
+        """Return whether a picture is complete; it is read again only when it has changed, and reported once."""
+        stamp = _stamp(path)
+        if path not in self._pictures or self._pictures[path][0] != stamp:
+            self._pictures[path] = stamp, is_whole_png(path)
+            if not self._pictures[path][1]:
+                reason = "missing" if stamp is None else "damaged"
+                log.warning("%s: %s; its sample is left out until the run's command has done it again", path, reason)
+        return self._pictures[path][1]
 
     def _append(self, line: bytes) -> None:
         with self._samples.open("ab+", buffering=0) as file:
             before = _cut_incomplete_line(file)
             try:
                 if file.write(line) != len(line):
-                    raise OSError(f"{self._samples}: disk full")
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._samples))
                 os.fsync(file.fileno())
             except OSError:
                 # An incomplete line must not precede the next one.
@@ -377,6 +380,17 @@ class RunStore:
     def _write_manifest(self, *sessions: Session) -> None:
         with write_aside(self._manifest) as file:
             file.write(json.dumps(Manifest(self.run_id, sessions).to_json(), indent=2).encode())
+
+
+def _stamp(path: Path) -> Stamp | None:
+    """Return what changes with each write of a file; None if it does not exist."""
+    try:
+        # NFS may answer a stat from its cache, but not an open.
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _now() -> str:

@@ -17,6 +17,7 @@ from instructedit.types import ConfigError, Tokens
 
 log = logging.getLogger(__name__)
 _SCHEMA_NAMED = re.compile(r"response_format|json_schema|structured[ _]output", re.IGNORECASE)
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _NO_COMPLETION = "the answer is not a chat completion; does the URL end with /v1?"
 
 
@@ -56,6 +57,9 @@ class ChatServer:
             raise ConfigError(f"{group}.model={model}: accepted is the server's name for a model")
         require(is_number(timeout) and timeout > 0, f"{group}.timeout", timeout, "seconds above 0")
         require_whole(f"{group}.max_retries", max_retries, 0)
+        if not _VARIABLE.fullmatch(str(api_key_env)):
+            # Not repeated: it may be the key itself.
+            raise ConfigError(f"{group}.api_key_env: accepted is the name of an environment variable, not a key")
         self.choice = choice
         self.model = model
         # An empty base_url is refused: it may come from an unset shell variable, and pictures would go to OpenAI.

@@ -100,6 +100,108 @@ def test_a_published_format_names_the_first_problem_of_its_file_and_the_missing_
     ]
 
 
+def problems_of(folder: Path, index: str, content: object) -> list[str]:
+    (folder / index).write_text(json.dumps(content))
+    return [line.split(f"{index}: ", 1)[1] for line in check(folder, masks=folder / "masks").problems]
+
+
+def begin(found: list[str], expected: list[str]) -> None:
+    assert [line[: len(other)] for line, other in zip(found, expected, strict=False)] == expected
+    assert len(found) == len(expected), found
+
+
+def test_every_problem_of_pie_bench_is_listed(tmp_path: Path) -> None:
+    (tmp_path / "annotation_images").mkdir()
+    Image.new("RGB", (512, 512)).save(tmp_path / "annotation_images" / "cat.jpg")
+    sound = {
+        "image_path": "cat.jpg", "editing_instruction": "x", "original_prompt": "[a] cat", "editing_prompt": "a [dog]",
+        "editing_type_id": "1", "mask": [0, 4],
+    }  # fmt: skip
+    entries = {
+        "000": sound,
+        "001": sound | {"editing_type_id": "12", "mask": [1]},
+        "002": [1],
+        "003": sound | {"original_prompt": "[]", "image_path": "../mapping_file.json"},
+        "../4": sound | {"mask": [True, 2]},
+        "005": {},
+        "006": sound | {"image_path": "none.jpg"},
+    }
+    begin(
+        problems_of(tmp_path, "mapping_file.json", entries),
+        [
+            "entry 001: editing_type_id: '12'; accepted are 0, 1",
+            "entry 001: mask: start and length of each run",
+            "entry 002: an object is expected, not a list",
+            "entry 003: image_path: '../mapping_file.json' leaves the benchmark's folder",
+            "entry 003: original_prompt: empty",
+            "entry ../4: id: '../4' is not accepted",
+            "entry ../4: mask: start and length of each run",
+            *(f"entry 005: {key}: missing" for key in ("editing_type_id", "image_path", "editing_instruction")),
+            *(f"entry 005: {key}: missing" for key in ("original_prompt", "editing_prompt")),
+            "entry 005: mask: start and length of each run",
+            "entry 006: image: annotation_images/none.jpg: no such file",
+        ],
+    )
+
+
+def test_every_problem_of_magicbrush_is_listed(tmp_path: Path) -> None:
+    sound = {"input": "1-input.png", "mask": "1-mask1.png", "output": "1-output1.png", "instruction": "x"}
+    for name in ("input", "mask1", "output1"):
+        (tmp_path / "images" / "1").mkdir(parents=True, exist_ok=True)
+        Image.new("RGBA", (16, 12)).save(tmp_path / "images" / "1" / f"1-{name}.png")
+    (tmp_path / "global_descriptions.json").write_text("[]")
+    turns = [sound, sound, 3, sound | {"output": "../x.png", "input": "x"}, {"instruction": ""}]
+    begin(
+        sorted(check_lines(tmp_path, turns)),
+        [
+            "global_descriptions.json: an object of captions by picture is expected, not a list",
+            "item 2: id: '1-output1' is taken by item 1",
+            "item 3: an object is expected, not a number",
+            "item 4: input: 'x'; a name such as 242679-input1.png is expected",
+            "item 4: output: '../x.png'; a name such as 242679-output1.png is expected",
+            "item 5: input: missing",
+            "item 5: instruction: empty",
+            "item 5: mask: missing",
+            "item 5: output: missing",
+        ],
+    )
+
+
+def check_lines(folder: Path, turns: list[object]) -> list[str]:
+    (folder / "edit_turns.json").write_text(json.dumps(turns))
+    lines = check(folder, masks=folder / "masks").problems
+    return [line.removeprefix(f"{folder}/").removeprefix("edit_turns.json: ") for line in lines]
+
+
+def test_every_problem_of_tedbench_is_listed(tmp_path: Path) -> None:
+    pair = {"img_name": "a.jpg", "target_text": "A cat."}
+    (tmp_path / "originals").mkdir()
+    Image.new("RGB", (16, 12)).save(tmp_path / "originals" / "a.jpg")
+    begin(
+        problems_of(tmp_path, "input_list.json", [pair, None, {"img_name": "\x1b[2Ja"}, pair, {"target_text": 1}]),
+        [
+            "item 2: an object is expected, not null",
+            "item 3: target_text: missing",
+            "item 4: id: 'a.jpg-A_cat' is taken by item 1",
+            "item 5: img_name: missing",
+            "item 5: target_text: a text is expected, not a number",
+            "item 3: image: ",
+        ],
+    )
+
+
+@pytest.mark.parametrize(
+    ("index", "text", "line"),
+    [
+        ("mapping_file.json", '{"1": {}, "1": {}}', "'1': repeated; it is accepted once"),
+        ("input_list.json", '[{"img_name": "a", "img_name": "b"}]', "'img_name': repeated; it is accepted once"),
+    ],
+)
+def test_a_repeated_key_of_a_published_file_is_a_problem(tmp_path: Path, index: str, text: str, line: str) -> None:
+    (tmp_path / index).write_text(text)
+    assert f"{tmp_path / index}: {line}" in check(tmp_path).problems
+
+
 def test_a_sound_folder_is_summarised(folder: Path) -> None:
     lines = [
         {"image": "cat.png", "instruction": "x", "category": "single", "variations": ["y", "z"]},
