@@ -18,6 +18,10 @@ from instructedit.parameters import check_flag
 ENCODINGS = ("dense", "hash")
 LARGEST_MARGIN = 0.5
 """Largest margin of the canonical image, as a share of the clip's longer side."""
+SEEN = 0.99
+"""Share of the clip's pixels that has a place on the canonical image; the flow of the others is not trusted."""
+MULTIPLE = 4
+"""The margin is a multiple of this, so that a clip with sides that are multiples of 8 keeps them so."""
 _COARSEST = 4
 """Nodes along the shorter side of the coarsest dense grid, at least."""
 _ROWS = 1 << 18
@@ -212,12 +216,12 @@ def prepared(frames: Frames, settings: FieldSettings, device: torch.device) -> F
     """Return a field before its first step: reference frame, margin, flow and first canonical image are chosen."""
     count, height, width = frames.shape[:3]
     forward, backward = neighbours(frames)
-    key = key_frame(frames, forward, backward)
+    key = key_frame(frames)
     flow = chained(forward, backward, key, frames)
     at = positions(height, width) + flow
-    # Without the flow, CoDeF's own margin of nothing would leave no room for what the camera uncovers.
-    reach = max(-at.min(), (at[..., 0] - width + 1).max(), (at[..., 1] - height + 1).max(), 0)
-    margin = 8 * math.ceil(min(float(reach), LARGEST_MARGIN * max(height, width)) / 8)
+    beyond = np.maximum(-at, at - (width - 1, height - 1)).max(-1)
+    reach = max(0.0, float(np.quantile(beyond, SEEN)))
+    margin = MULTIPLE * math.ceil(min(reach, LARGEST_MARGIN * max(height, width)) / MULTIPLE)
     field = Field(count, height, width, margin, key, settings, device)
     start = flow if settings.flow else np.zeros_like(flow)
     field.start(start, _canvas(frames, start, key, margin))
