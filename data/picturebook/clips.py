@@ -115,11 +115,11 @@ def draw_frame(film: Film, frame: int) -> Truth:
     picture = background_pixels(film.scene, film.pan_at(frame))
     owner = np.full((SIZE, SIZE), -1.0)
     placed, at = film.things_at(frame), frame / (FRAMES - 1)
-    for (thing, *square), motion in zip(placed, film.motions, strict=True):
-        shade = _shadow(thing, *square, motion.bounce * abs(np.sin(2 * np.pi * at)))
+    for (thing, left, top, side), motion in zip(placed, film.motions, strict=True):
+        shade = _shadow(thing, left, top, side, motion.bounce * abs(np.sin(2 * np.pi * at)))
         picture = picture * (1 - shade) + np.array((20.0, 24.0, 40.0)) * shade
-    for index, (thing, *square) in enumerate(placed):
-        layer = _layer(thing, *square)
+    for index, square in enumerate(placed):
+        layer = _layer(*square)
         picture = picture * (1 - layer[..., 3:]) + 255 * layer[..., :3]
         owner[layer[..., 3] >= 0.5] = index
     return Truth(picture.round().clip(0, 255).astype(np.uint8), owner)

@@ -13,9 +13,9 @@ from PIL import Image
 
 from eval.runs.identity import run_id
 from instructedit.applications.video.editor import EditedClip, hash_clip
-from instructedit.applications.video.io import Clip, contact_sheet, write_clip
+from instructedit.applications.video.io import Clip, write_clip
 from instructedit.files import write_aside
-from instructedit.images import overlay, save_png
+from instructedit.images import contact_sheet, overlay, save_png
 from instructedit.types import Captions, ConfigError, EditRequest, Failure
 
 EDITED, MASK, SHEET, CANONICAL, CANONICAL_EDITED, TRACE = (
@@ -100,7 +100,7 @@ def store(folder: Path, order: VideoOrder, outcome: EditedClip | Failure, least_
         The trace.
     """
     (folder / TRACE).unlink(missing_ok=True)
-    head = {"address": order.address, "input": str(order.clip.source), "instruction": order.instruction}
+    head: dict[str, Any] = {"address": order.address, "input": str(order.clip.source), "instruction": order.instruction}
     head |= {"method": order.method, "notes": list(order.clip.notes)}
     if isinstance(outcome, Failure):
         trace: dict[str, Any] = head | {"sha256": None} | asdict(outcome)
@@ -132,7 +132,7 @@ def _draw(folder: Path, order: VideoOrder, outcome: EditedClip) -> None:
         for frame, mask in zip(order.clip.frames, outcome.masks, strict=True)
     ]
     write_clip(folder / f"{MASK}{order.ending}", np.stack(masked), order.clip)
-    rows = [("input", order.clip.frames), ("mask", masked), (order.instruction, outcome.frames)]
+    rows: list[tuple[str, Any]] = [("input", order.clip.frames), ("mask", masked), (order.instruction, outcome.frames)]
     save_png(contact_sheet(rows), folder / SHEET)
     save_png(outcome.source, folder / CANONICAL)
     save_png(outcome.edit.image, folder / CANONICAL_EDITED)

@@ -167,7 +167,7 @@ class ClipEditor:
             tick("edit", len(outcomes), len(requests), 0.0)
         edits = [o for o in outcomes if isinstance(o, EditResult)]
         if not edits:
-            return outcomes[0]
+            return next(o for o in outcomes if isinstance(o, Failure))
         carried = []
         for frame, outcome in zip(frames, outcomes, strict=True):
             if isinstance(outcome, Failure):
@@ -200,7 +200,8 @@ def check_least_psnr(value: Any) -> None:
 
 
 def _shaped(frames: Frames, state: dict[str, torch.Tensor], settings: FieldSettings, device: torch.device) -> Field:
-    return Field(*frames.shape[:3], int(state["margin"]), int(state["key"]), settings, device)
+    count, height, width = frames.shape[:3]
+    return Field(count, height, width, int(state["margin"]), int(state["key"]), settings, device)
 
 
 def _measured(field: Field, frames: Frames, is_new: bool) -> Fitted:

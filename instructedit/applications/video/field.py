@@ -1,4 +1,4 @@
-"""A canonical image and a deformation field over (x, y, t), fitted to a clip as CoDeF does (Ouyang et al., CVPR 2024)."""
+"""A canonical image and a deformation field over (x, y, t), fitted to a clip as in CoDeF (Ouyang et al., CVPR 2024)."""
 
 import math
 from collections.abc import Callable
@@ -79,13 +79,14 @@ class FieldSettings:
 
 
 class Head(nn.Module):
-    """An MLP on the features of all levels; the output of the last layer starts near zero."""
+    """An MLP on the features of all levels."""
 
     def __init__(self, inputs: int, outputs: int, hidden: int, layers: int, generator: torch.Generator) -> None:
         super().__init__()
         widths = [inputs, *[hidden] * layers, outputs]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False))
-        for layer in self.layers:
+        linear = [nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False)]
+        self.layers = nn.ModuleList(linear)
+        for layer in linear:
             bound = math.sqrt(1 / layer.in_features)
             for values in layer.parameters():
                 with torch.no_grad():

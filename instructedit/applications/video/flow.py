@@ -22,7 +22,7 @@ _LEAST_SIDE = 32
 
 
 def dis(source: UInt8[np.ndarray, "h w 3"], target: UInt8[np.ndarray, "h w 3"]) -> Flow:
-    """Return the flow from ``source`` to ``target`` in pixels: ``target`` at x + flow(x) shows what ``source`` has at x."""
+    """Return the flow in pixels: ``target`` at x + flow(x) shows what ``source`` shows at x."""
     height, width = source.shape[:2]
     scale = max(1.0, _LEAST_SIDE / min(height, width))
     greys = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in (source, target)]

@@ -1,7 +1,6 @@
 """Read and write clips through PyAV: mp4, mov, mkv, webm, gif and folders of frames."""
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import Any
 import av
 import av.error
 import numpy as np
-from jaxtyping import UInt8
 from PIL import Image
 
 from instructedit.applications.video.flow import Frames
@@ -204,7 +202,7 @@ def _write_video(file: Any, suffix: str, frames: Frames, like: Clip) -> str:
     remark = ""
     name = {".mkv": "matroska", ".m4v": "mp4"}.get(suffix, suffix[1:])
     with av.open(file, "w", format=name) as output:
-        stream = output.add_stream(CODECS[suffix], rate=Fraction(like.rate).limit_denominator(1001))
+        stream: Any = output.add_stream(CODECS[suffix], rate=Fraction(like.rate).limit_denominator(1001))
         stream.height, stream.width = frames.shape[1:3]
         # Half of the colour resolution needs even sides.
         is_even = stream.height % 2 == 0 and stream.width % 2 == 0
@@ -259,24 +257,6 @@ def _held_by(output: Any) -> tuple[str, ...]:
     if output.format.name == "matroska":
         return "aac", "opus", "vorbis", "mp3", "mp3float", "flac", "ac3", "libopus", "pcm_s16le"
     return "aac", "mp3", "mp3float", "ac3", "alac"
-
-
-def contact_sheet(rows: Sequence[tuple[str, Sequence[UInt8[np.ndarray, "h w 3"]]]], columns: int = 6) -> Image.Image:
-    """Return evenly spaced frames of clips, one clip in a row with its name at the left."""
-    from instructedit.images import panel
-
-    pictures, names = [], []
-    for name, frames in rows:
-        chosen = np.unique(np.linspace(0, len(frames) - 1, columns).round().astype(int))
-        pictures.append(Image.fromarray(np.concatenate([frames[i] for i in chosen], axis=1)))
-        names.append(name)
-    sheets = [panel([picture], [name]) for picture, name in zip(pictures, names, strict=True)]
-    sheet = Image.new("RGB", (max(s.width for s in sheets), sum(s.height for s in sheets)), "white")
-    top = 0
-    for part in sheets:
-        sheet.paste(part, (0, top))
-        top += part.height
-    return sheet
 
 
 def _natural(path: Path) -> list[Any]:
