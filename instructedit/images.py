@@ -142,6 +142,11 @@ def panel(images: Sequence[Image.Image], labels: Sequence[str], side: int = PANE
     return sheet
 
 
+def glimpse(image: Image.Image) -> Image.Image:
+    """Return a picture as figures show it: of a filmstrip (at least eight times as high as wide), the upper square."""
+    return image.crop((0, 0, image.width, image.width)) if image.height >= 8 * image.width else image
+
+
 def contact_sheet(rows: Sequence[tuple[str, Sequence[np.ndarray]]], columns: int = 6) -> Image.Image:
     """Return evenly spaced frames of clips, one clip in a row with its name above.
 

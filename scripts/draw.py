@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from data.picturebook import benchmark, clips_benchmark, draw_atlas
+from data.picturebook.clips import FILMS
 from scripts.app import OK
 
 
@@ -28,8 +29,8 @@ def main() -> int:
         draw_atlas.draw()
         return OK
     if args.what == "clips":
-        clips_benchmark.write(clips_benchmark.FILMS, args.into)
-        print(f"{args.into}: {len(clips_benchmark.FILMS)} clips")
+        clips_benchmark.write(FILMS, args.into)
+        print(f"{args.into}: {len(FILMS)} clips")
         return OK
     for name in benchmark.BENCHMARKS:
         samples = benchmark.draw(name)

@@ -86,8 +86,8 @@ def write(films: Sequence[Film], folder: Path) -> None:
         moved = encoded_flow(flow(film, drawn))
         _save(strip([frame.pixels for frame in drawn]), folder / "images" / f"{film.id}.webp")
         _save(strip([frame.pixels for frame in frames(film.edited)]), folder / "edited" / f"{film.id}.webp")
-        _save(strip(visible.astype(np.uint8) * 255), folder / "masks" / f"{film.id}.png")
-        _save(strip(moved), folder / "flow" / f"{film.id}.png")
+        _save(strip(list(visible.astype(np.uint8) * 255)), folder / "masks" / f"{film.id}.png")
+        _save(strip(list(moved)), folder / "flow" / f"{film.id}.png")
     lines = [line(film) for film in films]
     with write_aside(folder / MANIFEST) as file:
         file.write("".join(json.dumps(item) + "\n" for item in lines).encode())
