@@ -228,7 +228,7 @@ def _helped(edits: Sequence[str] | None) -> Callable[[Study], Answer | None]:
 def _carried(study: Study) -> Answer | None:
     """Test whether the carried edit's warp error inside the mask is below per-frame editing's, beyond the interval."""
     frame = study.frame[study.frame["metric"] == "warp_error_inside"]
-    values = {}
+    values: dict[object, pd.Series] = {}
     for run in study.of(study.reference_run.name if study.reference_run else study.reference):
         rows = frame[frame["run_id"] == run.run_id].dropna(subset=["value"])
         values.setdefault(run.hyperparameter("propagation"), rows.set_index("sample_id")["value"].astype(float))

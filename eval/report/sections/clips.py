@@ -42,7 +42,8 @@ def clips(study: Study, page: Page) -> Section:
     if frames is None:
         raise Missing(f"{study.name} has no clips: {NEEDS} edits some")
     shown, files = [], {}
-    for sample in study.benchmark.samples[: page.samples]:
+    tried = [s for s in study.benchmark.samples if any(s.id in run.records for run in study.runs)]
+    for sample in tried[: page.samples]:
         columns = _columns(study, sample, frames)
         if len(columns) < 2:
             continue
