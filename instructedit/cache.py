@@ -172,6 +172,11 @@ class StageCache:
         copies = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
         self._write(stage, key, "safetensors", _sign(save(copies, {"sha256": _UNSIGNED.decode()})))
 
+    def drop(self, stage: str, key: str) -> None:
+        """Remove stored tensors, such as the progress of a stage that is finished."""
+        if self.root is not None:
+            self._path(stage, key, "safetensors").unlink(missing_ok=True)
+
     def get_json(self, stage: str, key: str) -> Any | None:
         """Return the stored JSON value; None if it is missing or damaged. Tuples are returned as lists."""
         data = self._read(stage, key, "json")

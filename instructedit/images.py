@@ -154,6 +154,33 @@ def panel(images: Sequence[Image.Image], labels: Sequence[str], side: int = PANE
     return sheet
 
 
+def glimpse(image: Image.Image) -> Image.Image:
+    """Return a picture as figures show it: of a filmstrip (at least eight times as high as wide), the upper square."""
+    return image.crop((0, 0, image.width, image.width)) if image.height >= 8 * image.width else image
+
+
+def contact_sheet(rows: Sequence[tuple[str, Sequence[np.ndarray]]], columns: int = 6) -> Image.Image:
+    """Return evenly spaced frames of clips, one clip in a row with its name above.
+
+    Args:
+        rows: Name and RGB frames of each clip; all frames have one size.
+        columns: Number of frames of a row, or fewer if a clip has fewer.
+    """
+    strips = []
+    for _, frames in rows:
+        places = sorted({round(i * (len(frames) - 1) / max(1, columns - 1)) for i in range(columns)})
+        strips.append(np.concatenate([frames[i] for i in places], axis=1))
+    line, font = FONT_SIZE + 8, ImageFont.load_default(FONT_SIZE)
+    height = sum(strip.shape[0] + line for strip in strips) + MARGIN
+    sheet = Image.new("RGB", (max(strip.shape[1] for strip in strips) + 2 * MARGIN, height), "white")
+    draw, top = ImageDraw.Draw(sheet), 4
+    for (name, _), strip in zip(rows, strips, strict=True):
+        draw.text((MARGIN, top), name, fill="black", font=font)
+        sheet.paste(Image.fromarray(strip), (MARGIN, top + line - 4))
+        top += strip.shape[0] + line
+    return sheet
+
+
 def _refusal(path: Path, reason: str) -> StageError:
     # A name of a file must not reach the terminal as control characters.
     name = str(path) if str(path).isprintable() else repr(str(path))

@@ -159,6 +159,8 @@ class Decisions:
     boxes: tuple[Box, ...] = ()
     ratio: float | None = None
     """The encoding ratio that ``wrapper=auto_ratio`` chose for this sample."""
+    reconstruction: tuple[float, ...] | None = None
+    """PSNR in dB of each frame of an unedited clip as its field reconstructs it (``wrapper=video``), at most 100."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 python -m scripts.draw benchmarks
 python -m scripts.draw benchmarks --into FOLDER
+python -m scripts.draw clips                 # the benchmark of clips
 python -m scripts.draw atlas                 # needs Debian's fonts-noto-color-emoji
 """
 
@@ -9,7 +10,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from data.picturebook import benchmark, draw_atlas
+from data.picturebook import benchmark, clips_benchmark, draw_atlas
+from data.picturebook.clips import FILMS
 from scripts.app import OK
 
 
@@ -20,9 +22,15 @@ def main() -> int:
     commands.add_parser("atlas")
     folders = commands.add_parser("benchmarks")
     folders.add_argument("--into", type=Path, default=benchmark.FOLDER, help="parent of the two benchmark folders")
+    clips = commands.add_parser("clips")
+    clips.add_argument("--into", type=Path, default=clips_benchmark.FOLDER, help="the benchmark's folder")
     args = parser.parse_args()
     if args.what == "atlas":
         draw_atlas.draw()
+        return OK
+    if args.what == "clips":
+        clips_benchmark.write(FILMS, args.into)
+        print(f"{args.into}: {len(FILMS)} clips")
         return OK
     for name in benchmark.BENCHMARKS:
         samples = benchmark.draw(name)

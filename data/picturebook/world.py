@@ -11,7 +11,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Float, UInt8
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 SIZE = 128
@@ -181,10 +181,15 @@ def _gradient(top: Sequence[int], bottom: Sequence[int], at: np.ndarray) -> np.n
     return np.asarray(top) * (1 - at) + np.asarray(bottom) * at
 
 
-def _background(scene: Scene) -> Image.Image:
-    """Draw sky and ground, with clouds, a sun or a moon depending on the place."""
+def background_pixels(scene: Scene, shift: float = 0.0) -> Float[np.ndarray, "128 128 3"]:
+    """Return sky and ground, with clouds, a sun or a moon depending on the place, as RGB in [0, 255].
+
+    Args:
+        scene: Its seed and background are used.
+        shift: Pixels by which the camera is moved to the right, a fraction too.
+    """
     rng = np.random.default_rng([7, scene.seed])
-    ys, xs = np.mgrid[0:SIZE, 0:SIZE] / SIZE
+    ys, xs = (np.mgrid[0:SIZE, 0:SIZE] + np.array([0, shift]).reshape(2, 1, 1)) / SIZE
     wave, lift, phase = rng.uniform(0.012, 0.04), rng.uniform(0.42, 0.6), rng.uniform(0, 2 * np.pi)
     horizon = lift + wave * np.sin(2 * np.pi * xs * rng.uniform(0.6, 1.4) + phase)
     sky = _gradient(*_SKY[scene.background], ys / horizon)
@@ -200,7 +205,12 @@ def _background(scene: Scene) -> Image.Image:
             x, y, w = rng.uniform(0, 1), rng.uniform(0.05, 0.3), rng.uniform(0.1, 0.2)
             cloud = np.exp(-(((xs - x) / w) ** 2 + ((ys - y) / (w * 0.32)) ** 2))[..., None]
             sky = sky * (1 - 0.75 * cloud) + 255 * 0.75 * cloud
-    return Image.fromarray((sky * (1 - edge) + ground * edge).clip(0, 255).astype(np.uint8))
+    drawn: Float[np.ndarray, "128 128 3"] = (sky * (1 - edge) + ground * edge).clip(0, 255)
+    return drawn
+
+
+def _background(scene: Scene) -> Image.Image:
+    return Image.fromarray(background_pixels(scene).astype(np.uint8))
 
 
 def _shadow(picture: Image.Image, thing: Thing) -> None:

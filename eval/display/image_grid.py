@@ -9,7 +9,7 @@ from eval.benchmarks.base import Benchmark
 from eval.display.style import two_lines
 from eval.runs.records import EditRecord, FailureRecord
 from eval.runs.run import Run
-from instructedit.images import load_image, overlay
+from instructedit.images import glimpse, load_image, overlay
 from instructedit.types import Sample, StageError
 
 CELL, GAP, LINE = 128, 6, 18
@@ -38,7 +38,7 @@ class _Column:
     def _with_iou(self, masked: Image.Image, sample: Sample) -> Image.Image:
         rows = self.run.metrics
         iou = rows[(rows["sample_id"] == sample.id) & (rows["metric"] == "mask_iou")]["value"].dropna()
-        masked = masked.resize((CELL, CELL), Image.Resampling.LANCZOS)
+        masked = glimpse(masked).resize((CELL, CELL), Image.Resampling.LANCZOS)
         if len(iou):
             draw = ImageDraw.Draw(masked)
             draw.rectangle((0, CELL - 15, 50, CELL), fill="white")
@@ -92,7 +92,7 @@ def sheet(benchmark: Benchmark, runs: Sequence[Run], blocks: int = 2) -> Image.I
         for column, cell in enumerate(_cells(sample, columns)):
             at = (x + column * (CELL + GAP), y + LINE)
             if isinstance(cell, Image.Image):
-                page.paste(cell.resize((CELL, CELL), Image.Resampling.LANCZOS), at)
+                page.paste(glimpse(cell).resize((CELL, CELL), Image.Resampling.LANCZOS), at)
             else:
                 draw.rectangle((*at, at[0] + CELL - 1, at[1] + CELL - 1), fill=MISSING)
                 draw.text((at[0] + 6, at[1] + 6), cell, (120, 60, 60), font)

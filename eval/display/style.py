@@ -14,6 +14,13 @@ METRICS = {
     "ssim_outside": "SSIM outside",
     "lpips_outside": "LPIPS outside",
     "clip_inside": "CLIP inside",
+    "reconstruction_psnr": "reconstruction PSNR",
+    "warp_error_inside": "warp error inside",
+    "warp_error_outside": "warp error outside",
+    "warp_error_inside_dis": "warp error inside (DIS)",
+    "warp_error_outside_dis": "warp error outside (DIS)",
+    "clip_consistency": "CLIP consistency",
+    "reference_psnr": "PSNR to the reference edit",
 }
 """Titles, in the order of tables."""
 METHODS = {

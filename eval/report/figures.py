@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from eval.runs.records import EditRecord, FailureRecord
 from eval.runs.run import Run
-from instructedit.images import load_image, overlay
+from instructedit.images import glimpse, load_image, overlay
 from instructedit.types import Sample, StageError
 
 CELL, GAP, MARGIN, LINE, SIZE = 192, 8, 14, 22, 15
@@ -144,6 +144,7 @@ def _read(path: Path | None, otherwise: str) -> Cell:
 
 def _fit(image: Image.Image) -> Image.Image:
     """Scale an image to a cell, keep its aspect ratio, and pad it with white."""
+    image = glimpse(image)
     scale = CELL / max(image.size)
     small = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.LANCZOS)
     if small.size == (CELL, CELL):

@@ -150,6 +150,7 @@ def _decisions(line: Mapping[str, Any]) -> Decisions:
     parts = {
         "captions": None if captions is None else _known(Captions, captions),
         "boxes": tuple(_known(Box, box) for box in boxes),
+        "reconstruction": None if line.get("reconstruction") is None else tuple(line["reconstruction"]),
     }
     return _known(Decisions, {**line, **parts})
 
