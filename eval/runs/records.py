@@ -140,6 +140,8 @@ def _plain(record: SampleRecord) -> dict[str, Any]:
     values = asdict(record)
     if not values.get("cached_evaluations", True):
         del values["cached_evaluations"]
+    if values["decisions"]["reconstruction"] is None:
+        del values["decisions"]["reconstruction"]  # clips alone have one
     if values["tokens"] is None:
         del values["tokens"]
     return {"id": values.pop("id"), "status": _EDITED if isinstance(record, EditRecord) else _FAILED} | values
