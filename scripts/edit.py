@@ -104,7 +104,9 @@ def _method(config: DictConfig) -> Method:
     # Only now: torch takes seconds to import.
     from instructedit.models import Context
 
-    context: Context = Context.create(Path(config.results) / "cache", str(config.device))
+    context: Context = Context.create(
+        Path(config.results) / "cache", str(config.device), config.offload, config.compile
+    )
     method: Method = instantiate(config.wrapper, _convert_="all")(context=context)
     if method.needs_captions and not config.captions.input:
         raise ConfigError(_CAPTIONS.format(config.name))

@@ -63,6 +63,16 @@ def _results(value: Any) -> None:
     require(value not in (None, "") and nearest.is_dir() and os.access(nearest, os.W_OK), "results", value, accepted)
 
 
+def _offload(value: Any) -> None:
+    is_size = is_number(value) and value >= 0
+    require(value is None or is_size, "offload", value, "null, or GiB of the GPU's memory to keep free, from 0 on")
+
+
+def _compile(value: Any) -> None:
+    accepted = "null, or a backend of torch.compile such as inductor"
+    require(value is None or (isinstance(value, str) and value.isidentifier()), "compile", value, accepted)
+
+
 CHECKS: Mapping[str, Callable[[Any], None]] = {
     "ratio": parameters.check_ratio,
     "theta": parameters.check_theta,
@@ -81,6 +91,8 @@ CHECKS: Mapping[str, Callable[[Any], None]] = {
     "shard": _shard,
     "batch_size": partial(_whole, 1, "batch_size"),
     "device": parameters.check_device,
+    "offload": _offload,
+    "compile": _compile,
     "results": _results,
     "retry_failed": partial(parameters.check_flag, key="retry_failed"),
     "fail_on_error": _fail_on_error,

@@ -61,7 +61,9 @@ def task(config: DictConfig) -> int:
     trace = videos.stored(folder, order)
     is_new = trace is None
     if trace is None:
-        context: Context = Context.create(Path(config.results) / "cache", str(config.device))
+        context: Context = Context.create(
+            Path(config.results) / "cache", str(config.device), config.offload, config.compile
+        )
         method: Method = instantiate(config.wrapper, _convert_="all")(context=context)
         if method.needs_captions and order.captions is None:
             raise ConfigError(f"method={config.name} takes captions.input=... and captions.edited=..., both")

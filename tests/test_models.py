@@ -99,3 +99,48 @@ def test_a_folder_is_hashed_again_only_when_a_file_has_changed(tmp_path: Path, m
     entry.write_text("{")
     time.sleep(0.05)
     assert hashed() != first
+
+
+def test_models_that_wait_make_room_for_the_next_one(tmp_path: Path) -> None:
+    """On a device that holds two of the three networks, beside what is kept free."""
+    folder = tiny.save_diffusion(tmp_path / "sd")
+    device, moved = torch.device("cpu"), list[str]()
+
+    class Watched(UNet2DConditionModel):
+        def to(self, *args: Any, **kwargs: Any) -> Any:
+            moved.append(f"{self.number} to {args[0]}")
+            return super().to(*args, **kwargs)
+
+    kinds = [type(f"UNet{n}", (Watched,), {"number": n}) for n in range(3)]
+    size = sum(p.numel() * p.element_size() for p in tiny.unet().parameters())
+    capacity = 2 * size + 2**30  # GiB are kept free
+    pool = ModelPool(lambda _: capacity - size * len(pool._resident))
+    pool.offload = 1.0
+
+    def use(number: int) -> Any:
+        return pool.model(kinds[number], Checkpoint(str(folder)), device, "unet")
+
+    first, second = use(0), use(1)
+    assert use(0) is first  # used later than the second now
+    moved.clear()
+    third = use(2)
+    assert moved == ["1 to cpu", "2 to cpu"]
+    moved.clear()
+    assert (use(0), use(2)) == (first, third)
+    assert moved == []  # both are where they are needed
+    assert use(1) is second
+    assert moved == ["0 to cpu", "1 to cpu"]
+
+
+def test_a_compiled_noise_predictor_gives_the_same(tmp_path: Path) -> None:
+    folder = tiny.save_diffusion(tmp_path / "sd")
+    plain, compiled = ModelPool(), ModelPool()
+    compiled.compile = "eager"  # the tracing is that of other backends, without their compiler
+    latents, states = torch.randn(1, 4, 8, 8), torch.randn(1, 5, 32)
+    first, second = (
+        pool.model(UNet2DConditionModel, Checkpoint(str(folder)), torch.device("cpu"), "unet")
+        for pool in (plain, compiled)
+    )
+    assert second._compiled_call_impl is not None
+    with torch.no_grad():
+        torch.testing.assert_close(first(latents, 1, states).sample, second(latents, 1, states).sample)

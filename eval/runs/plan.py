@@ -75,7 +75,8 @@ class _Parts:
     def context(self) -> "Context":
         from instructedit.models import Context
 
-        return Context.create(self.results / "cache", str(self.config.device))
+        config = self.config
+        return Context.create(self.results / "cache", str(config.device), config.offload, config.compile)
 
     @cached_property
     def method(self) -> Method:

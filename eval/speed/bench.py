@@ -19,10 +19,9 @@ from eval.metrics.entries import load_metrics, metric_entries
 from eval.runs.provenance import environment
 from eval.speed.edits import BATCH_SIZES, latency, share_of_peak, throughput
 from eval.speed.sweeps import growth, race
-from instructedit.cache import StageCache
 from instructedit.checkpoints import named
 from instructedit.latent_diffusion import LatentDiffusion
-from instructedit.models import POOL, Checkpoint, Context
+from instructedit.models import Checkpoint, Context
 from instructedit.types import Method
 
 PAPER = {"language": 2.0, "segmenter": 8.0, "editor": 10.0}
@@ -41,7 +40,7 @@ class Bench:
     def __init__(self, config: DictConfig, models: str) -> None:
         self.config, self.models = config, models
         # Nothing is cached, so that every repetition computes.
-        self.context = Context(POOL, StageCache(None), Context.create(None, str(config.device)).device)
+        self.context = Context.create(None, str(config.device), config.offload, config.compile)
         self.repeats = int(config.repeats)
 
     @property

@@ -28,7 +28,8 @@ def moved(shift: tuple[float, float] = (0.0, 0.0), scale: float = 1.0, count: in
     centre = np.array([(WIDTH - 1) / 2, (HEIGHT - 1) / 2], np.float32)
     own, base = positions(HEIGHT, WIDTH), np.float32(50)
     frames = [
-        sample(texture(), (own - centre) / scale**t + centre - t * np.float32(shift) + base) for t in range(count)
+        sample(texture(), (own - centre) / scale**t + centre - t * np.array(shift, np.float32) + base)
+        for t in range(count)
     ]
     return np.stack(frames)
 
