@@ -35,7 +35,7 @@ class ModelPool:
     offload: float | None = None
     """GiB of a device's memory to keep free for activations: models that were used longest ago are moved to main memory
     until a model fits beside that much. None moves no model."""
-    compile: str | None = None
+    compiler: str | None = None
     """Backend of torch.compile for noise predictors, such as ``inductor``; None does not compile."""
 
     def __init__(self, free_memory: "Callable[[torch.device], int] | None" = None) -> None:
@@ -64,8 +64,8 @@ class ModelPool:
             if device.type == "cuda":
                 # Convolutions in half precision are fastest in this layout there. On CPUs it gained nothing.
                 model = model.to(memory_format=torch.channels_last)
-            if self.compile and kind.__name__.startswith("UNet"):
-                model.compile(backend=self.compile)
+            if self.compiler and kind.__name__.startswith("UNet"):
+                model.compile(backend=self.compiler)
             return model if self._is_managed(device) else model.to(device)
 
         key = (kind, checkpoint, subfolder, str(device))
@@ -147,7 +147,7 @@ class Context:
 
     @staticmethod
     def create(
-        cache_root: Path | None, device: str = "auto", offload: float | None = None, compile: str | None = None
+        cache_root: Path | None, device: str = "auto", offload: float | None = None, compiler: str | None = None
     ) -> "Context":
         """Create a context with the process's pool; ``device=auto`` selects a GPU if there is one.
 
@@ -155,7 +155,7 @@ class Context:
             cache_root: Folder of the stage cache; None stores nothing.
             device: Such as ``cuda:0``.
             offload: See :attr:`ModelPool.offload`.
-            compile: See :attr:`ModelPool.compile`.
+            compiler: See :attr:`ModelPool.compiler`.
 
         Raises:
             ConfigError: The device is unknown or not available.
@@ -170,5 +170,5 @@ class Context:
             raise ConfigError(f"device={device!r}: accepted are auto, cpu, cuda, cuda:N and mps") from None
         if chosen.type == "cuda" and not torch.cuda.is_available():
             raise ConfigError(f"device={device}: this machine has no CUDA device; device=cpu or device=auto work")
-        POOL.offload, POOL.compile = offload, compile
+        POOL.offload, POOL.compiler = offload, compiler
         return Context(POOL, StageCache(cache_root), chosen)

@@ -105,7 +105,7 @@ def _method(config: DictConfig) -> Method:
     from instructedit.models import Context
 
     context: Context = Context.create(
-        Path(config.results) / "cache", str(config.device), config.offload, config.compile
+        Path(config.results) / "cache", str(config.device), config.offload, config.compiler
     )
     method: Method = instantiate(config.wrapper, _convert_="all")(context=context)
     if method.needs_captions and not config.captions.input:

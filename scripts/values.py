@@ -68,9 +68,9 @@ def _offload(value: Any) -> None:
     require(value is None or is_size, "offload", value, "null, or GiB of the GPU's memory to keep free, from 0 on")
 
 
-def _compile(value: Any) -> None:
+def _compiler(value: Any) -> None:
     accepted = "null, or a backend of torch.compile such as inductor"
-    require(value is None or (isinstance(value, str) and value.isidentifier()), "compile", value, accepted)
+    require(value is None or (isinstance(value, str) and value.isidentifier()), "compiler", value, accepted)
 
 
 CHECKS: Mapping[str, Callable[[Any], None]] = {
@@ -92,7 +92,7 @@ CHECKS: Mapping[str, Callable[[Any], None]] = {
     "batch_size": partial(_whole, 1, "batch_size"),
     "device": parameters.check_device,
     "offload": _offload,
-    "compile": _compile,
+    "compiler": _compiler,
     "results": _results,
     "retry_failed": partial(parameters.check_flag, key="retry_failed"),
     "fail_on_error": _fail_on_error,

@@ -62,7 +62,7 @@ def task(config: DictConfig) -> int:
     is_new = trace is None
     if trace is None:
         context: Context = Context.create(
-            Path(config.results) / "cache", str(config.device), config.offload, config.compile
+            Path(config.results) / "cache", str(config.device), config.offload, config.compiler
         )
         method: Method = instantiate(config.wrapper, _convert_="all")(context=context)
         if method.needs_captions and order.captions is None:

@@ -135,7 +135,7 @@ def test_models_that_wait_make_room_for_the_next_one(tmp_path: Path) -> None:
 def test_a_compiled_noise_predictor_gives_the_same(tmp_path: Path) -> None:
     folder = tiny.save_diffusion(tmp_path / "sd")
     plain, compiled = ModelPool(), ModelPool()
-    compiled.compile = "eager"  # the tracing is that of other backends, without their compiler
+    compiled.compiler = "eager"  # the tracing is that of other backends, without their compiler
     latents, states = torch.randn(1, 4, 8, 8), torch.randn(1, 5, 32)
     first, second = (
         pool.model(UNet2DConditionModel, Checkpoint(str(folder)), torch.device("cpu"), "unet")

@@ -76,7 +76,7 @@ class _Parts:
         from instructedit.models import Context
 
         config = self.config
-        return Context.create(self.results / "cache", str(config.device), config.offload, config.compile)
+        return Context.create(self.results / "cache", str(config.device), config.offload, config.compiler)
 
     @cached_property
     def method(self) -> Method:

@@ -40,7 +40,7 @@ class Bench:
     def __init__(self, config: DictConfig, models: str) -> None:
         self.config, self.models = config, models
         # Nothing is cached, so that every repetition computes.
-        self.context = Context.create(None, str(config.device), config.offload, config.compile)
+        self.context = Context.create(None, str(config.device), config.offload, config.compiler)
         self.repeats = int(config.repeats)
 
     @property
