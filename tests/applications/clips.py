@@ -36,7 +36,8 @@ def moved(shift: tuple[float, float] = (0.0, 0.0), scale: float = 1.0, count: in
 def settings(**changes: Any) -> FieldSettings:
     """Return the settings of small, quick fits."""
     values: dict[str, Any] = {
-        "encoding": "dense", "steps": 60, "pixels": 2048, "window": 16, "learning_rate": 2e-3, "deformation_rate": 0.02,
+        "encoding": "dense", "table": 8, "steps": 60, "pixels": 2048, "window": 16,
+        "learning_rate": 2e-3, "deformation_rate": 0.02,
         "halve_at": (40,), "gradient_weight": 0.1, "smoothness": 0.002, "coarse_until": 0.5, "flow": True, "seed": 0,
     }  # fmt: skip
     return FieldSettings(**values | changes)
