@@ -21,7 +21,7 @@ from instructedit.files import write_aside
 from scripts.app import OK, launch
 from scripts.values import check_values
 
-PARTS = ("race", "latency", "throughput", "growth", "peak")
+PARTS = ("race", "latency", "throughput", "growth", "profile", "peak")
 
 
 def task(config: DictConfig) -> int:

@@ -18,7 +18,8 @@ from eval.metrics.base import Metric
 from eval.metrics.entries import load_metrics, metric_entries
 from eval.runs.provenance import environment
 from eval.speed.edits import BATCH_SIZES, latency, share_of_peak, throughput
-from eval.speed.sweeps import growth, race
+from eval.speed.profile import shares
+from eval.speed.sweeps import growth, race, sweep
 from instructedit.checkpoints import named
 from instructedit.latent_diffusion import LatentDiffusion
 from instructedit.models import Checkpoint, Context
@@ -51,6 +52,7 @@ class Bench:
             "latency": self._latency,
             "throughput": lambda: throughput(self._method, self._benchmark, self.context.device),
             "growth": lambda: growth(self._overrides),
+            "profile": lambda: shares([*sweep(int(self.config.limit)), *self._overrides]),
             "peak": lambda: [share_of_peak(self._backbone, 2 * size) for size in BATCH_SIZES],
         }
 

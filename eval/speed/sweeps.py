@@ -70,10 +70,7 @@ def race(checkpoint: Checkpoint, benchmark: Benchmark, overrides: Sequence[str],
         {"id": s.id, "image": str(s.image.resolve()), "input": s.captions.input, "edited": s.captions.edited}
         for s in benchmark.samples[:limit] if s.captions
     ]  # fmt: skip
-    sweep = [
-        "-m", "method=diffedit", "method.variant=diffusers", f"ratio={','.join(map(str, RATIOS))}",
-        f"theta={','.join(map(str, THETAS))}", f"limit={limit}", *overrides,
-    ]  # fmt: skip
+    command = [*sweep(limit), *overrides]
     weights = str(checkpoint.folder.resolve()), checkpoint.dtype
     times: dict[str, list[float]] = {"ours": [], "again": [], "one_process": [], "process_per_job": []}
     largest = computed = 0
@@ -81,7 +78,7 @@ def race(checkpoint: Checkpoint, benchmark: Benchmark, overrides: Sequence[str],
         with tempfile.TemporaryDirectory() as temporary:
             results, theirs = Path(temporary) / "results", Path(temporary) / "theirs"
             theirs.mkdir()
-            times["ours"].append(_run([*sweep, f"results={results}"]))
+            times["ours"].append(_run([*command, f"results={results}"]))
             computed = total(evaluations(list(read_runs(results)))).computed
             work = Work(*weights, samples, jobs, str(theirs)).save(Path(temporary) / "work.json")
             times["one_process"].append(_timed("eval.speed.peer", str(work)))
@@ -91,10 +88,16 @@ def race(checkpoint: Checkpoint, benchmark: Benchmark, overrides: Sequence[str],
                 paths = [work.save(Path(temporary) / f"{i}.json") for i, work in enumerate(works)]
                 times["process_per_job"].append(sum(_timed("eval.speed.peer", str(path)) for path in paths))
             (results / "runs").rename(results / "removed")
-            times["again"].append(_run([*sweep, f"results={results}"]))
+            times["again"].append(_run([*command, f"results={results}"]))
     # Inversion and denoising with guidance; one mask for all ratios and thetas.
     distinct = limit * (2 * STEPS + 2 * NOISES + sum(2 * int(STEPS * ratio) for ratio, _ in jobs))
     return Race(len(samples) * len(jobs), **times, computed=computed, distinct=distinct, largest_difference=largest)
+
+
+def sweep(limit: int) -> list[str]:
+    """Return the arguments of ``scripts.run`` for DiffEdit at 3 ratios x 3 thetas."""
+    ratios, thetas = (",".join(map(str, values)) for values in (RATIOS, THETAS))
+    return ["-m", "method=diffedit", "method.variant=diffusers", f"ratio={ratios}", f"theta={thetas}", f"limit={limit}"]
 
 
 def growth(overrides: Sequence[str]) -> list[dict[str, Any]]:

@@ -64,7 +64,7 @@ def test_a_surface_behind_another_keeps_its_place_and_what_hides_it_stays() -> N
     for t, frame in enumerate(frames):
         rest = ~hidden[t] & ~hidden[field.key]
         assert np.abs(offsets(field, t)[rest]).mean() < 0.3
-        assert psnr(field.reconstruction(t), frame) > 30
+        assert psnr(field.reconstruction(t)[rest], frame[rest]) > 30
         # The edit is of the whole background; the square is no part of it.
         mask = ~np.pad(hidden[field.key], field.margin)
         carried = carry(frame, field.map(t), canonical, edited, mask)
@@ -74,11 +74,8 @@ def test_a_surface_behind_another_keeps_its_place_and_what_hides_it_stays() -> N
         assert psnr(carried.image[carried.mask & rest], 255 - frame[carried.mask & rest]) > 25
 
 
-def test_the_reference_frame_is_one_without_an_occlusion() -> None:
-    frames, hidden = occluded()
-    clear = frames.copy()
-    clear[-3:][hidden[-3:]] = np.stack([texture()[:HEIGHT, :WIDTH]] * 3)[hidden[-3:]]
-    assert key_frame(clear) >= 5
+def test_the_reference_frame_is_one_that_sees_most_of_the_clip() -> None:
+    assert key_frame(moved((3.0, 0.0), count=9)) in (2, 4, 6)
 
 
 def test_a_camera_that_pans_gives_the_canonical_image_a_margin() -> None:
@@ -104,11 +101,10 @@ def test_dis_finds_a_translation_of_tiny_frames_too() -> None:
     assert dis(frames[0][:12, :12], frames[1][:12, :12]).shape == (12, 12, 2)
 
 
-# A step updates the 32 million entries of the hash tables, so few are made.
-@pytest.mark.parametrize(("encoding", "steps"), [("dense", 40), ("hash", 4)])
-def test_a_fit_without_flow_improves_the_reconstruction(encoding: str, steps: int) -> None:
+@pytest.mark.parametrize("encoding", ["dense", "hash"])
+def test_a_fit_without_flow_improves_the_reconstruction(encoding: str) -> None:
     frames = moved((1.0, 0.0))[:, :16, :16]
-    values = settings(encoding=encoding, steps=steps, pixels=512, learning_rate=5e-3, flow=False, halve_at=())
+    values = settings(encoding=encoding, steps=40, pixels=512, learning_rate=5e-3, flow=False, halve_at=())
     field = prepared(frames, values, CPU)
 
     def quality() -> float:
@@ -117,7 +113,7 @@ def test_a_fit_without_flow_improves_the_reconstruction(encoding: str, steps: in
     before = quality()
     losses: list[float] = []
     Fit(field, frames, values).run(losses.append)
-    assert len(losses) == steps
+    assert len(losses) == 40
     assert quality() > before + 0.5
 
 

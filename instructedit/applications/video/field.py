@@ -38,6 +38,8 @@ class FieldSettings:
 
     encoding: str
     """``dense`` or ``hash``, see :mod:`instructedit.applications.video.encoding`."""
+    table: int
+    """Logarithm to the base 2 of the entries of a hash grid's level; dense grids have none."""
     steps: int
     pixels: int
     """Pixels of a step, in windows of :attr:`window` x :attr:`window`."""
@@ -59,6 +61,7 @@ class FieldSettings:
 
     def __post_init__(self) -> None:
         require_one_of("field.encoding", self.encoding, ENCODINGS)
+        require_whole("field.table", self.table, 1, 24)
         require_whole("field.steps", self.steps, 0)
         require_whole("field.window", self.window, 4)
         require_whole("field.pixels", self.pixels, self.window**2)
@@ -136,8 +139,8 @@ class Field(nn.Module):
             self.deformation = DenseGrid(halved(coarser, max(1, levels - 1), (False, False, True)), 2)
         else:
             # CoDeF's encodings and heads; the deformation's output is divided by 5 and is in half widths of the clip.
-            self.canonical = hash_grid(2, 19, 1.3819, settings.seed, device)
-            self.deformation = hash_grid(3, 19, 1.3819, settings.seed + 1, device)
+            self.canonical = hash_grid(2, settings.table, 1.3819, settings.seed, device)
+            self.deformation = hash_grid(3, settings.table, 1.3819, settings.seed + 1, device)
             self.canonical_head = Head(32, 3, 64, 2, generator)
             self.deformation_head = Head(32, 2, 64, 8, generator)
         self.register_buffer("flow", torch.zeros(frames, height, width, 2))
