@@ -26,16 +26,8 @@ def texture(side: int = 160, seed: int = 0) -> np.ndarray:
 def moved(shift: tuple[float, float] = (0.0, 0.0), scale: float = 1.0, count: int = 6) -> np.ndarray:
     """Return a clip of a texture that moves by ``shift`` and grows by ``scale`` about the centre in each frame."""
     centre = np.array([(WIDTH - 1) / 2, (HEIGHT - 1) / 2], np.float32)
-<<<<<<< HEAD
-    own, base = positions(HEIGHT, WIDTH), np.float32(50)
-    frames = [
-        sample(texture(), (own - centre) / scale**t + centre - t * np.array(shift, np.float32) + base)
-        for t in range(count)
-    ]
-=======
     own, step = positions(HEIGHT, WIDTH), np.array(shift, np.float32)
     frames = [sample(texture(), (own - centre) / scale**t + centre - t * step + 50) for t in range(count)]
->>>>>>> fix-video
     return np.stack(frames)
 
 
