@@ -45,6 +45,7 @@ CONFIGS = {
     "scripts.models": "checkpoints",
     "scripts.benchmark": "benchmark",
     "scripts.status": "status",
+    "scripts.bench": "bench",
 }
 """The configuration of each script that takes Hydra overrides."""
 ACTIONS = {"scripts.models": models.ACTIONS, "scripts.train": ("chain", "status")}
@@ -72,6 +73,7 @@ EXECUTED_SLOWLY = {
     "scripts.run --config-dir my_conf metric=changed": ("results={tmp}", "limit=1"),
     "scripts.run +metrics.changed._target_=my_package.change.ChangedPixels": ("results={tmp}", "limit=1"),
     "scripts.run benchmark=picturebook_ablation ratio=0.9": ("results={tmp}", *FEW),
+    "scripts.bench parts=[peak]": ("out={tmp}",),
     "scripts.run wrapper=auto_ratio captioner=blip2": ("results={tmp}", *FEW, "auto.ratios=[0.5,0.7]"),
 }
 """Likewise, for commands that load models."""
@@ -93,6 +95,7 @@ NOT_EXECUTED = {
     r"tests\.cluster\.slurm_node.*": "starts Slurm, which tests/cluster does",
     r"scripts\.publish": "needs finished runs and a W&B account; tests/eval/loggers/test_loggers.py",
     r"scripts\.train (chain|component=\w+).*": "hours; tests/data/test_training.py trains tiny models",
+    r"scripts\.bench( models=sd15_random.*)?": "minutes to hours; tests/eval/speed measures tiny models",
     r"scripts\.inversion": "a minute of two cores",
     r"scripts\.interval_coverage": "minutes; tests/eval/test_coverage.py simulates a few",
     r"scripts\.judge.*": "minutes; writes the cards of the shipped models",
