@@ -23,7 +23,7 @@ test: $(READY)
 	$(PY) -m mypy
 	$(PY) -m pytest -n auto --maxprocesses 4
 
-# Sweeps through a real Slurm of one node on this machine: 5 minutes on two cores. Its daemons end with the tests.
+# Sweeps through a real Slurm of one node on this machine: 8 minutes on two cores. Its daemons end with the tests.
 test-cluster: $(READY) cluster-packages
 	$(PY) -m pytest -v tests/cluster
 

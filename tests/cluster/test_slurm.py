@@ -100,9 +100,7 @@ def test_the_samples_of_a_killed_shard_are_done_by_the_other(node: Node, tmp_pat
     assert "stubborn fault=none: complete" in out
 
 
-def test_a_task_that_dies_ends_the_sweep_with_its_table_and_the_same_command_does_the_rest(
-    node: Node, tmp_path: Path
-) -> None:
+def test_tasks_that_die_or_raise_end_the_sweep_with_its_table(node: Node, tmp_path: Path) -> None:
     sweep = [*STUBBORN, "limit=2", "fault=none,die,raise,fail"]
     code, out, err = Command(node, tmp_path / "results", *sweep, *SLURM).ended()
     assert code == 1, err
@@ -137,29 +135,39 @@ def test_a_preempted_task_is_requeued_and_resumes(node: Node, tmp_path: Path) ->
 
 
 def test_a_task_that_is_out_of_time_is_requeued_as_often_as_allowed(node: Node, tmp_path: Path) -> None:
-    short = [*SLURM, "hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=10"]
-    once = Command(node, tmp_path / "results", *STUBBORN, "seconds=3", *short, "hydra.launcher.max_num_timeout=0")
+    # 90 seconds of work; the signal comes 20 to 50 seconds after the start.
+    sweep = [*STUBBORN, "seconds=3", *SLURM]
+    short = ["hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=10", "hydra.launcher.max_num_timeout=1"]
+    once = Command(node, tmp_path / "results", *sweep, *short)
     code, out, err = once.ended()
     assert code == 1, err
-    assert "last line: slurm: out of time 1 times, more than hydra.launcher.max_num_timeout=0" in err, err
+    assert "last line: slurm: out of time 2 times, more than hydra.launcher.max_num_timeout=1" in err, err
+    (log,) = (tmp_path / "results").glob("sweeps/*/slurm/*.err")
+    assert "slurm: out of time, requeued (1 of 1)" in log.read_text()
     (before,) = runs_of(once.results)
     assert 0 < before.edited < 30
+    assert len(before.sessions) == 2
     assert f"stubborn fault=none: {30 - before.edited} samples missing" in out
-    again = Command(node, tmp_path / "results", *STUBBORN, "seconds=3", *short, "hydra.launcher.max_num_timeout=5")
+    # Another number of tasks does the rest.
+    again = Command(node, tmp_path / "results", *sweep, "shard=range(2)")
     code, out, err = again.ended()
     assert code == 0, err
     (run,) = runs_of(again.results)
     assert (run.edited, set(run.store.lines().values())) == (30, {1})
-    logs = [path.read_text() for path in sorted((tmp_path / "results").glob("sweeps/*/slurm/*.err"))]
-    assert "out of time, requeued (1 of 5)" in logs[-1]
 
 
-def test_a_task_that_slurm_has_forgotten_is_known_to_have_ended(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_task_that_slurm_has_forgotten_is_known_to_have_ended(
+    node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for key in ("SLURM_CONF", "PATH"):
         monkeypatch.setenv(key, node.environment[key])
     assert states_of("4000000") == {}
-    monkeypatch.setenv("SLURM_CONF", "/nowhere/slurm.conf")
-    assert states_of("4000000") is None  # Slurm does not answer: nothing is known
+    # What squeue says of a controller that is down, which it does after a minute only.
+    squeue = tmp_path / "squeue"
+    squeue.write_text("#!/bin/sh\necho 'slurm_load_jobs error: Unable to contact slurm controller' >&2\nexit 1\n")
+    squeue.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    assert states_of("4000000") is None
 
 
 @pytest.mark.parametrize(
