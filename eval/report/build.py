@@ -105,7 +105,7 @@ def _part(study: Study, page: Page, sections: Sequence[MakeSection]) -> Part:
         try:
             made.append(section(study, page))
         except Missing as reason:
-            missing.append(str(reason))
+            missing.extend(filter(None, [str(reason)]))
     return Part(study, tuple(made), tuple(missing), tuple(marks(study.runs)))
 
 

@@ -31,7 +31,8 @@ class Section:
 class Missing(Exception):
     """Raised if the stored runs do not suffice for a section.
 
-    The message is one line that says what is missing and which command makes it.
+    The message is one line that says what is missing and which command makes it. It is empty if the section does not
+    concern the benchmark.
     """
 
 

@@ -132,7 +132,7 @@ def _draw(folder: Path, order: VideoOrder, outcome: EditedClip) -> None:
         for frame, mask in zip(order.clip.frames, outcome.masks, strict=True)
     ]
     write_clip(folder / f"{MASK}{order.ending}", np.stack(masked), order.clip)
-    rows: list[tuple[str, Any]] = [("input", order.clip.frames), ("mask", masked), (order.instruction, outcome.frames)]
+    rows = [("input", list(order.clip.frames)), ("mask", masked), (order.instruction, list(outcome.frames))]
     save_png(contact_sheet(rows), folder / SHEET)
     save_png(outcome.source, folder / CANONICAL)
     save_png(outcome.edit.image, folder / CANONICAL_EDITED)
