@@ -144,8 +144,6 @@ def _plain(record: SampleRecord) -> dict[str, Any]:
         del values["decisions"]["reconstruction"]  # clips alone have one
     if values["tokens"] is None:
         del values["tokens"]
-    if values["decisions"]["reconstruction"] is None:
-        del values["decisions"]["reconstruction"]
     return {"id": values.pop("id"), "status": _EDITED if isinstance(record, EditRecord) else _FAILED} | values
 
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import datetime
-import errno
 import hashlib
 import json
 import logging
@@ -11,7 +10,6 @@ import socket
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from io import FileIO
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +18,7 @@ import pandas as pd
 from filelock import FileLock, Timeout
 from PIL import Image
 
+from eval.runs.lines import Stamp, append_line, stamp
 from eval.runs.provenance import Manifest, Session, environment
 from eval.runs.records import (
     EditRecord,
@@ -41,7 +40,6 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 PATIENCE = 10.0
 """Seconds after which a process that waits for the lock of a run says so."""
-Stamp = tuple[int, int, int]
 
 
 class RunStore:
@@ -220,11 +218,11 @@ class RunStore:
                 save_png(mask_image(outcome.mask), self.mask_path(sample.id))
         line = to_line(record_of(outcome, sample)).encode()
         with self.lock():
-            is_current = _stamp(self._samples) == self._read_stamp
-            self._append(line + b"\n")
+            is_current = stamp(self._samples) == self._read_stamp
+            append_line(self._samples, line)
             if is_current:
                 self._remember(from_line(line))
-                self._read_stamp = _stamp(self._samples)
+                self._read_stamp = stamp(self._samples)
 
     def lines(self) -> Mapping[str, int]:
         """Return the number of lines of each sample, which grows by one each time that any process has done it."""
@@ -313,11 +311,11 @@ class RunStore:
         return self.folder / "masks" / f"{sample_id}.png"
 
     def _all(self) -> dict[str, SampleRecord]:
-        stamp = _stamp(self._samples)
-        if stamp == self._read_stamp:
+        current = stamp(self._samples)
+        if current == self._read_stamp:
             return self._records
-        self._records, self._lines, self._read_stamp = {}, Counter(), stamp
-        data = self._samples.read_bytes() if stamp is not None else b""
+        self._records, self._lines, self._read_stamp = {}, Counter(), current
+        data = self._samples.read_bytes() if current is not None else b""
         # Text after the last newline is incomplete: its writer was killed or is still writing.
         for number, text in enumerate(data.split(b"\n")[:-1], start=1):
             try:
@@ -349,25 +347,13 @@ class RunStore:
 
     def _is_intact(self, path: Path) -> bool:
         """Return whether a picture is complete; it is read again only when it has changed, and reported once."""
-        stamp = _stamp(path)
-        if path not in self._pictures or self._pictures[path][0] != stamp:
-            self._pictures[path] = stamp, is_whole_png(path)
+        current = stamp(path)
+        if path not in self._pictures or self._pictures[path][0] != current:
+            self._pictures[path] = current, is_whole_png(path)
             if not self._pictures[path][1]:
-                reason = "missing" if stamp is None else "damaged"
+                reason = "missing" if current is None else "damaged"
                 log.warning("%s: %s; its sample is left out until the run's command has done it again", path, reason)
         return self._pictures[path][1]
-
-    def _append(self, line: bytes) -> None:
-        with self._samples.open("ab+", buffering=0) as file:
-            before = _cut_incomplete_line(file)
-            try:
-                if file.write(line) != len(line):
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._samples))
-                os.fsync(file.fileno())
-            except OSError:
-                # An incomplete line must not precede the next one.
-                file.truncate(before)
-                raise
 
     def _make(self, folder: Path) -> None:
         try:
@@ -382,32 +368,5 @@ class RunStore:
             file.write(json.dumps(Manifest(self.run_id, sessions).to_json(), indent=2).encode())
 
 
-def _stamp(path: Path) -> Stamp | None:
-    """Return what changes with each write of a file; None if it does not exist."""
-    try:
-        # NFS may answer a stat from its cache, but not an open.
-        with path.open("rb") as file:
-            status = os.fstat(file.fileno())
-    except FileNotFoundError:
-        return None
-    return status.st_ino, status.st_size, status.st_mtime_ns
-
-
 def _now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-
-
-def _cut_incomplete_line(file: FileIO) -> int:
-    """Remove what a killed process left after the last line, and return the size of the file."""
-    size = end = file.seek(0, os.SEEK_END)
-    while end:
-        start = max(0, end - 4096)
-        file.seek(start)
-        found = file.read(end - start).rfind(b"\n")
-        if found >= 0:
-            end = start + found + 1
-            break
-        end = start
-    if end < size:
-        file.truncate(end)
-    return end
