@@ -181,7 +181,8 @@ def test_declarations_are_read_without_importing_where_the_source_tells(
 
 
 def test_every_declaration_of_the_configuration_is_what_importing_gives() -> None:
-    texts = [path.read_text() for path in CONF.rglob("*.yaml")]
+    # A launcher is no component of a run.
+    texts = [path.read_text() for path in CONF.rglob("*.yaml") if "hydra" not in path.relative_to(CONF).parts]
     targets = {target for text in texts for target in re.findall(r"_target_: *(\S+)", text)}
     assert len(targets) > 40
     for target in targets:
