@@ -73,7 +73,7 @@ EXECUTED_SLOWLY = {
     "scripts.run --config-dir my_conf metric=changed": ("results={tmp}", "limit=1"),
     "scripts.run +metrics.changed._target_=my_package.change.ChangedPixels": ("results={tmp}", "limit=1"),
     "scripts.run benchmark=picturebook_ablation ratio=0.9": ("results={tmp}", *FEW),
-    "scripts.bench parts=[peak]": ("out={tmp}",),
+    "scripts.bench 'parts=[peak]'": ("out={tmp}",),
     "scripts.run wrapper=auto_ratio captioner=blip2": ("results={tmp}", *FEW, "auto.ratios=[0.5,0.7]"),
 }
 """Likewise, for commands that load models."""

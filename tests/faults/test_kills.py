@@ -88,7 +88,7 @@ def test_a_run_killed_before_any_change_on_disk_ends_as_an_undisturbed_one(tmp_p
 
 @pytest.mark.slow
 def test_a_command_interrupted_says_how_to_go_on(tmp_path: Path, tally: Tally) -> None:
-    sweep = ("ratio=0.5,0.9", "limit=6", "batch_size=1", "method.editor.steps=10", "metric=none")
+    sweep = ("ratio=0.5,0.9", "limit=6", "batch_size=1", "metric=none")
     command = [sys.executable, "-m", "scripts.run", *sweep, f"results={tmp_path}", "-m"]
     process = subprocess.Popen(command, cwd=ROOT, env=os.environ | SETTINGS, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120

@@ -19,8 +19,10 @@ from tests.eval.runs.test_runner import Invert, make_benchmark, make_plan
 
 CHANGES = ("os.rename", "os.remove", "os.truncate", "os.mkdir")
 """Audit events of calls that change a folder, beside opening a file for writing."""
-TIMED = ("manifest.json", ".lock", ".holder")
+TIMED = ("manifest.json", ".lock")
 """Files of a run that hold times or processes."""
+LOCKS = (".claims", "locks")
+"""Folders of locks: their files are empty, and a killed process leaves them, released."""
 
 
 def script(module: str, *words: str) -> None:
@@ -85,7 +87,7 @@ def contents(results: Path) -> dict[str, bytes]:
     found = {}
     for path in sorted(p for p in results.rglob("*") if p.is_file()):
         name = str(path.relative_to(results))
-        if path.name in TIMED or name.startswith("sweeps/") or path.name.endswith(".tmp"):
+        if path.name in TIMED or path.parent.name in LOCKS or name.startswith("sweeps/") or path.suffix == ".tmp":
             continue
         data = path.read_bytes().replace(str(results).encode(), b"results")
         found[name] = b"\n".join(map(_untimed, data.splitlines())) if path.name == "samples.jsonl" else data
