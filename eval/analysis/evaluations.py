@@ -1,4 +1,4 @@
-"""Evaluations of the noise predictor: how many a run asked for, and how many the stage cache saved."""
+"""NFE (number of function evaluations) of runs: requested, served from the stage cache, and computed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -216,12 +216,12 @@ def _table(columns: list[str]) -> Table:
 
 
 def render_evaluations(console: Console, rows: Sequence[Evaluations]) -> None:
-    """Print the evaluations of the noise predictor of each run, and their sum; nothing if none is recorded."""
+    """Print the NFE of each run, and their sum; nothing if none is recorded."""
     if not rows:
         return
     table = Table(box=box.SIMPLE_HEAD if _unicode(console) else box.ASCII2, title_justify="left")
-    table.add_column("evaluations of the noise predictor", overflow="fold")
-    for head in ("asked for", "from the cache", "computed"):
+    table.add_column("NFE (number of function evaluations)", overflow="fold")
+    for head in ("requested", "from the cache", "computed"):
         table.add_column(head, justify="right", no_wrap=True)
     for row in [*rows, total(rows)] if len(rows) > 1 else rows:
         table.add_row(row.label, f"{row.requested:,}", f"{row.cached:,}", f"{row.computed:,}")

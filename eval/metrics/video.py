@@ -1,7 +1,7 @@
 """Metrics of clips that are filmstrips: temporal consistency, reconstruction, and the paper's metrics over frames.
 
 A filmstrip has a clip's frames below each other. The warp error (Lai et al., ECCV 2018) compares each frame with the
-next one, warped back by the flow of the *unedited* clip: the true flow, if the benchmark has it
+next one, warped back by the flow of the *unedited* clip: the ground-truth flow, if the benchmark has it
 (``flow/<id>.png``), else OpenCV's DIS flow.
 """
 
@@ -144,7 +144,7 @@ class WarpError(ClipMetric):
         return super().details() | {"region": f"{self.region} the ground-truth mask", "flow": source}
 
     def applies(self, sample: Sample) -> bool:
-        """Return whether the sample has a mask, and the true flow if that is asked for."""
+        """Return whether the sample has a mask, and the ground-truth flow if that is asked for."""
         return sample.truth.mask is not None and (self.flow != TRUE or flow_file(sample).is_file())
 
     def score(self, sample: Sample, source: Image.Image, result: EditResult, captions: Captions | None) -> Score:
@@ -160,7 +160,7 @@ class WarpError(ClipMetric):
 
 
 def flow_file(sample: Sample) -> Path:
-    """Return the path of a sample's true flow, which may not exist: ``flow/<id>.png`` beside the masks' folder."""
+    """Return the path of a sample's ground-truth flow, which may not exist: ``flow/<id>.png`` beside the masks."""
     assert sample.truth.mask is not None
     return sample.truth.mask.parent.parent / "flow" / f"{sample.truth.mask.stem}.png"
 
