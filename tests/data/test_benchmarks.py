@@ -84,6 +84,7 @@ def test_the_unclear_instructions_name_nothing_of_the_picture():
     assert Counter(s.edit for s in samples) == {"change": 12, "add": 9, "remove": 3, "mix": 6}
     for sample in samples:
         assert sample.captions is not None
+        assert sample.truth.referred
         assert sample.truth.referred in sample.captions.input
         for text in (sample.instruction, *sample.variations):
             assert re.search(r"\bit\b", text, re.IGNORECASE)
