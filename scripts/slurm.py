@@ -235,14 +235,15 @@ def _result(task: "submitit.Job[int]") -> tuple[int | None, str]:
     """Return the exit code of a task, None if it died, and what was wrong with it."""
     if not task.paths.result_pickle.exists():
         state = (states_of(task.job_id.split("_")[0]) or {}).get(task.job_id, "forgotten by Slurm")
-        return None, f"ended without a result, state {state}{_last_line(task.paths.stderr)}"
+        return None, f"ended without a result, state {state}{last_line(task.paths.stderr)}"
     if (error := task.exception()) is not None:
         return None, f"raised {str(error).strip().splitlines()[-1]}"
     code = task.result()
-    return code, f"exit code {code}{_last_line(task.paths.stderr)}" if code else ""
+    return code, f"exit code {code}{last_line(task.paths.stderr)}" if code else ""
 
 
-def _last_line(path: Path) -> str:
+def last_line(path: Path) -> str:
+    """Return ``, last line: ...`` with the last line of a log that may tell why its task ended; empty without one."""
     lines = path.read_text(errors="replace").strip().splitlines() if path.exists() else []
     lines = [line for line in lines if line.strip() and not _NO_REASON.search(line)]
     return f", last line: {lines[-1][:200]}" if lines else ""
