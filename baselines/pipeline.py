@@ -1,8 +1,8 @@
 """Any editing pipeline of diffusers as a method: the adapter from a request to the pipeline's call, and back.
 
-:class:`PipelineMethod` is for pipelines that get the instruction or the captions, :class:`PipelineEditor` for those that
-also get a mask, which InstructEdit's language processor and segmenter make. What differs between pipelines is in their
-:class:`~baselines.preset.Preset`.
+:class:`PipelineMethod` is for pipelines that get the instruction or the captions, :class:`PipelineEditor` for those
+that also get a mask, which InstructEdit's language processor and segmenter make. What differs between pipelines is in
+their :class:`~baselines.preset.Preset`.
 """
 
 import inspect

@@ -8,7 +8,7 @@ import importlib
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -102,9 +102,10 @@ class Preset:
     """The pipeline's class: a name in diffusers, or a dotted path."""
     checkpoint: Checkpoint
     conditioning: Literal["instruction", "captions", "mask"]
-    """What the pipeline gets beside the picture; ``mask`` puts InstructEdit's language processor and segmenter first."""
+    """What the pipeline gets beside the picture. For ``mask``, InstructEdit's language processor and segmenter come
+    first."""
     arguments: Mapping[str, Any]
-    """Arguments of the call, in which texts and lists may contain :data:`PLACEHOLDERS`. The generator is always added."""
+    """Arguments of the call; texts and lists may contain :data:`PLACEHOLDERS`. The generator is always added."""
     size: SizeRule
     licence: str
     """Licence of the weights."""
@@ -131,10 +132,6 @@ class Preset:
         require_one_of("pipeline.quantisation", self.quantisation, QUANTISATIONS)
         check_dilate(self.dilate)
         check_flag(self.batched, "pipeline.batched")
-        # Hydra gives plain mappings.
-        object.__setattr__(self, "size", _made(SizeRule, "pipeline.size", self.size))
-        if self.first is not None:
-            object.__setattr__(self, "first", _made(FirstCall, "pipeline.first", self.first))
         library = LIBRARIES.get(self.quantisation)
         if library and find_spec(library) is None:
             raise ConfigError(
@@ -266,19 +263,6 @@ def _installed(module: str) -> str:
         return f"{module} {version(module)}"
     except PackageNotFoundError:
         return module
-
-
-def _made(kind: Any, key: str, values: Any) -> Any:
-    if isinstance(values, kind):
-        return values
-    names = [f.name for f in fields(kind)]
-    require(isinstance(values, Mapping), key, values, f"a mapping of {', '.join(names)}")
-    for name in values:
-        require_one_of(f"{key}: key", name, names)
-    try:
-        return kind(**values)
-    except TypeError as error:
-        raise ConfigError(f"{key}: {str(error).partition(' ')[2]}; accepted keys are {', '.join(names)}") from None
 
 
 def _check_names(
