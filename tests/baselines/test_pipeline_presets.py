@@ -148,7 +148,7 @@ NFE = {
     "flux_kontext": {"edit": 4}, "qwen_image_edit": {"edit": 8}, "qwen_image_edit_plus": {"edit": 8},
     "qwen_image_edit_2511": {"edit": 8}, "longcat_image_edit": {"edit": 8}, "omnigen": {"edit": 12},
     "flux2_klein": {"edit": 4}, "ledits_pp": {"inversion": 8, "edit": 8}, "sdxl_inpaint": {"edit": 6},
-    "sd3_inpaint": {"edit": 4}, "flux_fill": {"edit": 4}, "qwen_image_edit_inpaint": {"edit": 8},
+    "sd3_inpaint": {"edit": 6}, "flux_fill": {"edit": 4}, "qwen_image_edit_inpaint": {"edit": 8},
     "z_image_inpaint": {"edit": 4},
 }  # fmt: skip
 """Number of function evaluations: steps, times the branches of the guidance."""

@@ -10,7 +10,6 @@ from diffusers import (
     AutoencoderKL,
     AutoencoderKLFlux2,
     AutoencoderKLQwenImage,
-    DDIMScheduler,
     FlowMatchEulerDiscreteScheduler,
     Flux2Transformer2DModel,
     FluxTransformer2DModel,
@@ -272,7 +271,19 @@ def z_image() -> dict[str, Any]:
 
 
 def ledits() -> dict[str, Any]:
-    return stable_diffusion(4) | {"scheduler": DDIMScheduler.from_config(tiny.scheduler().config)}
+    """With attention at a quarter of the latents' resolution, where LEDITS++ reads its maps."""
+    torch.manual_seed(23)
+    network = UNet2DConditionModel(
+        sample_size=8,
+        block_out_channels=(16, 16, 32),
+        layers_per_block=1,
+        cross_attention_dim=32,
+        attention_head_dim=4,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        norm_num_groups=8,
+    )
+    return stable_diffusion(4) | {"unet": network}
 
 
 PARTS: Mapping[str, Callable[[], dict[str, Any]]] = {
