@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
+
+from diffusers import DiffusionPipeline
 
 from instructedit.checks import is_number, require, require_one_of, require_whole
 from instructedit.models import Checkpoint
@@ -101,7 +103,7 @@ class Preset:
     class_name: str
     """The pipeline's class: a name in diffusers, or a dotted path."""
     checkpoint: Checkpoint
-    conditioning: Literal["instruction", "captions", "mask"]
+    conditioning: str
     """What the pipeline gets beside the picture. For ``mask``, InstructEdit's language processor and segmenter come
     first."""
     arguments: Mapping[str, Any]
@@ -219,7 +221,7 @@ def pipeline_class(class_name: str) -> Any:
     """
     key = "pipeline.class_name"
     found = _attribute(key, class_name if "." in class_name else f"diffusers.{class_name}")
-    if not (inspect.isclass(found) and callable(getattr(found, "from_pretrained", None)) and "__call__" in dir(found)):
+    if not (inspect.isclass(found) and issubclass(found, DiffusionPipeline)):
         raise ConfigError(f"{key}={class_name}: not a pipeline class; accepted are subclasses of DiffusionPipeline")
     return found
 
