@@ -35,6 +35,7 @@ METHODS = {
     "instruct_pix2pix": "InstructPix2Pix",
     "sd_inpainting": "SD-inpainting",
     "blended_latent_diffusion": "Blended Latent Diffusion",
+    "prompt_to_prompt": "Prompt-to-Prompt",
 }
 """Titles, in the order of tables and figures."""
 HYPERPARAMETERS = {"theta": "θ"}
