@@ -5,6 +5,7 @@ that also get a mask, which InstructEdit's language processor and segmenter make
 their :class:`~baselines.preset.Preset`.
 """
 
+import gc
 import inspect
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -119,12 +120,19 @@ class PipelineRunner:
 
     @property
     def pipeline(self) -> Any:
-        """The pipeline, which is loaded once per process."""
-        preset, device = self.preset, self.context.device
+        """The pipeline, which is loaded once; the process keeps one, because two may not fit into a GPU's memory."""
+        preset, pool, device = self.preset, self.context.pool, self.context.device
         parts = {"components": dict(preset.components), "scheduler": dict(preset.scheduler)}
         options = preset.quantisation, preset.cpu_offload, json.dumps(parts, sort_keys=True)
         key = (preset.kind, preset.checkpoint, str(device), *options)
-        return self.context.pool.get(key, lambda: _placed(load(preset), preset, device, self.context.pool.compiler))
+        loaded: dict[Any, Any] = pool.get((PipelineRunner,), dict)
+        if key not in loaded:
+            loaded.clear()
+            gc.collect()
+            if device.type == "cuda":
+                torch.cuda.empty_cache()
+            loaded[key] = _placed(load(preset), preset, device, pool.compiler)
+        return loaded[key]
 
     def edit(
         self,

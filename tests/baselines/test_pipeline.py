@@ -274,6 +274,18 @@ def test_edits_are_cached_with_their_call(folders: Callable[[str], Path], tmp_pa
     assert cached.decisions.call == first.decisions.call
 
 
+def test_a_pipeline_loads_once_and_a_process_keeps_one(folders: Callable[[str], Path]) -> None:
+    context = Context(ModelPool(), StageCache(None), torch.device("cpu"))
+    klein, kontext = (
+        instantiate(preset(name, folders(kind)).method, _convert_="all")(context=context).runner
+        for name, kind in (("flux2_klein", "Flux2KleinPipeline"), ("flux_kontext", "FluxKontextPipeline"))
+    )
+    first = klein.pipeline
+    assert klein.pipeline is first
+    assert isinstance(kontext.pipeline, diffusers.FluxKontextPipeline)
+    assert klein.pipeline is not first
+
+
 def test_an_empty_mask_fails_alone(folders: Callable[[str], Path]) -> None:
     editor = made(preset("flux_fill", folders("FluxFillPipeline")))
     assert isinstance(editor, PipelineEditor)
