@@ -32,6 +32,8 @@ CHECKPOINT = "instructedit.models.Checkpoint"
 KEPT = user_cache_path("instructedit") / "fingerprints"
 """Where hashes of local folders are kept, so that gigabytes of weights are not read at every start."""
 SETTLED_SECONDS = 2
+PIPELINE = "pipeline"
+"""Group of ``conf/`` whose presets name a checkpoint of their own."""
 OPTIONAL = "optional."
 """Prefix of a preset's keys for checkpoints that are used only when a configuration selects them."""
 
@@ -206,21 +208,33 @@ def require_checkpoints(models: Any, *users: Any) -> None:
             # Optional checkpoints come last in a preset, so a selected one is fetched by the key that selected it.
             keys.setdefault(c, key)
         lines = "; ".join(f"{c.id} ({words})" for c, words in missing.items())
-        command = fetch_command([keys[c] for c in missing if c in keys])
-        raise ConfigError(f"checkpoints are missing: {lines}; fetch them with: {command}")
+        of_preset = [keys[c] for c in missing if c in keys]
+        commands = [fetch_command(of_preset)] if of_preset or not _choice(PIPELINE) else []
+        commands += [fetch_command(group=PIPELINE)] if len(of_preset) < len(missing) and _choice(PIPELINE) else []
+        raise ConfigError(f"checkpoints are missing: {lines}; fetch them with: {' && '.join(commands)}")
 
 
-def fetch_command(keys: Sequence[str] = ()) -> str:
-    """Return the command that fetches the current preset's checkpoints; only ``keys``, if one of them is optional."""
-    arguments = ["models=<preset>"]
+def fetch_command(keys: Sequence[str] = (), group: str = "models") -> str:
+    """Return the command that fetches the checkpoints of a preset.
+
+    Args:
+        keys: Keys of the preset; if one of them is optional, only these are fetched.
+        group: ``models``, or ``pipeline`` for the checkpoint of ``method=pipeline``.
+    """
+    arguments = [f"{group}=<preset>"]
     if HydraConfig.initialized():
-        hydra = HydraConfig.get()
-        overrides = OmegaConf.to_container(hydra.overrides.task, resolve=False)  # keeps ${...} as written
-        changes = [o for o in map(str, overrides or []) if re.match(r"\+*~?models\.", o)]
-        arguments = [f"models={hydra.runtime.choices['models']}", *changes]
+        overrides = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)  # keeps ${...} as written
+        keep = "models" if group == "models" else f"{PIPELINE}.checkpoint"
+        changes = [o for o in map(str, overrides or []) if re.match(rf"\+*~?{re.escape(keep)}\.", o)]
+        arguments = [f"{group}={_choice(group)}", *changes]
     # Without `only`, fetch downloads all checkpoints except the optional ones.
     only = [f"only=[{','.join(keys)}]"] if any(k.startswith(OPTIONAL) for k in keys) else []
     return shlex.join(["python", "-m", "scripts.models", "fetch", *arguments, *only])
+
+
+def _choice(group: str) -> str | None:
+    """Return the name of the file that is selected in a group of ``conf/``; None outside of Hydra."""
+    return HydraConfig.get().runtime.choices.get(group) if HydraConfig.initialized() else None
 
 
 def by_key(node: Any, prefix: str = "") -> Iterator[tuple[str, Checkpoint]]:

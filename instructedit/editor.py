@@ -21,7 +21,7 @@ from instructedit.images import mask_image
 from instructedit.latent_diffusion import LatentDiffusion, to_images
 from instructedit.models import Checkpoint, Context
 from instructedit.parameters import check_ratio
-from instructedit.types import Captions, ConfigError, EditRequest, Stage, StageError
+from instructedit.types import Captions, ConfigError, EditRequest, PipelineCall, Stage, StageError
 
 BLENDS = ("paper", "official")
 INVERSION_PROMPTS = ("input", "empty")
@@ -39,6 +39,8 @@ class Edited:
     """Number of function evaluations (NFE) by stage; a guided step counts two, a cached inversion zero."""
     cached: dict[str, int] = field(default_factory=dict)
     """NFE by stage that the cache saved."""
+    call: PipelineCall | None = None
+    """What another library's pipeline was given and returned."""
 
 
 class Editor(Protocol):

@@ -46,7 +46,8 @@ def patterns(variant: str | None) -> list[str]:
     if variant == OPEN_CLIP:
         return [*_TEXTS, OPEN_CLIP_WEIGHTS]
     end = f".{variant}.safetensors" if variant else ".safetensors"
-    names = [f"model{end}", f"diffusion_pytorch_model{end}", "model-?????-of-?????.safetensors"]
+    stems = "model", "diffusion_pytorch_model"
+    names = [name for stem in stems for name in (f"{stem}{end}", f"{stem}-?????-of-?????.safetensors")]
     return [*_TEXTS, *names, *(f"*/{name}" for name in names)]
 
 
@@ -75,13 +76,17 @@ def _download(repo: str, revision: str, variant: str | None, local_files_only: b
 def missing_files(folder: Path, variant: str | None = None) -> list[str]:
     """Return the relative paths of required files that a folder lacks: safetensors weights and configurations.
 
-    A folder with a ``model_index.json`` or a ``unet`` is a Stable Diffusion folder; any other holds one network.
+    A folder with a ``model_index.json`` or a ``unet`` is a Stable Diffusion folder, or another pipeline's if the index
+    lists no ``unet``; any other holds one network.
     """
+    index = _index(folder)
     if variant == OPEN_CLIP:
         needed = [OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS]
+    elif index and "unet" not in index:
+        needed = [name for part, (library, kind) in index.items() for name in _of_part(folder, part, library, kind)]
     elif (folder / "model_index.json").is_file() or (folder / "unet").is_dir():
         needed = ["tokenizer/tokenizer_config.json", "scheduler/scheduler_config.json"]
-        is_xl = _names_second(folder / "model_index.json") or (folder / "text_encoder_2").is_dir()
+        is_xl = "text_encoder_2" in index or (folder / "text_encoder_2").is_dir()
         needed += ["tokenizer_2/tokenizer_config.json"] if is_xl else []
         for part, stem in (NETWORKS | SECOND if is_xl else NETWORKS).items():
             needed += [f"{part}/config.json", *(f"{part}/{name}" for name in _weights(folder / part, stem, variant))]
@@ -90,13 +95,25 @@ def missing_files(folder: Path, variant: str | None = None) -> list[str]:
     return [name for name in needed if not (folder / name).is_file()]
 
 
-def _names_second(index: Path) -> bool:
-    """Return whether a ``model_index.json`` lists SDXL's second text encoder."""
+def _index(folder: Path) -> dict[str, tuple[str, str]]:
+    """Return the library and class of each part in a ``model_index.json``; empty if there is none."""
     try:
-        listed = json.loads(index.read_text()).get("text_encoder_2")
-    except (ValueError, AttributeError, OSError):
-        return False
-    return isinstance(listed, list) and listed[0] is not None
+        listed = json.loads((folder / "model_index.json").read_text()).items()
+        return {part: (str(of[0]), str(of[1])) for part, of in listed if isinstance(of, list) and of[0] is not None}
+    except (ValueError, AttributeError, IndexError, OSError):
+        return {}
+
+
+def _of_part(folder: Path, part: str, library: str, kind: str) -> list[str]:
+    """Return the files that a part of a pipeline needs, by its class."""
+    if kind.endswith("Scheduler"):
+        return [f"{part}/scheduler_config.json"]
+    if "Tokenizer" in kind:
+        return [f"{part}/tokenizer_config.json"]
+    if kind.endswith("Processor"):
+        return []  # the files differ between versions of transformers
+    stem = "diffusion_pytorch_model" if library == "diffusers" else "model"
+    return [f"{part}/config.json", *(f"{part}/{name}" for name in _weights(folder / part, stem, None))]
 
 
 def _weights(folder: Path, stem: str, variant: str | None) -> list[str]:

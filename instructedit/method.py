@@ -88,3 +88,4 @@ class InstructEdit(Method):
                 p.error = answer
             else:
                 p.image, p.evaluations, p.cached_evaluations = answer.image, answer.evaluations, answer.cached
+                p.decisions = replace(p.decisions, call=answer.call)

@@ -148,6 +148,16 @@ class Tokens:
 
 
 @dataclass(frozen=True)
+class PipelineCall:
+    """What another library's pipeline was given, and the size of what it returned (``method=pipeline``)."""
+
+    arguments: Mapping[str, Any]
+    """Arguments as JSON values, without the generator; a picture is described by its mode and size."""
+    returned: tuple[int, int]
+    """Width and height of the picture that came back, before it was resized to the request's size."""
+
+
+@dataclass(frozen=True)
 class Decisions:
     """Intermediate results of an edit; None if a method lacks the component."""
 
@@ -161,6 +171,7 @@ class Decisions:
     """The encoding ratio that ``wrapper=auto_ratio`` chose for this sample."""
     reconstruction: tuple[float, ...] | None = None
     """PSNR in dB of each frame of an unedited clip as its field reconstructs it (``wrapper=video``), at most 100."""
+    call: PipelineCall | None = None
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 python -m scripts.models list models=sd15     # ids, sizes and folders; uses no network
 python -m scripts.models check models=sd15    # exit code 1 if one is missing; uses no network
 python -m scripts.models fetch models=sd15    # downloads missing files and resumes partial downloads
+python -m scripts.models list pipeline=flux_kontext   # likewise for the checkpoint of a preset of method=pipeline
 """
 
 import re
@@ -14,7 +15,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from instructedit import hub
-from instructedit.checkpoints import OPTIONAL, Checkpoint, by_key, fetch_command
+from instructedit.checkpoints import OPTIONAL, PIPELINE, Checkpoint, by_key, fetch_command, named
 from instructedit.checks import require_one_of
 from instructedit.types import ConfigError
 from scripts.app import OK, SOME_FAILED, launch
@@ -27,7 +28,13 @@ RANDOM = "random:"
 def task(config: DictConfig) -> int:
     """List, fetch or check the checkpoints of a preset."""
     require_one_of("action", config.action, ACTIONS)
-    checkpoints = dict(by_key(OmegaConf.to_container(config.models, resolve=True)))
+    if config.get(PIPELINE):
+        node = OmegaConf.to_container(config.pipeline.checkpoint, resolve=True)
+        checkpoints = {PIPELINE: named(node)}  # type: ignore[arg-type]
+        facts = {"licence": config.pipeline.licence, "gigabytes": config.pipeline.memory_gb}
+        about = {**config.about, checkpoints[PIPELINE].id: facts}
+    else:
+        checkpoints, about = dict(by_key(OmegaConf.to_container(config.models, resolve=True))), config.about
     selected = {k: c for k, c in checkpoints.items() if not k.startswith(OPTIONAL)}
     if config.only is not None:
         keys = [str(k) for k in ([config.only] if isinstance(config.only, str) else config.only)]
@@ -35,7 +42,7 @@ def task(config: DictConfig) -> int:
             raise ConfigError(f"only=[{','.join(unknown)}]: accepted are {', '.join(checkpoints)}")
         selected = {k: checkpoints[k] for k in keys}
     if config.action == "list":
-        show(checkpoints if config.only is None else selected, config.about)
+        show(checkpoints if config.only is None else selected, about)
         return OK
     return check(selected) if config.action == "check" else fetch(selected)
 
@@ -62,14 +69,15 @@ def _revision(checkpoint: Checkpoint) -> str:
     return checkpoint.revision if pinned else f"not pinned: {checkpoint.revision}"
 
 
-def check(named: Mapping[str, Checkpoint]) -> int:
+def check(selected: Mapping[str, Checkpoint]) -> int:
     """Print the missing files and the command that fetches them; return the exit code."""
-    missing = {key: files for key, c in named.items() if (files := c.missing())}
+    missing = {key: files for key, c in selected.items() if (files := c.missing())}
     for key, files in missing.items():
-        print(f"{key}: {named[key].id}: {files}")
-    print(f"{len(named) - len(missing)} of {len(named)} checkpoints are on this machine")
+        print(f"{key}: {selected[key].id}: {files}")
+    print(f"{len(selected) - len(missing)} of {len(selected)} checkpoints are on this machine")
     if missing:
-        print(f"fetch the others with: {fetch_command(list(missing))}")
+        group = PIPELINE if PIPELINE in selected else "models"
+        print(f"fetch the others with: {fetch_command(list(missing), group)}")
     return SOME_FAILED if missing else OK
 
 
@@ -84,12 +92,17 @@ def fetch(named: Mapping[str, Checkpoint]) -> int:
         try:
             _fetch(key, c)
             if missing := c.missing():
-                raise hub.FetchError(f"its repository lacks {missing}; name a copy that has it by models.{key}.id")
+                raise hub.FetchError(f"its repository lacks {missing}; name a copy that has it by {_path(key)}.id")
         except hub.FetchError as error:
-            print(f"error: models.{key}: {c.id}: {error}", file=sys.stderr)
+            print(f"error: {_path(key)}: {c.id}: {error}", file=sys.stderr)
             failed += 1
     print(f"{len(named) - failed} of {len(named)} checkpoints are on this machine")
     return SOME_FAILED if failed else OK
+
+
+def _path(key: str) -> str:
+    """Return the path of a checkpoint in the configuration."""
+    return f"{PIPELINE}.checkpoint" if key == PIPELINE else f"models.{key}"
 
 
 def _fetch(key: str, checkpoint: Checkpoint) -> None:
@@ -108,7 +121,7 @@ def _fetch(key: str, checkpoint: Checkpoint) -> None:
         revision = str(checkpoint.revision)
         commit = hub.fetch(checkpoint.id, revision, checkpoint.files).name
         if not hub.is_pinned(revision):
-            print(f"{key}: {revision} is {commit} today; pin it with models.{key}.revision={commit}")
+            print(f"{key}: {revision} is {commit} today; pin it with {_path(key)}.revision={commit}")
 
 
 def main() -> int:

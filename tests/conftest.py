@@ -21,7 +21,7 @@ if importlib.util.find_spec("beartype"):
         "instructedit.images",
         "instructedit.segmenter.grounded_sam",  # not original.py: the checker draws from random
         "baselines",
-        *(f"eval.metrics.{name}" for name in ("brisque", "clip", "lpips", "mask_iou", "region")),
+        *(f"eval.metrics.{name}" for name in ("brisque", "clip", "lpips", "mask_iou", "region", "registration")),
     ]
     install_import_hook(TENSOR_MODULES, "tests.typechecking.check")
 

@@ -57,6 +57,7 @@ EXECUTED = {
     "scripts.models check models=sd15": (),
     "scripts.models list models=finetuned --config-dir my_conf": (),
     "scripts.train status": ("work={tmp}",),
+    "scripts.models list pipeline=flux_kontext": (),
     "scripts.run method=diffedit theta=0.3 --cfg job": (),
     "scripts.run --config-dir my_conf method=blur radius=1,4 -m": ("results={tmp}", *FEW),
     "scripts.run --config-dir my_conf benchmark=pairs benchmark.folder=/my/pictures": (
@@ -72,6 +73,18 @@ EXECUTED_SLOWLY = {
     "scripts.run --config-dir my_conf method=instructedit,blur -m": ("results={tmp}", *FEW),
     "scripts.run --config-dir my_conf metric=changed": ("results={tmp}", "limit=1"),
     "scripts.run +metrics.changed._target_=my_package.change.ChangedPixels": ("results={tmp}", "limit=1"),
+    "scripts.run method=instructedit,pipeline -m": ("results={tmp}", *FEW, "pipeline.arguments.num_inference_steps=4"),
+    "scripts.run method=pipeline pipeline=instruct_pix2pix,ledits_pp -m": (
+        "results={tmp}",
+        *FEW,
+        "pipeline=ledits_pp",
+        "pipeline.first.arguments.num_inversion_steps=4",
+    ),
+    "scripts.run --config-dir my_conf method=pipeline pipeline=sdedit pipeline.arguments.strength=0.4,0.6 -m": (
+        "results={tmp}",
+        *FEW,
+        "pipeline.arguments.num_inference_steps=5",
+    ),
     "scripts.run benchmark=picturebook_ablation ratio=0.9": ("results={tmp}", *FEW),
     "scripts.bench 'parts=[peak]'": ("out={tmp}",),
     "scripts.run wrapper=auto_ratio captioner=blip2": ("results={tmp}", *FEW, "auto.ratios=[0.5,0.7]"),
@@ -228,7 +241,7 @@ def targets(node: Any) -> Iterator[str]:
 def runnable_here(overrides: list[str]) -> list[str]:
     """The overrides of a run with the shipped models and a shipped benchmark, where it names what is not here."""
     is_elsewhere = any(o.startswith("benchmark") and not o.startswith("benchmark=picturebook") for o in overrides)
-    missing_here = ("models", "hydra/", "hydra.launcher", "segmenter=grounded_sam_original")
+    missing_here = ("models", "hydra/", "hydra.launcher", "segmenter=grounded_sam_original", "pipeline=flux_kontext")
     dropped = (*missing_here, "benchmark") if is_elsewhere else missing_here
     kept = [o for o in overrides if not o.lstrip("+").startswith(dropped)]
     # This one has captions, masks and paraphrases.
@@ -413,7 +426,18 @@ def test_relative_links_resolve(page: Path) -> None:
 
 def test_every_choice_and_key_is_documented() -> None:
     text = (ROOT / "docs" / "configuration.md").read_text()
-    groups = ("models", "captioner", "language", "segmenter", "benchmark", "metric", "judge", "logger", "wrapper")
+    groups = (
+        "pipeline",
+        "models",
+        "captioner",
+        "language",
+        "segmenter",
+        "benchmark",
+        "metric",
+        "judge",
+        "logger",
+        "wrapper",
+    )
     choices = [path.stem for group in (*groups, "experiment", "method") for path in (CONF / group).glob("[!_]*.yaml")]
     config = OmegaConf.load(CONF / "config.yaml")
     assert isinstance(config, DictConfig)

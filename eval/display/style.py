@@ -14,6 +14,11 @@ METRICS = {
     "ssim_outside": "SSIM outside",
     "lpips_outside": "LPIPS outside",
     "clip_inside": "CLIP inside",
+    "shift": "shift",
+    "mse_registered": "MSE outside, registered",
+    "psnr_registered": "PSNR outside, registered",
+    "ssim_registered": "SSIM outside, registered",
+    "lpips_registered": "LPIPS outside, registered",
     "reconstruction_psnr": "reconstruction PSNR",
     "warp_error_inside": "warp error inside",
     "warp_error_outside": "warp error outside",
@@ -29,6 +34,8 @@ METHODS = {
     "mdp": "MDP-εt",
     "instruct_pix2pix": "InstructPix2Pix",
     "sd_inpainting": "SD-inpainting",
+    "blended_latent_diffusion": "Blended Latent Diffusion",
+    "prompt_to_prompt": "Prompt-to-Prompt",
 }
 """Titles, in the order of tables and figures."""
 HYPERPARAMETERS = {"theta": "θ"}

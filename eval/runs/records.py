@@ -10,7 +10,7 @@ from jaxtyping import Bool
 from PIL import Image
 
 from instructedit.images import hash_image, mask_image
-from instructedit.types import Box, Captions, Decisions, EditResult, Failure, Sample, Tokens
+from instructedit.types import Box, Captions, Decisions, EditResult, Failure, PipelineCall, Sample, Tokens
 
 ROWS = ("run_id", "label", "sample_id", "image_id", "metric", "value", "card_id", "note")
 """Columns of metric values: one row per run, sample and metric; ``value`` is null if the metric is undefined.
@@ -140,8 +140,9 @@ def _plain(record: SampleRecord) -> dict[str, Any]:
     values = asdict(record)
     if not values.get("cached_evaluations", True):
         del values["cached_evaluations"]
-    if values["decisions"]["reconstruction"] is None:
-        del values["decisions"]["reconstruction"]  # clips alone have one
+    for rare in ("reconstruction", "call"):  # of clips alone, and of other libraries' pipelines
+        if values["decisions"][rare] is None:
+            del values["decisions"][rare]
     if values["tokens"] is None:
         del values["tokens"]
     return {"id": values.pop("id"), "status": _EDITED if isinstance(record, EditRecord) else _FAILED} | values
@@ -153,6 +154,9 @@ def _decisions(line: Mapping[str, Any]) -> Decisions:
         "captions": None if captions is None else _known(Captions, captions),
         "boxes": tuple(_known(Box, box) for box in boxes),
         "reconstruction": None if line.get("reconstruction") is None else tuple(line["reconstruction"]),
+        "call": None
+        if (call := line.get("call")) is None
+        else PipelineCall(call["arguments"], tuple(call["returned"])),
     }
     return _known(Decisions, {**line, **parts})
 
