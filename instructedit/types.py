@@ -226,6 +226,8 @@ class Method(Protocol):
     """Whether :meth:`edit` needs the requests' captions."""
     takes_ratio: bool = False
     """Whether :meth:`edit` uses the requests' ``ratio``."""
+    works_at_full_size: bool = False
+    """Whether :meth:`edit` gets pictures at their own size, whatever ``max_side`` is."""
 
     def edit(self, requests: Sequence[EditRequest]) -> list[EditResult | Failure]:
         """Edit a batch and return one result per request, in order. The failure of a sample raises no error."""
