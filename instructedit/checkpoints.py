@@ -203,7 +203,11 @@ def folder_hash(folder: Path) -> str:
     """
     # Changes to cards and READMEs do not change the model.
     names = (p for p in sorted(folder.rglob("*")) if p.name not in ("README.md", "card.json", "LICENSE"))
-    files = [path for path in names if path.is_file() and not path.name.startswith(".")]
+    return files_hash(folder, [path for path in names if path.is_file() and not path.name.startswith(".")])
+
+
+def files_hash(folder: Path, files: Sequence[Path]) -> str:
+    """Return a hash of files in a folder with their relative paths, kept like that of :func:`folder_hash`."""
     stats = [path.stat() for path in files]
     # The time of the last change of the inode cannot be set back, as that of the content can.
     state = [
