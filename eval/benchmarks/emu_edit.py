@@ -1,7 +1,8 @@
 """Emu Edit's test set (Sheynin et al., CVPR 2024): photographs with an instruction, a task and two captions.
 
 Its folder is that of the hub's ``facebook/emu_edit_test_set``: ``data/test-*.parquet`` and
-``data/validation-*.parquet`` with the columns ``idx``, ``instruction``, ``image``, ``task``, ``input_caption`` and ``output_caption``.
+``data/validation-*.parquet`` with the columns ``idx``, ``instruction``, ``image``, ``task``, ``input_caption`` and
+``output_caption``.
 """
 
 from pathlib import Path

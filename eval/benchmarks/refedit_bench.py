@@ -34,8 +34,8 @@ def read(folder: Path, masks: Path | None = None) -> Benchmark:
     """Read the test split, in the order of its files.
 
     A sample's id is the number of its row from 0, after which the authors' code names edits; its category is
-    ``easy`` or ``hard``. The instruction is ``editing_instruction``, which contains the referring expression. The ground-truth mask
-    is the first polygon of ``mask``, dilated as in the authors' evaluation.
+    ``easy`` or ``hard``. The instruction is ``editing_instruction``, which contains the referring expression. The
+    ground-truth mask is the first polygon of ``mask``, dilated as in the authors' evaluation.
 
     Raises:
         ConfigError: The files are not valid. The one-line message names the file, the row, the column and the accepted
