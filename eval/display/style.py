@@ -41,6 +41,9 @@ METHODS = {
     "mdp": "MDP-εt",
     "instruct_pix2pix": "InstructPix2Pix",
     "sd_inpainting": "SD-inpainting",
+    "audit_edited": "reference edits",
+    "audit_images": "unedited pictures",
+    "audit_wrong": "wrong edits",
 }
 """Titles, in the order of tables and figures."""
 HYPERPARAMETERS = {"theta": "θ"}
