@@ -168,10 +168,17 @@ class RunStore:
             self._write_manifest(*self.read_manifest().sessions, session)
         self._session = session
 
-    def finish(self) -> None:
-        """Write the end time of the session that :meth:`begin` added to ``manifest.json``."""
+    def finish(self, peak_gib: float | None = None) -> None:
+        """Write the end time of the session that :meth:`begin` added to ``manifest.json``.
+
+        Args:
+            peak_gib: Peak memory of the session's edits, in GiB.
+        """
         with self.lock():
-            ended = [replace(s, finished=_now()) if s == self._session else s for s in self.read_manifest().sessions]
+            ended = [
+                replace(s, finished=_now(), peak_gib=peak_gib) if s == self._session else s
+                for s in self.read_manifest().sessions
+            ]
             self._write_manifest(*ended)
 
     def read_manifest(self) -> Manifest:

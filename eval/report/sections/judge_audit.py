@@ -28,7 +28,8 @@ def judge_audit(study: Study, page: Page) -> Section:
     table = [
         [
             words.metric_title(a.metric), *(_mean(a, kind) for kind in KINDS),
-            *(_share(a.preferred.get(kind)) for kind in (UNEDITED, WRONG)), _share(a.accuracy), words.number(a.kappa, 2),
+            *(_share(a.preferred.get(kind)) for kind in (UNEDITED, WRONG)), _share(a.accuracy),
+            words.number(a.kappa, 2),
         ]
         for a in rows
     ]  # fmt: skip
