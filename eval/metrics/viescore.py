@@ -106,8 +106,8 @@ def prompts_of(folder: str | None, scale: int) -> Prompts:
         ConfigError: A file is missing, or ``semantic.txt`` has no ``<instruction>``.
     """
     if folder is None:
-        texts = [f"{text}\n{_FORM}" for text in (_SEMANTIC, _QUALITY)]
-        return Prompts(*(text.replace("{scale}", str(scale)) for text in texts), _FORM)
+        semantic, quality = (f"{text}\n{_FORM}".replace("{scale}", str(scale)) for text in (_SEMANTIC, _QUALITY))
+        return Prompts(semantic, quality, _FORM)
     texts = []
     for name in FILES.values():
         path = located(folder) / name
@@ -117,7 +117,8 @@ def prompts_of(folder: str | None, scale: int) -> Prompts:
             raise ConfigError(f"viescore.prompts: {path}: {kind_of_file(path)}; a text is expected") from None
     if INSTRUCTION not in texts[0]:
         raise ConfigError(f"viescore.prompts: {located(folder) / FILES['semantic']}: {INSTRUCTION} is expected in it")
-    return Prompts(*texts, _FORM)
+    semantic, quality = texts
+    return Prompts(semantic, quality, _FORM)
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ def read_scores(reply: Reply, scale: int) -> Scores:
     """
     found = last_object(reply)
     values = found.get("score")
-    listed = values if isinstance(values, list) else [values]
+    listed: list[Any] = values if isinstance(values, list) else [values]
     if not listed or not all(is_number(v) and 0 <= v <= scale for v in listed):
         raise ReplyError(f"the reply has no score from 0 to {scale}")
     return Scores(tuple(float(v) for v in listed), " ".join(str(found.get("reasoning", "")).split()))

@@ -1,5 +1,7 @@
 """The leaderboard: one run per method, on the samples that all methods finished, with what an edit costs."""
 
+from typing import Any
+
 import pandas as pd
 
 from eval.analysis.judge_audit import is_audited
@@ -19,7 +21,7 @@ def table(study: Study, page: Page) -> Section:
     """Make the table of the run that represents each method; the best mean of a column is marked."""
     runs = [run for name in study.methods if (run := study.representative(name)) and not is_audited(run)]
     if len(runs) < 2:
-        raise Missing(f"{study.name} has runs of one method only; a leaderboard compares two or more")
+        raise Missing(f"a leaderboard compares two or more methods; {study.name} has runs of {len(runs)}")
     board = leaderboard(runs, study.numbers, study.metrics, study.interval)
     if not board.shared:
         raise Missing(f"no sample of {study.name} was finished by all of {', '.join(run.label for run in runs)}")
@@ -72,7 +74,7 @@ def _plain(number: Number | None) -> str:
 def _csv(board: Leaderboard, metrics: list[str]) -> bytes:
     lines = []
     for row in board.rows:
-        line = {"run_id": row.run.run_id, "method": row.run.name, "label": row.run.label}
+        line: dict[str, Any] = {"run_id": row.run.run_id, "method": row.run.name, "label": row.run.label}
         line |= {"shared": len(board.shared), "failed": row.run.failed, **vars(row.cost)}
         for metric in metrics:
             interval: Interval | None = row.means.get(metric)

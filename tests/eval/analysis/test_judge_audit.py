@@ -1,5 +1,7 @@
 """The agreement of metrics and judges with ground truth, on values whose result is known."""
 
+from typing import Any
+
 import pandas as pd
 import pytest
 
@@ -9,7 +11,7 @@ from eval.runs.records import ROWS
 NAMES = {"r": REFERENCE, "u": UNEDITED, "w": WRONG, "x": "diffedit"}
 JUDGE = {"vlm": {"model": "m"}, "direction": "higher", "bounds": [0.0, 10.0]}
 LPIPS = {"direction": "lower", "bounds": [0.0, None]}
-CARDS = {"viescore": JUDGE, "lpips": LPIPS, "clip": {"direction": "higher"}, "mine": {}}
+CARDS: dict[str, dict[str, Any]] = {"viescore": JUDGE, "lpips": LPIPS, "clip": {"direction": "higher"}, "mine": {}}
 
 
 def frame(metric: str, **values: list[float | None]) -> pd.DataFrame:
@@ -60,7 +62,7 @@ def test_what_cannot_be_audited_is_left_out() -> None:
         (JUDGE | {"bounds": [0.0, None]}, None),
     ],
 )
-def test_only_a_judge_with_a_range_has_a_threshold(card: dict[str, object], threshold: float | None) -> None:
+def test_only_a_judge_with_a_range_has_a_threshold(card: dict[str, Any], threshold: float | None) -> None:
     assert threshold_of(card) == threshold
 
 
