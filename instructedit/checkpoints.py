@@ -21,7 +21,7 @@ from platformdirs import user_cache_path
 
 from instructedit import hub
 from instructedit.checks import require_one_of
-from instructedit.files import located, write_aside
+from instructedit.files import kind_of_file, located, write_aside
 from instructedit.types import ConfigError
 
 FETCH = "python -m scripts.models fetch models=<preset> brings it"
@@ -29,6 +29,10 @@ IMPLEMENTATIONS = ("transformers", hub.OPEN_CLIP)
 DTYPES = ("float32", "float16", "bfloat16")
 CHECKPOINT = "instructedit.models.Checkpoint"
 """The ``_target_`` of a checkpoint in the configuration."""
+FOLDER = "instructedit.checkpoints.Folder"
+"""The ``_target_`` of a folder that is identified by its content."""
+BY_CONTENT = (CHECKPOINT, FOLDER)
+"""The ``_target_`` of what a run's address contains by its fingerprint and not by its path."""
 KEPT = user_cache_path("instructedit") / "fingerprints"
 """Where hashes of local folders are kept, so that gigabytes of weights are not read at every start."""
 SETTLED_SECONDS = 2
@@ -140,6 +144,42 @@ class Checkpoint:
         return hub.snapshot(self.id, self.revision, self.files)
 
 
+@dataclass(frozen=True)
+class Folder:
+    """A folder whose content decides a run's numbers, such as pictures that were edited elsewhere.
+
+    Raises:
+        ConfigError: There is no such folder.
+    """
+
+    id: str
+    keys: str = ""
+    """Keys of the configuration that set ``id``, for the message."""
+
+    def __post_init__(self) -> None:
+        if not self.folder.is_dir():
+            hint = f" ({self.keys})" if self.keys else ""
+            raise ConfigError(f"{self.id}: {kind_of_file(self.folder)}; a folder is expected{hint}")
+
+    @property
+    def folder(self) -> Path:
+        """The folder."""
+        return located(self.id)
+
+    @property
+    def version(self) -> str:
+        """Hash of the content."""
+        return folder_hash(self.folder)
+
+    @property
+    def fingerprint(self) -> dict[str, str]:
+        """The identity of the content."""
+        return fingerprint({}, self.version)
+
+    def missing(self) -> None:
+        """Return None: what the folder should contain is known to its user only."""
+
+
 def fingerprint(fields: Mapping[str, Any], version: str) -> dict[str, str]:
     """Return the fingerprint of a checkpoint whose files need not be on this machine.
 
@@ -165,7 +205,11 @@ def folder_hash(folder: Path) -> str:
     """
     # Changes to cards and READMEs do not change the model.
     names = (p for p in sorted(folder.rglob("*")) if p.name not in ("README.md", "card.json", "LICENSE"))
-    files = [path for path in names if path.is_file() and not path.name.startswith(".")]
+    return files_hash(folder, [path for path in names if path.is_file() and not path.name.startswith(".")])
+
+
+def files_hash(folder: Path, files: Sequence[Path]) -> str:
+    """Return a hash of files in a folder with their relative paths, kept like that of :func:`folder_hash`."""
     stats = [path.stat() for path in files]
     # The time of the last change of the inode cannot be set back, as that of the content can.
     state = [
@@ -203,7 +247,7 @@ def require_checkpoints(models: Any, *users: Any) -> None:
     used = dict.fromkeys(c for node in nodes for c in checkpoints(node))
     missing = {c: words for c in used if (words := c.missing())}
     if missing:
-        keys: dict[Checkpoint, str] = {}
+        keys: dict[Checkpoint | Folder, str] = {}
         for key, c in by_key(OmegaConf.to_container(models, resolve=True)):
             # Optional checkpoints come last in a preset, so a selected one is fetched by the key that selected it.
             keys.setdefault(c, key)
@@ -247,11 +291,11 @@ def by_key(node: Any, prefix: str = "") -> Iterator[tuple[str, Checkpoint]]:
                 yield from by_key(value, f"{prefix}{key}.")
 
 
-def checkpoints(node: Any) -> Iterator[Checkpoint]:
-    """Yield every checkpoint that a configuration names."""
+def checkpoints(node: Any) -> Iterator[Checkpoint | Folder]:
+    """Yield every checkpoint, and every folder that counts by its content, that a configuration names."""
     if isinstance(node, Mapping):
-        if node.get("_target_") == CHECKPOINT:
-            yield named(node)
+        if node.get("_target_") in BY_CONTENT:
+            yield Folder(**_fields(node)) if node["_target_"] == FOLDER else named(node)
         else:
             yield from checkpoints(list(node.values()))
     elif isinstance(node, list):
@@ -261,4 +305,8 @@ def checkpoints(node: Any) -> Iterator[Checkpoint]:
 
 def named(node: Mapping[str, Any]) -> Checkpoint:
     """Return the checkpoint that a mapping of the configuration describes."""
-    return Checkpoint(**{str(k): v for k, v in node.items() if k != "_target_"})
+    return Checkpoint(**_fields(node))
+
+
+def _fields(node: Mapping[str, Any]) -> dict[str, Any]:
+    return {str(k): v for k, v in node.items() if k != "_target_"}

@@ -69,6 +69,16 @@ class Captions:
 
 
 @dataclass(frozen=True)
+class Question:
+    """A multiple-choice question about an edited image."""
+
+    text: str
+    options: tuple[str, ...]
+    answer: str
+    """The option that is right if the edit is."""
+
+
+@dataclass(frozen=True)
 class Truth:
     """Ground truth of a sample; each field may be missing."""
 
@@ -80,6 +90,8 @@ class Truth:
     """Referring expression of the object to edit, such as "bigger cat"."""
     target: str | None = None
     """The noun that the edited region should show, such as "lion"; None if nothing new appears."""
+    question: Question | None = None
+    """A question whose answer says whether the edit was made (GIE-Bench)."""
 
 
 @dataclass(frozen=True)
@@ -237,6 +249,8 @@ class Method(Protocol):
     """Whether :meth:`edit` needs the requests' captions."""
     takes_ratio: bool = False
     """Whether :meth:`edit` uses the requests' ``ratio``."""
+    works_at_full_size: bool = False
+    """Whether :meth:`edit` gets pictures at their own size, whatever ``max_side`` is."""
 
     def edit(self, requests: Sequence[EditRequest]) -> list[EditResult | Failure]:
         """Edit a batch and return one result per request, in order. The failure of a sample raises no error."""

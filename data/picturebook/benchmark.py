@@ -60,6 +60,8 @@ class Drawn:
     said: Wish
     """The wish as the instruction words it, which may call the object "it"."""
     edit: Edit
+    wrong: Edit
+    """Another edit of the same scene, which the instruction does not ask for; it audits judges."""
 
 
 @dataclass(frozen=True)
@@ -173,9 +175,22 @@ def draw(name: str) -> list[Drawn]:
                 variations=_variations(rng, said),
                 said=said,
                 edit=edit,
+                # A seed of four numbers, so that the samples' own generators are not disturbed.
+                wrong=wrong_edit(
+                    np.random.default_rng([SPLITS["benchmark"], list(BENCHMARKS).index(name), index, 1]), edit
+                ),
             )
         )
     return samples
+
+
+def wrong_edit(rng: np.random.Generator, edit: Edit) -> Edit:
+    """Return a clear edit of the same scene with another outcome, of the same kind if there is one."""
+    for kind in dict.fromkeys((edit.wish.kind, "change", "recolour", "remove", "add", "mix")):
+        for other in possible(rng, edit.scene, kind):
+            if other.edited not in (edit.scene, edit.edited) and other.is_clear() and _changes(other):
+                return other
+    raise ValueError(f"no other edit of the scene of {edit.wish} is clear")
 
 
 def _fixed(scene: Scene, wish: Wish, template: str) -> tuple[Edit, str]:
@@ -266,6 +281,7 @@ def write(name: str, samples: Sequence[Drawn], folder: Path) -> None:
             "images": render(sample.edit.scene),
             "masks": Image.fromarray(sample.edit.mask().astype(np.uint8) * 255),
             "edited": render(sample.edit.edited),
+            "wrong": render(sample.wrong.edited),
         }
         for kind, picture in pictures.items():
             path = folder / kind / f"{sample.id}.png"

@@ -17,6 +17,8 @@ READERS = {
     "mapping_file.json": "eval.benchmarks.pie_bench.read",
     "edit_turns.json": "eval.benchmarks.magicbrush.read",
     "input_list.json": "eval.benchmarks.tedbench.read",
+    "basic_edit.json": "eval.benchmarks.imgedit.read",
+    "gie_bench.json": "eval.benchmarks.gie_bench.read",
 }
 """Readers by the index file of a folder, used if the configuration names no reader."""
 
@@ -59,7 +61,8 @@ class Benchmark:
 
 Reader = Callable[[Path, Path | None], Benchmark]
 """Reads a folder completely. The second argument is the folder to which a reader writes ground-truth masks that were
-not published as PNG, named by their content; if None, such masks are omitted."""
+not published as PNG, and pictures that were published inside tables, named by their content; if None, such masks are
+omitted and such pictures refused."""
 
 
 def load_benchmark(

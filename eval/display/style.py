@@ -19,6 +19,18 @@ METRICS = {
     "psnr_registered": "PSNR outside, registered",
     "ssim_registered": "SSIM outside, registered",
     "lpips_registered": "LPIPS outside, registered",
+    "viescore": "VIEScore",
+    "viescore_semantic": "VIEScore SC",
+    "viescore_quality": "VIEScore PQ",
+    "viescore_spread": "VIEScore spread",
+    "question_right": "question right",
+    "pie_structure_distance": "PIE-Bench structure distance",
+    "pie_psnr": "PIE-Bench PSNR",
+    "pie_lpips": "PIE-Bench LPIPS",
+    "pie_mse": "PIE-Bench MSE",
+    "pie_ssim": "PIE-Bench SSIM",
+    "pie_clip_whole": "PIE-Bench CLIP whole",
+    "pie_clip_edited": "PIE-Bench CLIP edited",
     "reconstruction_psnr": "reconstruction PSNR",
     "warp_error_inside": "warp error inside",
     "warp_error_outside": "warp error outside",
@@ -36,6 +48,9 @@ METHODS = {
     "sd_inpainting": "SD-inpainting",
     "blended_latent_diffusion": "Blended Latent Diffusion",
     "prompt_to_prompt": "Prompt-to-Prompt",
+    "audit_edited": "reference edits",
+    "audit_images": "unedited pictures",
+    "audit_wrong": "wrong edits",
 }
 """Titles, in the order of tables and figures."""
 HYPERPARAMETERS = {"theta": "θ"}

@@ -12,14 +12,23 @@ from typing import Any, ClassVar
 from PIL import Image
 
 from instructedit.images import load_image
-from instructedit.types import Captions, EditResult, Sample, StageError
+from instructedit.types import Captions, EditResult, Sample, StageError, Tokens
 
 Card = dict[str, Any]
 """JSON values without paths, so that a metric has the same card on every machine."""
 
 
 class MetricUndefined(Exception):
-    """The metric has no value for a sample; the one-line message gives the reason. It becomes a row without a value."""
+    """The metric has no value for a sample; the one-line message gives the reason. It becomes a row without a value.
+
+    Args:
+        message: The reason.
+        tokens: Tokens of a judging model, which are charged for a failure too.
+    """
+
+    def __init__(self, message: str, tokens: Tokens | None = None) -> None:
+        super().__init__(message)
+        self.tokens = tokens
 
 
 @dataclass(frozen=True)
@@ -29,6 +38,8 @@ class Score:
     value: float
     note: str = ""
     """A remark on this value, such as a truncated caption."""
+    tokens: Tokens | None = None
+    """Tokens of a judging model: zero for stored replies, None without a model or if another metric counts them."""
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.value):

@@ -18,20 +18,24 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from eval.metrics.base import Card, Metric, MetricUndefined, Score, digest, package, require_same_size
+from instructedit.checks import require_one_of
 from instructedit.models import Checkpoint, Context
 from instructedit.types import Captions, ConfigError, EditResult, Sample
 
 CALIBRATIONS = ("lpips", "none")
+NETS = ("alex", "squeeze")
+"""Backbones of the package: torchvision's AlexNet and SqueezeNet 1.1."""
 MINIMUM_SIDE = 31
 """Minimum side in pixels; for smaller images, the input of AlexNet's second pooling is too small."""
 
 
-def load_network(weights: Path, calibration: str) -> lpips.LPIPS:
+def load_network(weights: Path, calibration: str, net: str = "alex") -> lpips.LPIPS:
     """Build the network with a backbone's ``features.*`` tensors (torchvision's names).
 
     Raises:
-        ConfigError: The calibration is unknown, or the file is missing, damaged or not an AlexNet.
+        ConfigError: The calibration or the net is unknown, or the file is missing, damaged or not that net.
     """
+    require_one_of("net", net, NETS)
     if calibration not in CALIBRATIONS:
         raise ConfigError(f"calibration={calibration!r} is not one of {', '.join(CALIBRATIONS)}")
     try:
@@ -42,12 +46,13 @@ def load_network(weights: Path, calibration: str) -> lpips.LPIPS:
     # call of torchvision emits a deprecation warning.
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        network = lpips.LPIPS(net="alex", lpips=calibration == "lpips", pnet_rand=True, verbose=False)
+        network = lpips.LPIPS(net=net, lpips=calibration == "lpips", pnet_rand=True, verbose=False)
     try:
         backbone = {name: state[f"features.{name.partition('.')[2]}"] for name in network.net.state_dict()}
         network.net.load_state_dict(backbone)
     except (KeyError, RuntimeError) as error:
-        raise ConfigError(f"LPIPS backbone {weights} does not hold AlexNet's features.*: {error}") from error
+        title = {"alex": "AlexNet", "squeeze": "SqueezeNet"}[net]
+        raise ConfigError(f"LPIPS backbone {weights} does not hold {title}'s features.*: {error}") from error
     return network.eval().requires_grad_(False)
 
 
@@ -78,34 +83,36 @@ class Lpips(Metric):
         revision: str,
         calibration: str = "lpips",
         device: str | torch.device = "cpu",
+        net: str = "alex",
     ) -> None:
         """Load the backbone from ``folder/model.safetensors``; ``checkpoint`` and ``revision`` are for the card."""
         weights = Path(folder) / "model.safetensors"
-        self.network = load_network(weights, calibration).to(device)
-        self.calibration = calibration
+        self.network = load_network(weights, calibration, net).to(device)
+        self.calibration, self.net = calibration, net
         self._backbone = {"id": checkpoint, "revision": revision, "sha256": digest(weights)}
 
     @classmethod
-    def from_checkpoint(cls, context: Context, checkpoint: Checkpoint, calibration: str) -> "Lpips":
+    def from_checkpoint(cls, context: Context, checkpoint: Checkpoint, calibration: str, net: str = "alex") -> "Lpips":
         """Return the metric with a checkpoint's network, which is loaded once per process.
 
         Args:
             context: Model pool and device.
-            checkpoint: An AlexNet.
+            checkpoint: The backbone.
             calibration: ``lpips`` or ``none``, see this module.
+            net: One of :data:`NETS`.
         """
         device = str(context.device)
 
         def load() -> "Lpips":
-            return cls(checkpoint.folder, checkpoint.id, checkpoint.version, calibration, device)
+            return cls(checkpoint.folder, checkpoint.id, checkpoint.version, calibration, device, net)
 
-        return context.pool.get((cls, checkpoint, calibration, device), load)
+        return context.pool.get((cls, checkpoint, calibration, net, device), load)
 
     def details(self) -> Card:
         """See :class:`Metric`; net, calibration and resolution change the scale."""
         return {
             "implementation": package("lpips"),
-            "net": "alex",
+            "net": self.net,
             "backbone": self._backbone,
             "calibration": f"{self.calibration} v0.1" if self.calibration == "lpips" else "none",
             "resize": "none",

@@ -5,7 +5,7 @@ from typing import Any
 
 from eval.benchmarks.base import Benchmark
 from eval.runs.declared import non_identity_keys_of
-from instructedit.checkpoints import CHECKPOINT, fingerprint, named
+from instructedit.checkpoints import BY_CONTENT, checkpoints, fingerprint
 from instructedit.files import digest
 
 ID_VERSION = "v2"
@@ -51,10 +51,10 @@ def fingerprinted(node: Any, versions: Mapping[str, str] | None = None) -> Any:
         KeyError: A checkpoint has no revision and is missing in ``versions``.
     """
     if isinstance(node, Mapping):
-        if node.get("_target_") != CHECKPOINT:
+        if node.get("_target_") not in BY_CONTENT:
             return {k: fingerprinted(v, versions) for k, v in deciding(node).items()}
         if versions is None:
-            return named(node).fingerprint
+            return next(checkpoints(node)).fingerprint
         version = versions[node["id"]] if node["id"] in versions or not node.get("revision") else node["revision"]
         return fingerprint({k: v for k, v in node.items() if k != "_target_"}, str(version))
     return [fingerprinted(v, versions) for v in node] if isinstance(node, list) else node

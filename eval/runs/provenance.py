@@ -54,6 +54,8 @@ class Session(Environment):
     """Such as ``process 1234 on gpu07``."""
     samples: int | None = None
     """Number of samples of the benchmark; None in runs of earlier versions."""
+    peak_gib: float | None = None
+    """Peak memory of the edits in GiB, see :mod:`eval.runs.memory`; None if the session edited nothing."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ class Manifest:
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of the file."""
-        first, later = ("started", "finished", "device", "checkpoints"), ("process", "samples")
+        first, later = ("started", "finished", "device", "checkpoints"), ("process", "samples", "peak_gib")
         sessions = [
             {key: values[key] for key in first} | {k: v for k, v in values.items() if v or k not in later}
             for values in map(asdict, self.sessions)

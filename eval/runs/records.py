@@ -76,6 +76,17 @@ class FailureRecord(_Tried):
 SampleRecord = EditRecord | FailureRecord
 
 
+@dataclass(frozen=True)
+class Judged:
+    """What the questions of one metric about one edit took; a line of ``judged.jsonl``."""
+
+    sample_id: str
+    metric: str
+    model: str
+    tokens: Tokens
+    """Zero if all replies were stored."""
+
+
 def record_of(outcome: EditResult | Failure, sample: Sample) -> SampleRecord:
     """Return the record of an outcome.
 
@@ -124,6 +135,24 @@ def from_line(text: str | bytes) -> SampleRecord:
         return EditRecord(**common, **spent, image_sha256=line["image_sha256"], mask_sha256=line.get("mask_sha256"))
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"no record of a sample: {error!r}") from error
+
+
+def judged_to_line(judged: Judged) -> str:
+    """Return a line of ``judged.jsonl``."""
+    return json.dumps(asdict(judged))
+
+
+def judged_from_line(text: str | bytes) -> Judged:
+    """Parse a line of ``judged.jsonl``.
+
+    Raises:
+        ValueError: The line is damaged.
+    """
+    try:
+        line = json.loads(text)
+        return _known(Judged, line | {"tokens": _known(Tokens, line["tokens"])})
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"no line of a judgement: {error!r}") from error
 
 
 def records_equal_ignoring_timing(first: Mapping[str, SampleRecord], second: Mapping[str, SampleRecord]) -> bool:

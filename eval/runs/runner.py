@@ -11,6 +11,7 @@ from tqdm import tqdm
 from eval.benchmarks.base import Benchmark
 from eval.metrics.base import Metric
 from eval.runs.identity import address
+from eval.runs.memory import peak_gib, reset_peak
 from eval.runs.run import Run, read_run
 from eval.runs.scoring import score_all, scored
 from eval.runs.sharing import Missing, batches
@@ -88,10 +89,13 @@ def run(plan: RunPlan) -> Outcome:
     missing = store.missing(ids, plan.retry_failed)
     new, stopped = 0, False
     if missing or not store.is_noted:
-        store.begin(plan.config, plan.device_name(), plan.checkpoints or {}, len(ids))
+        device, peak = plan.device_name(), None
+        store.begin(plan.config, device, plan.checkpoints or {}, len(ids))
         if missing:
+            reset_peak(device)
             new, stopped = _edit_all(plan, method or plan.method(), Missing(store, missing))
-        store.finish()
+            peak = round(peak_gib(device), 2)
+        store.finish(peak)
     names = score_all(plan.metrics, plan.scoring, store, plan.benchmark, plan.waits)
     return replace(_outcome(plan, store, names), new=new, stopped=stopped)
 

@@ -13,7 +13,7 @@ from eval.metrics.base import Metric, MetricUndefined
 from eval.runs.declared import source_of
 from eval.runs.identity import fingerprinted
 from eval.runs.provenance import packages
-from eval.runs.records import METRICS, EditRecord
+from eval.runs.records import METRICS, EditRecord, Judged
 from eval.runs.sharing import batches
 from eval.runs.store import RunStore
 from instructedit.files import digest
@@ -119,7 +119,8 @@ def _score_missing(metrics: Sequence[Metric], store: RunStore, edits: _Edits, wa
             missing = edits.unscored(metrics)
             values = {}
             for sample_id in ids:
-                values[sample_id] = _score(store, edits.samples[sample_id], missing[sample_id])
+                values[sample_id], judged = _score(store, edits.samples[sample_id], missing[sample_id])
+                store.write_judged(judged)
                 bar.update()
             tried.update(ids)
             # Cards are written before values, so that every stored value has a card even after a kill.
@@ -146,23 +147,34 @@ def _is_valid(row: Mapping[str, Any] | None, metric: Metric, digest: str) -> boo
     return not (metric.asks_again and pd.isna(row["value"]))
 
 
-def _score(store: RunStore, sample: Sample, metrics: Sequence[Metric]) -> dict[str, dict[str, Any]]:
+def _score(
+    store: RunStore, sample: Sample, metrics: Sequence[Metric]
+) -> tuple[dict[str, dict[str, Any]], list[Judged]]:
+    """Return the rows of an edit by metric, and what the questions to judging models took."""
     result, source = store.read_result(sample.id), load_image(sample.image)
     # The benchmark's captions are used for all methods; if it has none, those that the method wrote.
     captions = sample.captions or result.decisions.captions
     origin = "" if sample.captions or captions is None else "captions by the method"
-    rows = {}
+    rows, judged = {}, []
     for metric in metrics:
         if not metric.applies(sample):
             continue
         try:
             score = metric.score(sample, source, result, captions)
-            value, note = score.value, "; ".join(filter(None, (score.note, origin)))
+            value, note, tokens = score.value, "; ".join(filter(None, (score.note, origin))), score.tokens
         except MetricUndefined as error:
-            value, note = None, str(error)
+            value, note, tokens = None, str(error), error.tokens
+        if tokens is not None:
+            judged.append(Judged(sample.id, metric.name, model_of(metric.card()), tokens))
         row = {"sample_id": sample.id, "metric": metric.name, "value": value, "card_id": metric.card_id, "note": note}
         rows[metric.name] = row
-    return rows
+    return rows, judged
+
+
+def model_of(card: Mapping[str, Any]) -> str:
+    """Return the judging model that a card names."""
+    named = card.get("vlm", card)
+    return str(named.get("model", "unknown")) if isinstance(named, Mapping) else str(named)
 
 
 def _targets(node: Any) -> Iterator[str]:

@@ -23,8 +23,11 @@ from eval.runs.provenance import Manifest, Session, environment
 from eval.runs.records import (
     EditRecord,
     FailureRecord,
+    Judged,
     SampleRecord,
     from_line,
+    judged_from_line,
+    judged_to_line,
     record_of,
     records_equal_ignoring_timing,
     to_line,
@@ -69,6 +72,7 @@ class RunStore:
         self._cards = self.folder / "cards.json"
         self._config = self.folder / "config.yaml"
         self._scored = self.folder / "scored.json"
+        self._judged = self.folder / "judged.jsonl"
         self._claims = self.folder / ".claims"
         self._lock = FileLock(self.folder / ".lock")
         self._session: Session | None = None
@@ -164,10 +168,17 @@ class RunStore:
             self._write_manifest(*self.read_manifest().sessions, session)
         self._session = session
 
-    def finish(self) -> None:
-        """Write the end time of the session that :meth:`begin` added to ``manifest.json``."""
+    def finish(self, peak_gib: float | None = None) -> None:
+        """Write the end time of the session that :meth:`begin` added to ``manifest.json``.
+
+        Args:
+            peak_gib: Peak memory of the session's edits, in GiB.
+        """
         with self.lock():
-            ended = [replace(s, finished=_now()) if s == self._session else s for s in self.read_manifest().sessions]
+            ended = [
+                replace(s, finished=_now(), peak_gib=peak_gib) if s == self._session else s
+                for s in self.read_manifest().sessions
+            ]
             self._write_manifest(*ended)
 
     def read_manifest(self) -> Manifest:
@@ -279,6 +290,20 @@ class RunStore:
     def read_config(self) -> tuple[str, dict[str, Any]]:
         """Read ``config.yaml`` as text and parsed; empty before :meth:`begin` or if the file is damaged."""
         return self._read(self._config, parse_config) or ("", {})
+
+    def write_judged(self, judged: Sequence[Judged]) -> None:
+        """Append what questions to judging models took to ``judged.jsonl``."""
+        if judged:
+            with self.lock():
+                append_line(self._judged, "\n".join(map(judged_to_line, judged)).encode())
+
+    def read_judged(self) -> list[Judged]:
+        """Read ``judged.jsonl``; damaged lines are left out, since nothing but a sum depends on them."""
+        found = []
+        for text in self._judged.read_bytes().split(b"\n") if self._judged.is_file() else ():
+            with contextlib.suppress(ValueError):
+                found.append(judged_from_line(text))
+        return found
 
     def write_scored(self, seal: str, metrics: Sequence[str]) -> None:
         """Note that the stored values are all that ``seal`` stands for.

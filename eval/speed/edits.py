@@ -1,6 +1,5 @@
 """The cost of single edits and batches: seconds by stage, throughput, memory, and the share of the device's peak."""
 
-import resource
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,13 +12,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from eval.benchmarks.base import Benchmark
 from eval.metrics.base import Metric, MetricUndefined
+from eval.runs.memory import peak_gib, reset_peak
 from instructedit import diffusion
 from instructedit.images import load_image
 from instructedit.latent_diffusion import LatentDiffusion
 from instructedit.types import EditRequest, EditResult, Failure, Method, Sample
 
 BATCH_SIZES = (1, 2, 4, 8, 16)
-_GIB = 2**30
 
 
 @dataclass
@@ -100,18 +99,10 @@ def throughput(method: Method, benchmark: Benchmark, device: torch.device) -> li
         if len(samples) < size:
             break
         requests = [EditRequest(s.id, load_image(s.image), s.instruction, s.captions) for s in samples]
-        if device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(device)
+        reset_peak(str(device))
         best = min(_seconds(partial(method.edit, requests), device) for _ in range(2))
-        rows.append({"batch_size": size, "edits_per_second": size / best, "peak_gib": peak_memory(device)})
+        rows.append({"batch_size": size, "edits_per_second": size / best, "peak_gib": peak_gib(str(device))})
     return rows
-
-
-def peak_memory(device: torch.device) -> float:
-    """Return the peak of memory in GiB: the device's on a GPU, otherwise the process's, which never falls."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / _GIB
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / _GIB
 
 
 @torch.no_grad()

@@ -22,8 +22,12 @@ class Prices:
         return (self.prompt * tokens.prompt + self.completion * tokens.completion) / _MILLION
 
 
-def prices_of(stated: Any) -> Prices | None:
+def prices_of(stated: Any, key: str = "language.prices") -> Prices | None:
     """Return the prices of a configuration; None if it has none.
+
+    Args:
+        stated: What the configuration has under ``key``.
+        key: The key, for messages.
 
     Raises:
         ConfigError: A price is not a nonnegative number, or only one of the two is given.
@@ -31,13 +35,13 @@ def prices_of(stated: Any) -> Prices | None:
     if not isinstance(stated, Mapping):
         if stated is None:
             return None
-        raise ConfigError(f"language.prices={stated}: accepted are prompt and completion, both or none")
+        raise ConfigError(f"{key}={stated}: accepted are prompt and completion, both or none")
     amounts = {key: value for key, value in stated.items() if value is not None}
-    for key, value in amounts.items():
+    for name, value in amounts.items():
         accepted = "dollars for a million tokens, from 0 on"
-        require(is_number(value) and value >= 0, f"language.prices.{key}", value, accepted)
+        require(is_number(value) and value >= 0, f"{key}.{name}", value, accepted)
     if not amounts:
         return None
     if amounts.keys() != {"prompt", "completion"}:
-        raise ConfigError(f"language.prices={amounts}: accepted are prompt and completion, both or none")
+        raise ConfigError(f"{key}={amounts}: accepted are prompt and completion, both or none")
     return Prices(**amounts)

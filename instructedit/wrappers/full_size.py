@@ -35,7 +35,8 @@ class FullSize(Method):
         check_max_side(max_side)
         check_flag(paste_back, "paste_back")
         self.method = method(context=context)
-        self.max_side, self.paste_back = max_side, paste_back
+        self.max_side = None if getattr(self.method, "works_at_full_size", False) else max_side
+        self.paste_back = paste_back
         # Classes that match the protocol without deriving from Method may lack the flags.
         self.needs_captions = bool(getattr(self.method, "needs_captions", False))
         self.takes_ratio = bool(getattr(self.method, "takes_ratio", False))

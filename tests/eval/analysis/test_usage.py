@@ -94,7 +94,7 @@ def test_tokens_are_summed_by_method_model_and_prices(tmp_path: Path) -> None:
     assert ">10,000</td>" in html
     assert ">0.006</td>" in html
     with (made.path.parent / "tiny/tables/tokens.csv").open() as file:
-        rows = {(r["method"], r["language_model"]): r for r in csv.DictReader(file)}
+        rows = {(r["method"], r["model"]): r for r in csv.DictReader(file)}
     assert rows["instructedit", "gpt & more"]["dollars"] == "0.006"
     assert rows["instructedit", "some/folder"]["dollars"] == ""
     assert rows["sd_inpainting", "gpt & more"]["prompt_tokens"] == "5000"

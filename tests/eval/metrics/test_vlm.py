@@ -208,7 +208,7 @@ def test_an_unreadable_reply_is_asked_for_once_more_with_what_it_lacks() -> None
     assert '"segmenter": true or false' in second[3]["content"]
 
 
-def test_two_unreadable_replies_are_no_verdict_and_stay_none_without_the_server(tmp_path: Path) -> None:
+def test_two_unreadable_replies_are_no_verdict_and_are_not_kept(tmp_path: Path) -> None:
     with serve(lambda body, n: Answer(f"Nonsense {n}\n" + "and so on " * 100)) as server:
         found = said(hear(vlm(server.url), tmp_path))
     assert len(server.requests) == 2
@@ -216,7 +216,9 @@ def test_two_unreadable_replies_are_no_verdict_and_stay_none_without_the_server(
     assert "asked twice, and still the reply has no JSON object" in str(found[0])
     assert "Nonsense 1" in str(found[0])
     assert len(str(found[0])) < 300
-    assert said(hear(vlm(server.url), tmp_path)) == found
+    assert not list(tmp_path.rglob("*.json"))
+    with serve(always(Answer(GOOD))) as server:
+        assert said(hear(vlm(server.url), tmp_path)) == [1.0, 0.0, 1.0]
 
 
 @pytest.mark.parametrize(
@@ -245,7 +247,7 @@ def test_a_server_that_fails_gives_no_verdict_and_is_asked_again(
         assert named in reason
         assert KEY not in reason
         assert "\n" not in reason
-    (told,) = [r.getMessage() for r in caplog.records if r.name == "eval.metrics.components.vlm"]
+    (told,) = [r.getMessage() for r in caplog.records if r.name == "eval.metrics.vision"]
     assert str(found[0]) in told
 
 
