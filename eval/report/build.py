@@ -81,7 +81,13 @@ def report(request: Request) -> Report:
             usable.
     """
     labels = None if request.labels is None else Labels(request.labels.name, read_labels(request.labels))
-    all_studies = studies(_selected(request), request.defaults, request.reference, labels, request.interval)
+    all_studies = studies(
+        selected(request.results, request.runs, request.benchmark),
+        request.defaults,
+        request.reference,
+        labels,
+        request.interval,
+    )
     if not any(study.runs for study in all_studies):
         reasons = "; ".join(note for study in all_studies for note in study.notes)
         raise ConfigError(f"no run in {request.results / 'runs'} can be shown: {reasons}")
@@ -138,22 +144,30 @@ def _unused_labels(all_studies: Sequence[Study], labels: Labels | None) -> list[
     return [f"{len(unused)} labels in {labels.name} match no sample shown: {', '.join(unused[:SHOWN_IDS])}{more}"]
 
 
-def _selected(request: Request) -> list[Run]:
-    """Return the runs on disk that the request selects, in the order in which they finished."""
-    on_disk = sorted(read_runs(request.results), key=lambda r: r.finished or "")
+def selected(results: Path, wanted: str | Sequence[str], benchmark: str | None) -> list[Run]:
+    """Return the runs on disk that a request selects, in the order in which they finished.
+
+    Args:
+        results: The results folder.
+        wanted: See :class:`Request`, ``runs``.
+        benchmark: Name of the benchmark; None selects all.
+
+    Raises:
+        ConfigError: There are none.
+    """
+    on_disk = sorted(read_runs(results), key=lambda r: r.finished or "")
     if not on_disk:
-        raise ConfigError(f"no runs in {request.results / 'runs'}; {MAKE_RESULTS} makes some")
-    wanted = request.runs
+        raise ConfigError(f"no runs in {results / 'runs'}; {MAKE_RESULTS} makes some")
     if not isinstance(wanted, str):
         on_disk = _by_id(on_disk, wanted)
     elif wanted not in ("all", "latest"):
         on_disk = _by_id(on_disk, [wanted])
     else:
         # The numbers of an unfinished run still change, so it is shown only if it is requested by its id.
-        on_disk = _finished(on_disk, request.results)
+        on_disk = _finished(on_disk, results)
     if wanted == "latest":
         on_disk = list({(r.plain_label, *sorted(settings(r).items())): r for r in on_disk}.values())
-    return _of_benchmark(on_disk, request.benchmark)
+    return _of_benchmark(on_disk, benchmark)
 
 
 def _finished(runs: list[Run], results: Path) -> list[Run]:
