@@ -167,7 +167,8 @@ class UserStudy:
             row = token, code, visitor.visit, visitor.prolific_pid, visitor.study_id, visitor.session_id
             participant = db.execute(
                 "INSERT INTO participants"
-                " (token, code, visit, prolific_pid, study_id, session_id, source, consented, seen) VALUES (?, ?, ?, ?, ?, ?, 'page', ?, ?)",
+                " (token, code, visit, prolific_pid, study_id, session_id, source, consented, seen)"
+                " VALUES (?, ?, ?, ?, ?, ?, 'page', ?, ?)",
                 (*row, moment, moment),
             ).lastrowid
             found = assign(self._baselines(db), self._shown(db), samples, checks, self._random)
