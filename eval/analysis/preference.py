@@ -127,7 +127,7 @@ def checked_answers(table: pd.DataFrame, place: str) -> pd.DataFrame:
     table = table.where(table.notna(), None)
     for name in NEEDED:
         accepted = ", ".join(_SIDES) if name in ("side", "choice") else "any text"
-        values = [None if v is None else str(v).strip() for v in table[name]]
+        values = ["" if v is None else str(v).strip() for v in table[name]]
         for row, value in enumerate(values, start=2):
             if not value or (name in ("side", "choice") and value not in _SIDES):
                 raise ConfigError(f"{place}: row {row}, column {name}: {value!r}; accepted are {accepted}")
