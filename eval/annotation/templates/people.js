@@ -7,7 +7,7 @@ async function send(form, submitter) {
   const body = new URLSearchParams(new FormData(form, submitter));
   for (let wait = 500; ; wait = Math.min(2 * wait, 8000)) {
     try {
-      const answer = await fetch(form.action, { method: "POST", body });
+      const answer = await fetch(form.getAttribute("action"), { method: "POST", body });
       if (answer.ok) return answer.url;
       if (answer.status < 500) {
         status.textContent = "This page is out of date and is loaded again.";
