@@ -5,12 +5,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from PIL import Image, ImageDraw
+from scipy.ndimage import binary_erosion
 
 from eval.report.study import Study
 from eval.runs.records import EditRecord, FailureRecord, SampleRecord
 from eval.runs.run import Run
 from instructedit.files import digest
-from instructedit.images import load_image, overlay
+from instructedit.images import load_image, mask_image, overlay
 from instructedit.types import Decisions, EditResult, Stage, StageError
 
 SOURCE, MARKED, EDITED = "source", "marked", "edited"
@@ -90,10 +91,13 @@ def _texts(decisions: Decisions) -> dict[str, str]:
 
 
 def _marked(source: Image.Image, result: EditResult) -> Image.Image | None:
-    """Return the input with the mask in red and the boxes; None without a mask of its size."""
+    """Return the input with the mask in red with a white rim, and the boxes; None without a mask of its size."""
     if result.mask is None or result.mask.shape != (source.height, source.width):
         return None
     marked = overlay(source, result.mask)
+    # An outline, because red on a red thing cannot be seen.
+    rim = result.mask & ~binary_erosion(result.mask, iterations=max(1, source.width // 256), border_value=1)
+    marked.paste("white", mask=mask_image(rim))
     draw, width = ImageDraw.Draw(marked), max(1, source.width // 200)
     for box in result.decisions.boxes:
         draw.rectangle((box.x1, box.y1, box.x2, box.y2), outline=_BOX_COLOUR, width=width)

@@ -2,6 +2,7 @@
 
 import io
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -35,6 +36,8 @@ class Database:
 
     def __init__(self, path: Path, kind: str, schema: str) -> None:
         self.path = path
+        # Writers of one process take turns here: SQLite makes them poll, and the unlucky ones would wait for long.
+        self._turn = threading.Lock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch(mode=0o600)
@@ -59,7 +62,7 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
         """Yield a connection in a transaction that is on disk when the block ends, and undone if it raises."""
-        with self._connection() as db:
+        with self._turn, self._connection() as db:
             db.execute("BEGIN IMMEDIATE")
             try:
                 yield db

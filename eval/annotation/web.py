@@ -148,6 +148,7 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, port))
+            listener.listen(2048)
         except OSError as error:
             raise ConfigError(
                 f"host={host} port={port}: {error.strerror or error}; accepted are an address of this machine, and a "
