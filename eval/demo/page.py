@@ -72,18 +72,22 @@ def page(build: Build, methods: Sequence[str], examples: Sequence[tuple[str, str
                 )  # fmt: skip
                 from_mask = gr.Button("Edit with this mask and these prompts")
         wish = [image, instruction, chosen, ratio, theta, dilate, seed]
-        shown = [results, state, decided, prompt, before, after, drawn]
+        canvas = gr.State()
+        shown = [results, state, decided, prompt, before, after, canvas]
 
         def run(*values: Any) -> tuple[Any, ...]:
             return _answer(build, values[:7], *values[7:])
 
-        for button, more in (
-            (start, []),
-            (from_prompts, [prompt, before, after]),
-            (from_mask, [prompt, before, after, drawn]),
+        for event, more in (
+            (start.click, []),
+            (instruction.submit, []),
+            (from_prompts.click, [prompt, before, after]),
+            (from_mask.click, [prompt, before, after, drawn]),
         ):
-            button.click(run, [*wish, *more], shown, concurrency_limit=1, concurrency_id="edit", api_name=False)
-        instruction.submit(run, wish, shown, concurrency_limit=1, concurrency_id="edit", api_name=False)
+            done = event(run, [*wish, *more], shown, concurrency_limit=1, concurrency_id="edit", api_name=False)
+            # The editor is emptied first, because it keeps the layers of its last picture, at another place.
+            emptied = done.success(lambda: None, None, drawn, api_name=False)
+            emptied.success(lambda value: value, canvas, drawn, api_name=False)
     return blocks
 
 
@@ -153,7 +157,7 @@ def _canvas(image: Image.Image, mask: Bool[np.ndarray, "h w"] | None) -> dict[st
     if mask is not None:
         layer.paste(_RED, mask=mask_image(mask).resize(size, Image.Resampling.NEAREST))
     background = image.convert("RGBA").resize(size, Image.Resampling.LANCZOS)
-    return {"background": background, "layers": [layer], "composite": Image.alpha_composite(background, layer)}
+    return {"background": background, "layers": [layer], "composite": None}
 
 
 def _mask(drawn: dict[str, Any], size: tuple[int, int]) -> Bool[np.ndarray, "h w"]:
