@@ -1,7 +1,7 @@
 # Needs Python 3.11 or 3.12 with pip, and a package index; everything else lands in .venv.
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: run test test-cluster cluster-packages clean
+.PHONY: run test test-cluster cluster-packages browser-packages clean
 
 # Containers often tell Python to write no bytecode: then every process would compile torch and all else anew.
 export PYTHONDONTWRITEBYTECODE :=
@@ -30,10 +30,20 @@ test-cluster: $(READY) cluster-packages
 SLURM := munge slurmctld slurmd slurm-client
 cluster-packages:
 	@PATH="$$PATH:/usr/sbin"; command -v munged && command -v slurmctld && command -v slurmd && command -v sbatch && exit; \
-	command -v apt-get || { echo "test-cluster needs $(SLURM), and there is no apt-get to install them with" >&2; exit 2; }; \
+	$(call install,test-cluster,$(SLURM))
+
+# Without a Chromium, the tests in tests/browser are skipped.
+browser-packages:
+	@command -v chromium || command -v chromium-browser || command -v google-chrome && exit; \
+	$(call install,tests/browser,chromium)
+
+# The lines of a recipe that install Debian packages: who needs them, and their names.
+define install
+command -v apt-get || { echo "$(1) needs $(2), and there is no apt-get to install that with" >&2; exit 2; }; \
 	test "$$(id -u)" = 0 || sudo=sudo; \
-	install() { $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(SLURM); }; \
+	install() { $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(2); }; \
 	install || { $$sudo apt-get update -qq && install; }
+endef
 
 # What a run has made stays: results/ is never removed here.
 clean:

@@ -14,7 +14,7 @@ _WITH_VALUE = ("--config-path", "-cp", "--config-name", "-cn", "--config-dir", "
 """Hydra's own options that take the next argument."""
 
 
-PATHS = ("results", "out", "labels", "benchmark.folder", "folder")
+PATHS = ("results", "out", "labels", "answers", "file", "benchmark.folder", "folder")
 """Keys of paths, which are taken as they are too; with ``-m`` only where Hydra's grammar cannot read them."""
 
 

@@ -64,6 +64,7 @@ def request(config: DictConfig) -> "Request":
         more_samples=config.more_samples,
         samples=config.samples,
         interval=str(config.interval),
+        answers=None if config.answers is None else Path(str(config.answers)),
         labels=None if config.labels is None else Path(str(config.labels)),
     )
 

@@ -18,7 +18,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("eval.runs",),
     ("eval.analysis",),
     ("eval.display",),
-    ("eval.loggers", "eval.report", "eval.annotation", "eval.speed"),
+    ("eval.loggers", "eval.report", "eval.annotation", "eval.demo", "eval.speed"),
     ("scripts",),
 )
 """Layers from the lowest to the highest; packages of one layer may import each other."""

@@ -24,7 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 from eval.benchmarks.manifest import read
 from eval.runs.plan import plan
 from instructedit.types import ConfigError
-from scripts import benchmark, edit, models, report, video
+from scripts import benchmark, edit, label, models, report, study, video
 from scripts.app import CONF
 from scripts.arguments import overrides as overridden
 
@@ -46,9 +46,15 @@ CONFIGS = {
     "scripts.benchmark": "benchmark",
     "scripts.status": "status",
     "scripts.bench": "bench",
+    "scripts.study": "study",
+    "scripts.label": "label",
+    "scripts.demo": "demo",
 }
 """The configuration of each script that takes Hydra overrides."""
-ACTIONS = {"scripts.models": models.ACTIONS, "scripts.train": ("chain", "status")}
+ACTIONS = {
+    "scripts.models": models.ACTIONS, "scripts.train": ("chain", "status"), "scripts.study": study.ACTIONS,
+    "scripts.label": label.ACTIONS,
+}  # fmt: skip
 """First words of a script that are not overrides."""
 
 FEW = ("limit=1", "metric=none")
@@ -116,6 +122,7 @@ NOT_EXECUTED = {
     r"scripts\.inversion": "a minute of two cores",
     r"scripts\.interval_coverage": "minutes; tests/eval/test_coverage.py simulates a few",
     r"scripts\.judge.*": "minutes; writes the cards of the shipped models",
+    r"scripts\.(study|label|demo).*": "serves pages, or needs answers of people; tests/browser",
     r"(ruff|mypy|pytest) .*|mypy": "the tools that run these tests",
 }
 """Commands by regular expression, and why no test executes them."""
@@ -270,6 +277,8 @@ def check(command: Command, workspace: Path) -> None:
         words = overridden(words, video.VERBATIM, video.POSITIONAL)
     elif module == "scripts.benchmark":
         words = overridden(words, positional=benchmark.POSITIONAL)
+    elif module == "scripts.study":
+        words = overridden(words, study.VERBATIM)
     given = get_args_parser().parse_args(words)
     name, extra = CONFIGS[module], [f"action={action}"] if module == "scripts.models" else []
     if given.config_dir:
@@ -289,6 +298,8 @@ def check(command: Command, workspace: Path) -> None:
             assert not OmegaConf.is_missing(config, "folder"), "folder is needed"
         elif module == "scripts.report":
             report.request(config)
+        elif module == "scripts.study":
+            study.check(config)
         elif module == "scripts.train" and action is None:
             assert config.component is not None, "component= is needed"
 
@@ -314,6 +325,9 @@ def test_a_command_of_the_documentation_is_valid(command: Command, workspace: Pa
         "python -m scripts.edit image=cat.png",
         "python -m scripts.benchmark check",
         "python -m scripts.benchmark list /my/pictures",
+        "python -m scripts.study checks=-1",
+        "python -m scripts.study completion_url=http://a.b",
+        "python -m scripts.label runs=all",
         "python -m scripts.report pictures=jpeg",
         "python -m scripts.models fetch model=sd15",
         "python -m scripts.train component=vae",

@@ -5,13 +5,15 @@ is equal for samples of one image and defines the clusters of the intervals; ``l
 which are True, False, or null without a verdict; and ``judge``, worded to follow "judged by".
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from eval.analysis.agreement import Agreement, agreement, majority
 from eval.analysis.stats import Interval, mean_interval
 from eval.benchmarks.base import Benchmark
 from eval.metrics.base import MetricUndefined
@@ -22,6 +24,8 @@ from instructedit.types import ConfigError, Failure, Sample, Stage
 METRICS = (LANGUAGE, SEGMENTER, EDITOR)
 COMPONENTS: tuple[str, ...] = (Stage.LANGUAGE, Stage.SEGMENTER, Stage.EDITOR)
 VERDICTS = ("run_id", "label", "sample_id", "image_id", "edit", *COMPONENTS, "judge")
+ANNOTATOR = "annotator"
+"""Column of labels: the person."""
 TRUTH = "the ground truth"
 """The judge for verdicts by the benchmark's ground truth."""
 VLM = "the vision-language model"
@@ -126,13 +130,34 @@ class Labels:
 
     name: str
     """Name of the file."""
-    table: pd.DataFrame
+    judgements: pd.DataFrame
     """From :func:`read_labels`."""
+
+    @property
+    def annotators(self) -> int:
+        """Number of annotators; 1 if the table does not name them."""
+        return self.judgements["annotator"].nunique() if ANNOTATOR in self.judgements else 1
 
     @property
     def judge(self) -> str:
         """The judge, worded to follow "judged by"."""
-        return f"people: {self.name}"
+        by = f", the majority of {self.annotators} annotators" if self.annotators > 1 else ""
+        return f"people: {self.name}{by}"
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """One row for each sample and run: where annotators differ, the majority's verdict, and none in a tie."""
+        return majority(self.judgements, _item(self.judgements), COMPONENTS) if self.annotators > 1 else self.judgements
+
+    def agreements(self, samples: Collection[str]) -> dict[str, Agreement]:
+        """Return the agreement of the annotators on each component, on the given samples; none of one annotator."""
+        if self.annotators < 2:
+            return {}
+        own = self.judgements[self.judgements["id"].isin(samples)]
+        item = _item(own)
+        own = own.assign(**{column: own[column].fillna("") for column in item})
+        found = {component: agreement(own, item, ANNOTATOR, component) for component in COMPONENTS}
+        return {component: value for component, value in found.items() if value is not None}
 
 
 def labelled(runs: Sequence[Run], benchmarks: Sequence[Benchmark], labels: Labels) -> pd.DataFrame:
@@ -186,9 +211,9 @@ def read_labels(path: Path) -> pd.DataFrame:
 
     Args:
         path: A table with the columns ``id`` (of the sample), ``language``, ``segmenter`` and ``editor``, and
-            optionally ``run_id`` (without it, a verdict applies to every run) and ``image_id`` (replaces the
-            benchmark's; formerly called ``case``). Verdicts are true/false, 1/0, yes/no or right/wrong; an empty cell
-            is no verdict.
+            optionally ``run_id`` (without it, a verdict applies to every run), ``image_id`` (replaces the benchmark's;
+            formerly called ``case``) and ``annotator``, with a row for each one. Verdicts are true/false, 1/0, yes/no
+            or right/wrong; an empty cell is no verdict.
 
     Returns:
         The table; ``image_id`` is null if the benchmark's applies.
@@ -209,19 +234,21 @@ def read_labels(path: Path) -> pd.DataFrame:
         table = table.rename(columns={"case": "image_id"})
     if "image_id" not in table.columns:
         table["image_id"] = None
-    for column in {"id", "run_id", "image_id"} & set(table.columns):
+    for column in {"id", "run_id", "image_id", ANNOTATOR} & set(table.columns):
         table[column] = [_text(value) for value in table[column]]
     if (empty := table["id"].isna()).any():
         raise ConfigError(f"{path}: row {empty.argmax() + 2}, column id: empty; accepted are the ids of samples")
     for component in COMPONENTS:
         table[component] = [_verdict(value, path, row, component) for row, value in enumerate(table[component], 2)]
         table[component] = table[component].astype("boolean")
-    keys = ["id", "run_id"] if "run_id" in table else ["id"]
+    keys = [*_item(table), ANNOTATOR] if ANNOTATOR in table else _item(table)
+    if ANNOTATOR in table:
+        table[ANNOTATOR] = table[ANNOTATOR].fillna("unnamed")
     if (repeated := table.duplicated(keys)).any():
         row = int(repeated.argmax())
         raise ConfigError(
             f"{path}: row {row + 2}, column id: sample {table['id'].iloc[row]!r} is labelled more than once; accepted "
-            "is one label for each sample and run"
+            "is one label for each sample, run and annotator"
         )
     for sample, images in table.dropna(subset=["image_id"]).groupby("id")["image_id"]:
         if len(several := list(dict.fromkeys(images))) > 1:
@@ -229,6 +256,11 @@ def read_labels(path: Path) -> pd.DataFrame:
                 f"{path}: column image_id: sample {sample!r} has {' and '.join(map(repr, several))}; one is accepted"
             )
     return table
+
+
+def _item(table: pd.DataFrame) -> list[str]:
+    """Return the columns that say what a label is about."""
+    return ["id", "run_id"] if "run_id" in table else ["id"]
 
 
 def _text(value: object) -> str | None:

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from eval.analysis.components import Labels, read_labels
+from eval.analysis.preference import read_answers
 from eval.analysis.provenance import marks
 from eval.report.page import COPIED, LINKED, Page, now
 from eval.report.section import MakeSection, Missing, Section
@@ -46,6 +47,8 @@ class Request:
     """Maximum number of samples of each benchmark that are listed with all their edits; None lists all."""
     labels: Path | None
     """A table of human verdicts, see :func:`eval.analysis.components.read_labels`."""
+    answers: Path | None
+    """A table of a user study's answers, see :func:`eval.analysis.preference.read_answers`."""
     interval: str
     """Interval method for metrics and their differences: one of :data:`eval.analysis.stats.INTERVALS`."""
 
@@ -77,15 +80,22 @@ def report(request: Request) -> Report:
     """Write ``index.html`` with its tables and figures.
 
     Raises:
-        ConfigError: There are no runs to show, a requested run or benchmark does not exist, or the labels are not
-            usable.
+        ConfigError: There are no runs to show, a requested run or benchmark does not exist, or the labels or
+            answers are not usable.
     """
     labels = None if request.labels is None else Labels(request.labels.name, read_labels(request.labels))
-    all_studies = studies(_selected(request), request.defaults, request.reference, labels, request.interval)
+    answers = None if request.answers is None else read_answers(request.answers)
+    runs = selected(request.results, request.runs, request.benchmark)
+    all_studies = studies(runs, request.defaults, request.reference, labels, request.interval, answers)
     if not any(study.runs for study in all_studies):
         reasons = "; ".join(note for study in all_studies for note in study.notes)
         raise ConfigError(f"no run in {request.results / 'runs'} can be shown: {reasons}")
     unused = _unused_labels(all_studies, labels)
+    if answers is not None and all(study.answers is None for study in all_studies):
+        raise ConfigError(
+            f"answers={request.answers}: no benchmark of the runs shown has all its samples, such as "
+            f"{answers['sample_id'].iloc[0]}"
+        )
     is_inside = request.out.resolve().is_relative_to(request.results.resolve())
     pictures = request.pictures or (LINKED if is_inside else COPIED)
     names = short_names(request.results, [folder for study in all_studies for folder in study.folders])
@@ -138,22 +148,30 @@ def _unused_labels(all_studies: Sequence[Study], labels: Labels | None) -> list[
     return [f"{len(unused)} labels in {labels.name} match no sample shown: {', '.join(unused[:SHOWN_IDS])}{more}"]
 
 
-def _selected(request: Request) -> list[Run]:
-    """Return the runs on disk that the request selects, in the order in which they finished."""
-    on_disk = sorted(read_runs(request.results), key=lambda r: r.finished or "")
+def selected(results: Path, wanted: str | Sequence[str], benchmark: str | None) -> list[Run]:
+    """Return the runs on disk that a request selects, in the order in which they finished.
+
+    Args:
+        results: The results folder.
+        wanted: See :class:`Request`, ``runs``.
+        benchmark: Name of the benchmark; None selects all.
+
+    Raises:
+        ConfigError: There are none.
+    """
+    on_disk = sorted(read_runs(results), key=lambda r: r.finished or "")
     if not on_disk:
-        raise ConfigError(f"no runs in {request.results / 'runs'}; {MAKE_RESULTS} makes some")
-    wanted = request.runs
+        raise ConfigError(f"no runs in {results / 'runs'}; {MAKE_RESULTS} makes some")
     if not isinstance(wanted, str):
         on_disk = _by_id(on_disk, wanted)
     elif wanted not in ("all", "latest"):
         on_disk = _by_id(on_disk, [wanted])
     else:
         # The numbers of an unfinished run still change, so it is shown only if it is requested by its id.
-        on_disk = _finished(on_disk, request.results)
+        on_disk = _finished(on_disk, results)
     if wanted == "latest":
         on_disk = list({(r.plain_label, *sorted(settings(r).items())): r for r in on_disk}.values())
-    return _of_benchmark(on_disk, request.benchmark)
+    return _of_benchmark(on_disk, benchmark)
 
 
 def _finished(runs: list[Run], results: Path) -> list[Run]:

@@ -37,6 +37,8 @@ class Study:
     """One line for each run that is left out, with the reason."""
     labels: Labels | None = None
     """Human verdicts, which replace those of the runs."""
+    answers: pd.DataFrame | None = None
+    """Answers of a user study on this benchmark, see :mod:`eval.analysis.preference`."""
     interval: str = DEFAULT
     """Interval method for metrics and their differences: one of :data:`eval.analysis.stats.INTERVALS`."""
 
@@ -200,13 +202,23 @@ def studies(
     reference: str,
     labels: Labels | None = None,
     interval: str = DEFAULT,
+    answers: pd.DataFrame | None = None,
 ) -> list[Study]:
-    """Group runs by benchmark, without those on an earlier revision of it."""
+    """Group runs by benchmark, without those on an earlier revision of it.
+
+    Answers of a user study are those of the benchmark that has all their samples.
+    """
     groups: dict[str, list[Run]] = {}
     for run in runs:
         groups.setdefault(benchmark_name(run), []).append(run)
     grouped = (_study(name, group, defaults, reference) for name, group in sorted(groups.items()))
-    return [replace(study, labels=labels, interval=interval) for study in grouped]
+    return [
+        replace(study, labels=labels, interval=interval, answers=_own(answers, study.benchmark)) for study in grouped
+    ]
+
+
+def _own(answers: pd.DataFrame | None, benchmark: Benchmark) -> pd.DataFrame | None:
+    return answers if answers is not None and set(answers["sample_id"]) <= benchmark.images.keys() else None
 
 
 def benchmark_name(run: Run) -> str:

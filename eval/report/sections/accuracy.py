@@ -45,6 +45,7 @@ def accuracy(study: Study, page: Page) -> Section:
         given_segmenter=published.EDITOR_RIGHT_WHEN_SEGMENTER_WRONG, sensitive=_sensitive(verdicts),
         sensitive_paper=published.RATIO_SENSITIVE, titles=GROUPS, helps=_helps(study.judged),
         helps_paper=published.DESCRIPTION_HELPS_ADDITIONS, outcomes=OUTCOMES,
+        agreements=study.labels.agreements(study.benchmark.images) if study.labels else {},
     )  # fmt: skip
     return Section(f"accuracy-{study.key}", "Component accuracy", html, _files(study, by, groups, matrices))
 

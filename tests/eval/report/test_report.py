@@ -56,7 +56,17 @@ ATTACK = "Change the <script>alert('1 & 2')</script> to a \"lion\""
 DEFAULTS = {"ratio": 0.7, "theta": 0.5}
 SETTINGS = yaml.safe_load((CONF / "report.yaml").read_text())
 SECTIONS = load_sections(SETTINGS["sections"])
-CHOICES = ("runs", "reference", "pictures", "figure_samples", "more_samples", "samples", "labels", "interval")
+CHOICES = (
+    "runs",
+    "reference",
+    "pictures",
+    "figure_samples",
+    "more_samples",
+    "samples",
+    "labels",
+    "answers",
+    "interval",
+)
 
 
 @dataclass

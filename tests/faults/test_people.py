@@ -1,0 +1,139 @@
+"""Pages for people under load and under kills: no acknowledged answer is lost, none is counted twice."""
+
+import asyncio
+import random
+import re
+import sqlite3
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+
+from tests.browser.conftest import Process
+from tests.eval.annotation.made import study
+from tests.faults.conftest import Tally
+
+PARTICIPANTS, SECONDS = 100, 60
+KILLS = 10
+PLACE = re.compile(r"Page (\d+) of (\d+)")
+
+
+@dataclass
+class Log:
+    """What the clients saw."""
+
+    acknowledged: dict[tuple[str, int], str] = field(default_factory=dict)
+    """Choices by the participant's path and the place of the item."""
+    seconds: list[float] = field(default_factory=list)
+    """Of each request."""
+    refused: int = 0
+    """Requests without an answer."""
+    started: int = 0
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Process]:
+    made = study(tmp_path / "study.sqlite", count=30)
+    process = Process("study", made.database.path)
+    yield process
+    process.kill()
+
+
+def stored(server: Process) -> dict[tuple[str, int], str]:
+    rows = sqlite3.connect(server.path).execute(
+        "SELECT token, place, choice FROM answers JOIN participants ON participants.id = participant"
+    )
+    found = rows.fetchall()
+    assert len({row[:2] for row in found}) == len(found)
+    return {(f"/p/{token}", place): choice for token, place, choice in found}
+
+
+async def request(client: httpx.AsyncClient, log: Log, method: str, path: str, **form: str) -> httpx.Response:
+    """Send a request until it is answered, as the pages' script does; an answer that is an error fails the test."""
+    while True:
+        start = time.monotonic()
+        try:
+            response = await client.request(method, path, data=form or None)
+        except httpx.TransportError:
+            log.refused += 1
+            await asyncio.sleep(0.2)
+            continue
+        log.seconds.append(time.monotonic() - start)
+        assert response.status_code in (200, 303), f"{method} {path}: {response.status_code}"
+        return response
+
+
+async def participant(client: httpx.AsyncClient, log: Log, seed: int, until: float) -> None:
+    """Take part in the study, again and again, with double submits."""
+    chance = random.Random(seed)
+    while time.monotonic() < until:
+        log.started += 1
+        page = (await request(client, log, "GET", "/?another=true")).text
+        visit = re.search(r'name="visit" value="([^"]+)"', page)
+        assert visit is not None
+        joined = await request(client, log, "POST", "/join", visit=visit[1], consent="yes", another="true")
+        path = joined.headers["location"]
+        while time.monotonic() < until:
+            page = (await request(client, log, "GET", path)).text
+            place = PLACE.search(page)
+            if place is None:
+                assert "Thank you" in page
+                break
+            for image in ("input", "left", "right"):
+                await request(client, log, "GET", f"{path}/{place[1]}/{image}.png")
+            choice = chance.choice(["left", "right"])
+            answers = [request(client, log, "POST", f"{path}/{place[1]}", choice=choice)]
+            if chance.random() < 0.1:  # a double click
+                answers.append(request(client, log, "POST", f"{path}/{place[1]}", choice=choice))
+            for answer in await asyncio.gather(*answers):
+                assert answer.headers["location"] == path
+            log.acknowledged[path, int(place[1])] = choice
+
+
+async def everyone(url: str, count: int, seconds: float) -> Log:
+    log, until = Log(), time.monotonic() + seconds
+    limits = httpx.Limits(max_connections=2 * count)
+    async with httpx.AsyncClient(base_url=url, timeout=120, limits=limits, cookies=None) as client:
+        await asyncio.gather(*(participant(client, log, seed, until) for seed in range(count)))
+    return log
+
+
+@pytest.mark.slow
+def test_a_hundred_participants_at_once(server: Process, tally: Tally, capsys: pytest.CaptureFixture[str]) -> None:
+    log = asyncio.run(everyone(server.url, PARTICIPANTS, SECONDS))
+    kept = stored(server)
+    wrong = sum(kept.get(key) != choice for key, choice in log.acknowledged.items())
+    assert log.refused == 0
+    assert len(kept) == len(log.acknowledged)
+    assert log.started >= PARTICIPANTS
+    tally(f"{PARTICIPANTS} participants of a study at once for {SECONDS} s: answers", len(kept), wrong)
+    half, most, worst = np.quantile(log.seconds, [0.5, 0.99, 1])
+    with capsys.disabled():
+        rate = f"{len(log.seconds) / SECONDS:.0f} requests and {len(kept) / SECONDS:.0f} answers a second"
+        print(f"\n{rate}; a request takes {half:.2f} s (median), {most:.2f} s (99 %), {worst:.2f} s (longest)")
+
+
+async def _killed(server: Process, seconds: float) -> Log:
+    async def kill() -> None:
+        for _ in range(KILLS):
+            await asyncio.sleep(random.uniform(0.2, 1))
+            server.kill()
+            await asyncio.to_thread(server.start)
+
+    until = asyncio.create_task(everyone(server.url, 5, seconds))
+    await kill()
+    return await until
+
+
+@pytest.mark.slow
+def test_a_server_that_is_killed_again_and_again(server: Process, tally: Tally) -> None:
+    log = asyncio.run(_killed(server, 60))
+    kept = stored(server)
+    assert log.refused > 0
+    # An answer in flight when the test ended may be stored without an acknowledgement, but not the other way around.
+    wrong = sum(kept.get(key) != choice for key, choice in log.acknowledged.items())
+    tally("SIGKILL of a study's server: answers that it had acknowledged", len(log.acknowledged), wrong)
