@@ -199,23 +199,23 @@ _CHANGE = "Change the {r} to {n}"
 SCENES = (
     _scene(
         "scene_01_cat_to_lion", "grass", Wish("change", "cat", "lion"), _CHANGE,
-        Thing("tree", 98, 66, 52), Thing("cat", 52, 78, 62), seed=9101,
+        Thing("tree", 102, 76, 48), Thing("cat", 42, 78, 60), seed=9101,
     ),
     _scene(
         "scene_02_red_car_blue", "sand", Wish("recolour", "car", "blue"), "Paint the {r} {c}",
-        Thing("house", 32, 66, 50), Thing("car", 76, 82, 62, "red"), seed=9102,
+        Thing("house", 26, 76, 46), Thing("car", 84, 80, 58, "red"), seed=9102,
     ),
     _scene(
         "scene_03_orange_to_apple", "snow", Wish("change", "orange", "apple"), "Replace the {r} with {n}",
-        Thing("orange", 46, 80, 54), Thing("cake", 98, 84, 46), seed=9103,
+        Thing("orange", 42, 80, 56), Thing("cake", 100, 82, 46), seed=9103,
     ),
     _scene(
         "scene_04_dog_to_fox", "sand", Wish("change", "dog", "fox"), _CHANGE,
-        Thing("tree", 30, 64, 48), Thing("dog", 78, 78, 66), seed=9104,
+        Thing("tree", 25, 76, 46), Thing("dog", 84, 78, 62), seed=9104,
     ),
     _scene(
         "scene_05_horse_to_zebra", "grass", Wish("change", "horse", "zebra"), "Turn the {r} into {n}",
-        Thing("house", 96, 64, 48), Thing("horse", 52, 78, 64), seed=9105,
+        Thing("house", 103, 76, 46), Thing("horse", 42, 78, 62), seed=9105,
     ),
 )  # fmt: skip
 """The five scenes."""

@@ -12,7 +12,8 @@ import numpy as np
 from PIL import Image
 
 from eval.runs.identity import run_id
-from instructedit.applications.video.editor import EditedClip, hash_clip
+from instructedit.applications.strips import hash_clip
+from instructedit.applications.video.editor import EditedClip
 from instructedit.applications.video.io import Clip, write_clip
 from instructedit.files import write_aside
 from instructedit.images import contact_sheet, overlay, save_png

@@ -15,7 +15,7 @@ from eval.report.section import Missing, Section
 from eval.report.study import Study
 from eval.runs.records import EditRecord
 from eval.runs.run import Run
-from instructedit.applications.video.filmstrip import unrolled
+from instructedit.applications.strips import unrolled
 from instructedit.images import load_image
 from instructedit.types import Sample, StageError
 

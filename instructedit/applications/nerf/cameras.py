@@ -48,13 +48,13 @@ class Camera:
     @property
     def origin(self) -> Float[np.ndarray, "3"]:
         """The camera's centre in world coordinates."""
-        centre: Float[np.ndarray, "3"] = self.pose[:3, 3].astype(np.float32)
+        centre: Float[np.ndarray, 3] = self.pose[:3, 3].astype(np.float32)
         return centre
 
     @property
     def axis(self) -> Float[np.ndarray, "3"]:
         """The direction in which the camera looks."""
-        forward: Float[np.ndarray, "3"] = -self.pose[:3, 2]
+        forward: Float[np.ndarray, 3] = -self.pose[:3, 2]
         return forward
 
 
@@ -66,7 +66,7 @@ def focus(cameras: Sequence[Camera]) -> Float[np.ndarray, "3"] | None:
         total, moment = total + across, moment + across @ camera.pose[:3, 3]
     if np.linalg.eigvalsh(total)[0] < len(cameras) * SMALLEST_SINE**2:
         return None
-    point: Float[np.ndarray, "3"] = np.linalg.solve(total, moment)
+    point: Float[np.ndarray, 3] = np.linalg.solve(total, moment)
     return point
 
 

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from instructedit.checks import is_number, require, require_whole
-from instructedit.parameters import check_flag
 
 
 @dataclass(frozen=True)
@@ -140,7 +139,7 @@ class GridField(nn.Module):
         return colours
 
     def background(self, directions: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
-        """See :class:`RadianceField`; the picture's middle column is the direction of +y, its middle row the horizon."""
+        """See :class:`RadianceField`; the middle of the picture over directions is +y, at the horizon."""
         x, y, z = directions.unbind(-1)
         at = torch.stack([torch.atan2(x, y) / math.pi, -2 / math.pi * torch.asin(z.clamp(-1, 1))], dim=-1)
         found = functional.grid_sample(
@@ -177,6 +176,3 @@ def loaded(state: dict[str, Tensor], settings: GridSettings, device: torch.devic
 def scheduled(step: int, double_at: Sequence[int]) -> int:
     """Return how often the number of voxels has doubled before a step."""
     return sum(step >= at for at in double_at)
-
-
-__all__ = ["GridField", "GridSettings", "check_flag", "loaded", "scheduled"]

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from instructedit.applications.nerf.cameras import Camera
 from instructedit.applications.nerf.field import GridField, GridSettings, loaded, scheduled
-from instructedit.applications.nerf.render import Rendered, render_rays
+from instructedit.applications.nerf.render import render_rays
+from instructedit.applications.strips import adam_state, load_adam
 
 _EPSILON = 1e-15
 """Adam's, as nerfstudio's and DVGO's."""
@@ -33,36 +34,26 @@ class Rays:
 
 
 class Optimiser:
-    """Adam over a field's grids and network, with a state of plain tensors."""
+    """Adam over a field's grids and its network.
 
-    def __init__(self, field: GridField, settings: GridSettings) -> None:
+    Args:
+        field: The field.
+        rates: Learning rates of the grids and of the network.
+    """
+
+    def __init__(self, field: GridField, rates: tuple[float, float]) -> None:
         network = list(field.network.parameters())
         grids = [field.raw_density, field.feature_grid, field.environment]
-        self.rates = settings.learning_rate, settings.network_rate
+        self.rates = rates
         self.adam = torch.optim.Adam([{"params": grids}, {"params": network}], eps=_EPSILON, fused=True)
 
-    def step(self, loss: Tensor, factor: float) -> None:
+    def step(self, loss: Tensor, factor: float = 1.0) -> None:
         """Take a step with rates multiplied by ``factor``."""
         for group, rate in zip(self.adam.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
         self.adam.zero_grad()
         loss.backward()
         self.adam.step()
-
-    def state(self) -> dict[str, Tensor]:
-        """Return the moments."""
-        moments = self.adam.state_dict()["state"]
-        return {f"adam.{i}.{name}": torch.as_tensor(v) for i, values in moments.items() for name, v in values.items()}
-
-    def load(self, state: dict[str, Tensor]) -> None:
-        """Continue with stored moments."""
-        moments: dict[int, dict[str, Tensor]] = {}
-        for key, value in state.items():
-            kind, _, rest = key.partition(".")
-            if kind == "adam":
-                index, _, name = rest.partition(".")
-                moments.setdefault(int(index), {})[name] = value
-        self.adam.load_state_dict(self.adam.state_dict() | {"state": moments})
 
 
 class Fit:
@@ -83,15 +74,16 @@ class Fit:
         self.settings, self.device, self.step = settings, device, 0
         self.pictures = torch.from_numpy(pictures).to(device)
         self.rays = Rays(cameras, device)
+        self.rates = settings.learning_rate, settings.network_rate
         self.field = GridField(box, settings, scheduled(0, settings.double_at), device)
-        self.optimiser = Optimiser(self.field, settings)
+        self.optimiser = Optimiser(self.field, self.rates)
 
     def run(self, tick: Callable[[float], None] = lambda loss: None) -> None:
         """Do the steps that are left; ``tick`` is called after each with its loss."""
         while self.step < self.settings.steps:
             while self.field.doublings < scheduled(self.step, self.settings.double_at):
                 self.field = self.field.doubled()
-                self.optimiser = Optimiser(self.field, self.settings)
+                self.optimiser = Optimiser(self.field, self.rates)
             loss = self._loss()
             self.optimiser.step(loss, self.settings.decay ** (self.step / self.settings.steps))
             self.step += 1
@@ -108,13 +100,13 @@ class Fit:
 
     def state(self) -> dict[str, Tensor]:
         """Return everything that a continuation needs, as tensors."""
-        return packed(self.field) | self.optimiser.state() | {"step": torch.tensor(self.step)}
+        return packed(self.field) | adam_state(self.optimiser.adam) | {"step": torch.tensor(self.step)}
 
     def load(self, state: dict[str, Tensor]) -> None:
         """Continue from a state."""
         self.field = loaded(state, self.settings, self.device)
-        self.optimiser = Optimiser(self.field, self.settings)
-        self.optimiser.load(state)
+        self.optimiser = Optimiser(self.field, self.rates)
+        load_adam(self.optimiser.adam, state)
         self.step = int(state["step"])
 
 
@@ -127,6 +119,3 @@ def packed(field: GridField) -> dict[str, Tensor]:
     """Return a field as tensors, see :func:`instructedit.applications.nerf.field.loaded`."""
     state = {f"field.{name}": values for name, values in field.state_dict().items()}
     return state | {"doublings": torch.tensor(field.doublings)}
-
-
-__all__ = ["Fit", "Optimiser", "Rays", "Rendered", "packed", "step_generator"]

@@ -46,7 +46,7 @@ class Rendered:
 
     colours: Float[Tensor, "n 3"]
     depth: Float[Tensor, "n"]
-    """Expected distance along the ray from its origin, in world units, of what is inside the box; 0 where nothing is."""
+    """Expected distance from the ray's origin, in world units, of what is inside the box; 0 where nothing is."""
     opacity: Float[Tensor, "n"]
     """Share of the ray's light that comes from inside the box."""
 
