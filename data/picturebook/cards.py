@@ -32,6 +32,10 @@ ARC = math.radians(28)
 FINE = 4
 _HORIZON = SIZE / 2
 """Row of the horizon in the middle camera's picture: the camera looks horizontally."""
+_MARGIN = 0.5
+"""Ground beside and behind the cards that is in their box, in world units."""
+_GROUND_TO = 1.8
+"""Distance of the box's front from the origin, towards the cameras: where the lowest rows see the ground."""
 _FOOT = 0.47
 """Distance of a sprite's foot below its centre, as a share of its side."""
 
@@ -90,6 +94,17 @@ def _card(thing: Thing) -> Card:
     scale = distance / FOCAL
     side = thing.size * scale
     return Card(thing, (thing.x - SIZE / 2) * scale, distance - RADIUS, side, -(0.5 - _FOOT) * side)
+
+
+def box(scene: CardScene) -> Float[np.ndarray, "2 3"]:
+    """Return lower and upper corner of what a field has to hold: the cards, and the ground in front of them."""
+    corners = [
+        (c.x - c.side / 2, c.y, c.x + c.side / 2, c.bottom + c.side) for s in (scene, scene.edited) for c in cards(s)
+    ]
+    left, _, right, top = np.array(corners).T
+    depth = max(y for _, y, _, _ in corners)
+    lower = [min(left) - _MARGIN, -_GROUND_TO, -0.05]
+    return np.array([lower, [max(right) + _MARGIN, depth + _MARGIN, max(top) + 0.1]]).round(3)
 
 
 def poses() -> Iterator[Float[np.ndarray, "4 4"]]:

@@ -1,12 +1,13 @@
 """Cameras in nerfstudio's convention: x right, y up, and looking along -z; world coordinates have z up."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import cv2
 import numpy as np
 from jaxtyping import Float
+from scipy.spatial.transform import Rotation, Slerp
 
 SMALLEST_SINE = 0.05
 """Sine of the angle between optical axes below which they count as parallel."""
@@ -74,3 +75,20 @@ def estimated_box(cameras: Sequence[Camera], centre: Float[np.ndarray, "3"]) -> 
     """Return lower and upper corner of a cube around the point at which the cameras look."""
     distance = float(np.mean([np.linalg.norm(camera.pose[:3, 3] - centre) for camera in cameras]))
     return np.stack([centre - BOX_SHARE * distance, centre + BOX_SHARE * distance])
+
+
+def path_through(cameras: Sequence[Camera], frames: int) -> list[Camera]:
+    """Return cameras that move evenly along the given ones, in their order, with the intrinsics of the first.
+
+    Rotations are interpolated on the shortest way, centres linearly.
+    """
+    at = np.linspace(0, len(cameras) - 1, frames)
+    keys = np.arange(len(cameras))
+    turns = Slerp(keys, Rotation.from_matrix(np.stack([c.pose[:3, :3] for c in cameras])))(at).as_matrix()
+    centres = np.stack([np.interp(at, keys, [c.pose[axis, 3] for c in cameras]) for axis in range(3)], axis=1)
+    path = []
+    for turn, centre in zip(turns, centres, strict=True):
+        pose = np.eye(4)
+        pose[:3, :3], pose[:3, 3] = turn, centre
+        path.append(replace(cameras[0], pose=pose))
+    return path

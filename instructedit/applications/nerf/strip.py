@@ -12,7 +12,16 @@ from instructedit.applications.nerf.update import UpdateSettings
 from instructedit.applications.strips import rolled
 from instructedit.files import located
 from instructedit.models import Checkpoint, Context
-from instructedit.types import ConfigError, EditRequest, EditResult, Failure, Method, Stage, StageError, non_identity_keys
+from instructedit.types import (
+    ConfigError,
+    EditRequest,
+    EditResult,
+    Failure,
+    Method,
+    Stage,
+    StageError,
+    non_identity_keys,
+)
 
 
 @non_identity_keys("scenes")  # the benchmark's revision covers the poses
@@ -50,7 +59,6 @@ class SceneStrip(Method):
         return [self._edit(request) for request in requests]
 
     def _edit(self, request: EditRequest) -> EditResult | Failure:
-        file = Path(self.scenes) / request.id / TRANSFORMS
         try:
             scene = read_strip(self.scenes / request.id / TRANSFORMS, request.image)
         except (ValueError, ConfigError) as error:
