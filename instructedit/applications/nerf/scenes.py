@@ -96,7 +96,7 @@ def _posed(
     train, held_out = _splits(file, parsed, names)
     cameras = tuple(_camera(file, i, parsed | frame, pictures.shape[1:3]) for i, frame in enumerate(frames))
     box = _box(file, parsed, cameras, train)
-    return _checked(file, Scene(names, cameras, pictures, train, held_out, box, file.parent))
+    return _checked(file, Scene(names, cameras, pictures, train, held_out, box, file.parent), "aabb" in parsed)
 
 
 def _read_blender(folder: Path) -> Scene:
@@ -124,9 +124,8 @@ def _read_blender(folder: Path) -> Scene:
     train = tuple(splits["train"])
     file = folder / BLENDER["train"]
     box = _box(file, {}, cameras, train)
-    return _checked(
-        file, Scene(tuple(names), tuple(cameras), np.concatenate(pictures), train, held_out, box, folder, True)
-    )
+    scene = Scene(tuple(names), tuple(cameras), np.concatenate(pictures), train, held_out, box, folder, is_blender=True)
+    return _checked(file, scene, is_box_given=False)
 
 
 def _parsed(file: Path) -> dict[str, Any]:
@@ -258,7 +257,7 @@ def _box(
     return estimated_box(own, centre)
 
 
-def _checked(file: Path, scene: Scene) -> Scene:
+def _checked(file: Path, scene: Scene, is_box_given: bool) -> Scene:
     """Check what concerns all views.
 
     Raises:
@@ -272,7 +271,10 @@ def _checked(file: Path, scene: Scene) -> Scene:
     away = []
     for index in scene.train:
         camera = scene.cameras[index]
-        is_inside = bool((scene.box[0] < camera.pose[:3, 3]).all() and (camera.pose[:3, 3] < scene.box[1]).all())
+        # Inside a given box, a camera may look anywhere: the scene is around it.
+        is_inside = is_box_given and bool(
+            (scene.box[0] < camera.pose[:3, 3]).all() and (camera.pose[:3, 3] < scene.box[1]).all()
+        )
         away.append(not is_inside and float((centre - camera.pose[:3, 3]) @ camera.axis) <= 0)
     if 2 * sum(away) > len(away):
         raise ConfigError(
