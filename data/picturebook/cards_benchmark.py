@@ -35,6 +35,7 @@ from instructedit.files import write_aside
 FOLDER = Path(__file__).with_name("benchmark_3d")
 DEPTH_UNIT = 1 / 1000
 """Of the stored depth, in world units: nerfstudio's ``depth_unit_scale_factor``."""
+FARTHEST = 2**16 - 1
 _CARD = """\
 # picturebook_3d
 
@@ -69,7 +70,7 @@ A line of `manifest.jsonl` is one sample:
 - `truth.mask`: the visible pixels of the referred thing in each view, before the edit.
 - `truth.edited`: the strip after a perfect edit. `truth.referred`, `truth.target`: as in the other benchmarks.
 - `depth/<id>.png` and `depth_edited/<id>.png`: distance along the optical axis at each pixel's centre, 16 bits, in
-  thousandths of a world unit; 0 is the sky.
+  thousandths of a world unit; 0 is the sky, and 65535 stands for ground that is farther away.
 
 ## Licence
 
@@ -87,9 +88,9 @@ def posed(scene: CardScene, pictures: UInt8[np.ndarray, "n h w 3"]) -> Scene:
 
 
 def depth_strip(shots: Sequence[Shot]) -> Float[np.ndarray, "h w"]:
-    """Return the depths of some views below each other, in :data:`DEPTH_UNIT`."""
+    """Return the depths of some views below each other, in :data:`DEPTH_UNIT`, at most :data:`FARTHEST`."""
     stacked: Float[np.ndarray, "h w"] = np.concatenate([shot.depth for shot in shots]) / DEPTH_UNIT
-    return stacked
+    return np.minimum(stacked, FARTHEST)
 
 
 def write(scenes: Sequence[CardScene], folder: Path) -> None:
