@@ -129,14 +129,16 @@ class SceneEditor:
             "cameras": [[c.fl_x, c.fl_y, c.cx, c.cy, *c.distortion, *c.pose.flatten().tolist()] for c in cameras],
         }  # fmt: skip
         key = StageCache.key(STAGE, VERSION, **parts)
-        if (state := cache.get(STAGE, key)) is not None:
-            return self._measured(loaded(state, settings, device), scene, tick, is_new=False)
-        fit = Fit(scene.pictures[train], cameras, scene.box, settings, device)
-        if (state := cache.get(PROGRESS, key)) is not None:
-            fit.load(state)
-        fit.run(self._saving("fit", fit, settings.steps, PROGRESS, key, tick))
-        cache.put(STAGE, key, packed(fit.field))
-        cache.drop(PROGRESS, key)
+        # One process trains; others wait, and find the field.
+        with cache.lock(STAGE, [key]):
+            if (state := cache.get(STAGE, key)) is not None:
+                return self._measured(loaded(state, settings, device), scene, tick, is_new=False)
+            fit = Fit(scene.pictures[train], cameras, scene.box, settings, device)
+            if (state := cache.get(PROGRESS, key)) is not None:
+                fit.load(state)
+            fit.run(self._saving("fit", fit, settings.steps, PROGRESS, key, tick))
+            cache.put(STAGE, key, packed(fit.field))
+            cache.drop(PROGRESS, key)
         return self._measured(fit.field, scene, tick, is_new=True)
 
     def _updated(self, scene: Scene, fitted: Fitted, request: EditRequest, tick: Tick, address: str | None) -> Update:

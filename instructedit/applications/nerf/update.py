@@ -54,6 +54,8 @@ class UpdateSettings:
     learning_rate: float
     """Of the grids."""
     network_rate: float
+    decay: float
+    """Factor by which the rates have fallen at the last step."""
     seed: int
 
     def __post_init__(self) -> None:
@@ -67,6 +69,9 @@ class UpdateSettings:
         for key in ("l1_weight", "lpips_weight", "learning_rate", "network_rate"):
             value = getattr(self, key)
             require(is_number(value) and value >= 0, f"update.{key}", value, "numbers from 0 on")
+        require(
+            is_number(self.decay) and 0 < self.decay <= 1, "update.decay", self.decay, "numbers above 0 and up to 1"
+        )
         is_large = self.patch >= MINIMUM_SIDE or self.lpips_weight == 0
         require(is_large, "update.patch", self.patch, f"sides from {MINIMUM_SIDE} on, or update.lpips_weight=0")
 
@@ -135,7 +140,7 @@ class Update:
             if self.step % settings.edit_every == 0:
                 self._edit(method, request, self.step // settings.edit_every)
             loss = self._loss()
-            self.optimiser.step(loss)
+            self.optimiser.step(loss, settings.decay ** (self.step / settings.steps))
             self.step += 1
             tick(float(loss.detach()))
 
