@@ -77,6 +77,7 @@ class DiffEdit(Method):
 
     needs_captions = True
     takes_ratio = True
+    takes_restart = True
 
     def __init__(
         self,

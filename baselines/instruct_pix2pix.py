@@ -47,6 +47,8 @@ class InstructPix2Pix(Method):
         ConfigError: A parameter has a value that is not accepted.
     """
 
+    takes_restart = True
+
     def __init__(
         self,
         context: Context,
@@ -65,7 +67,11 @@ class InstructPix2Pix(Method):
         self.steps, self.sampler, self.sizing = steps, sampler, sizing
 
     def edit(self, requests: Sequence[EditRequest]) -> list[EditResult | Failure]:
-        """Edit a batch; images of one working size are processed together."""
+        """Edit a batch; images of one working size are processed together.
+
+        A request with a restart starts from the noised restart image and is sampled by DDIM, as in Instruct-NeRF2NeRF's
+        released code (there, latents are a sample of the autoencoder's posterior, here its mode). It is not cached.
+        """
         return run_stages(requests, (Stage.EDITOR, self._edit))
 
     def _edit(self, alive: list[Progress]) -> None:
@@ -80,6 +86,16 @@ class InstructPix2Pix(Method):
         return Window(self.backbone.size(image), (0.0, 0.0, float(image.width), float(image.height)))
 
     def _edit_group(self, group: list[Progress], windows: list["Window"]) -> None:
+        again = [i for i, p in enumerate(group) if p.request.restart is not None]
+        for i in again:
+            # One at a time, as each has a noise level of its own.
+            (edited,) = self._sample_again(group[i].request, windows[i])
+            group[i].image, group[i].evaluations = edited.image, edited.evaluations
+        if again:
+            rest = [i for i in range(len(group)) if i not in again]
+            group, windows = [group[i] for i in rest], [windows[i] for i in rest]
+        if not group:
+            return
         keys = [
             StageCache.key(
                 Stage.EDIT, code_of(InstructPix2Pix, LatentDiffusion, diffusion), image=hash_image(p.request.image),
@@ -114,6 +130,23 @@ class InstructPix2Pix(Method):
             Edited(window.paste(image, r.image), {Stage.EDIT: 3 * self.steps})
             for r, image, window in zip(requests, edited, windows, strict=True)
         ]
+
+    @torch.no_grad()
+    def _sample_again(self, request: EditRequest, window: "Window") -> list[Edited]:
+        backbone, restart = self.backbone, request.restart
+        assert restart is not None
+        image_latents = backbone.encode_unscaled([window.crop(request.image)])
+        schedule = diffusion.make_schedule(backbone.scheduler, restart.steps, restart.noise)
+        clean = backbone.encode_pixels(backbone.tensor([window.crop(restart.image)]))
+        drawn = noise(clean.shape[1:], [generator(request, f"{Stage.EDITOR}_{restart.draw}")], clean)
+        alpha = schedule.alphas[-1]
+        predict = predictor(
+            backbone.unet, image_latents, backbone.embed([request.instruction]), backbone.embed([""]),
+            (self.guidance_scale, self.image_guidance_scale),
+        )  # fmt: skip
+        latents = diffusion.sample(predict, alpha**0.5 * clean + (1 - alpha) ** 0.5 * drawn, schedule)
+        (edited,) = to_images(backbone.decode(latents), [window.size])
+        return [Edited(window.paste(edited, request.image), {Stage.EDIT: 3 * restart.steps})]
 
 
 @dataclass(frozen=True)
@@ -186,19 +219,36 @@ def sample(
         scales: s_T and s_I.
         generators: One per sample, for samplers that draw noise at each step.
     """
-    conditions = Condition.cat([instruction, empty, empty])
-    image_input = torch.cat([image_latents, image_latents, torch.zeros_like(image_latents)])
+    predict = predictor(unet, image_latents, instruction, empty, scales)
     latents = start * sampler.init_noise_sigma
     for timestep in sampler.timesteps:
-        latent_input = sampler.scale_model_input(torch.cat([latents] * 3), timestep)
+        noise_pred = predict(sampler.scale_model_input(latents, timestep), timestep)
+        latents = sampler.step(noise_pred, timestep, latents, generator=list(generators)).prev_sample
+    return latents
+
+
+def predictor(
+    unet: Any,
+    image_latents: Float[Tensor, "b c h w"],
+    instruction: Condition,
+    empty: Condition,
+    scales: tuple[float, float],
+) -> diffusion.NoisePredictor:
+    """Return a noise predictor with text and image guidance; see :func:`sample` for the arguments."""
+    conditions = Condition.cat([instruction, empty, empty])
+    image_input = torch.cat([image_latents, image_latents, torch.zeros_like(image_latents)])
+
+    def predict(latents: Tensor, timestep: int) -> Tensor:
+        latent_input = torch.cat([latents] * 3)
         noise_pred = unet(
             torch.cat([latent_input, image_input], dim=1), timestep, **conditions.arguments(latent_input)
         ).sample
         noise_pred_text, noise_pred_image, noise_pred_uncond = noise_pred.chunk(3)
-        noise_pred = (
+        guided: Tensor = (
             noise_pred_uncond
             + scales[0] * (noise_pred_text - noise_pred_image)
             + scales[1] * (noise_pred_image - noise_pred_uncond)
         )
-        latents = sampler.step(noise_pred, timestep, latents, generator=list(generators)).prev_sample
-    return latents
+        return guided
+
+    return predict

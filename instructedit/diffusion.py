@@ -69,16 +69,22 @@ class Schedule:
         return len(self.timesteps)
 
 
-def make_schedule(scheduler: DDIMScheduler, steps: int) -> Schedule:
+def make_schedule(scheduler: DDIMScheduler, steps: int, noise: float = 1.0) -> Schedule:
     """Return the DDIM schedule of ``scheduler`` with ``steps`` steps.
 
     Matches the released InstructEdit code: leading spacing with an offset of 1 (its constructor forces
     ``steps_offset=1``) and the alpha of timestep 0 for level 0 (``set_alpha_to_one=False``).
 
+    Args:
+        scheduler: Its noise schedule is used.
+        steps: T.
+        noise: Share of the training timesteps that is used, from the cleanest on. Below 1, this matches the released
+            Instruct-NeRF2NeRF code, which sets ``num_train_timesteps`` to the noise level before ``set_timesteps``.
+
     Raises:
-        ValueError: ``steps`` is not between 1 and the number of training timesteps.
+        ValueError: ``steps`` is not between 1 and the number of training timesteps that is used.
     """
-    total = scheduler.config["num_train_timesteps"]
+    total = int(scheduler.config["num_train_timesteps"] * noise)
     if not 1 <= steps <= total:
         raise ValueError(f"steps={steps}: accepted are 1 to {total}")
     stride = total // steps

@@ -47,7 +47,8 @@ class Editor(Protocol):
     """Edits images inside masks."""
 
     takes_ratio: bool = False
-    """Whether :meth:`edit` uses the requests' ``ratio``."""
+    takes_restart: bool = False
+    """Whether :meth:`edit` uses the requests' ``ratio`` and ``restart``."""
 
     def edit(
         self,
@@ -94,6 +95,7 @@ class MaskGuidedEditor:
     """
 
     takes_ratio = True
+    takes_restart = True
 
     def __init__(
         self,
@@ -127,6 +129,9 @@ class MaskGuidedEditor:
         """Edit each image inside its mask; images of one working size go through the network together.
 
         Requests of different ratios form one batch, too: a request joins at the noise level at which it starts.
+
+        A request with a restart starts from the inverted restart image; the latents outside the mask are those of the
+        inverted image (Eq. 4). It is not cached.
         """
         inside = [self._latent_mask(r.image, m) for r, m in zip(requests, masks, strict=True)]
         empty = StageError(
@@ -146,6 +151,17 @@ class MaskGuidedEditor:
 
     @torch.no_grad()
     def _edit(
+        self, requests: list[EditRequest], captions: list[Captions], masks: list[Float[Tensor, "1 h w"]]
+    ) -> list[Edited]:
+        found, keys = dict[int, Edited](), [r.restart and (r.restart.noise, r.restart.steps) for r in requests]
+        for key in dict.fromkeys(keys):
+            group = [i for i, other in enumerate(keys) if other == key]
+            edit = self._edit_once if key is None else self._edit_again
+            edited = edit([requests[i] for i in group], [captions[i] for i in group], [masks[i] for i in group])
+            found |= zip(group, edited, strict=True)
+        return [found[i] for i in range(len(requests))]
+
+    def _edit_once(
         self, requests: list[EditRequest], captions: list[Captions], masks: list[Float[Tensor, "1 h w"]]
     ) -> list[Edited]:
         backbone = self.backbone
@@ -188,17 +204,45 @@ class MaskGuidedEditor:
         starts = [self._start(r) for r in requests]
         predict = cache(lambda count: backbone.guided(edited_captions[:count], self.guidance_scale))
         latents = masked_sample(predict, trajectory, inside, schedule, starts, self.blend)
-        pixels = backbone.decode(latents)
-        if self.blend == "paper":
-            reconstruction = backbone.decode(trajectory[0])
-            weight = pixel_weight(inside, pixels.shape[-2:])
-            pixels = weight * pixels + (1 - weight) * reconstruction
+        edited = self._decoded(latents, trajectory[0], inside, images)
         scale = 1 if self.guidance_scale == 1 else 2
-        edited = to_images(pixels, [i.size for i in images])
         return [
             Edited(e, {Stage.INVERSION: n, Stage.EDIT: scale * start}, {Stage.INVERSION: saved})
             for e, start, (n, saved) in zip(edited, starts, inversions, strict=True)
         ]
+
+    def _edit_again(
+        self, requests: list[EditRequest], captions: list[Captions], masks: list[Float[Tensor, "1 h w"]]
+    ) -> list[Edited]:
+        backbone, images = self.backbone, [r.image for r in requests]
+        restarts = [r.restart for r in requests if r.restart is not None]
+        steps = restarts[0].steps
+        schedule = diffusion.make_schedule(backbone.scheduler, steps, restarts[0].noise)
+        prompts = [c.input if self.inversion_prompt == "input" else "" for c in captions]
+        # Image and restart image are inverted in one batch.
+        invert = backbone.guided(prompts * 2, self.inversion_guidance_scale)
+        both = diffusion.invert(invert, backbone.encode(images + [r.image for r in restarts]), schedule)
+        trajectory, again = both.chunk(2, dim=1)
+        inside = torch.stack(masks).to(trajectory)
+        predict = backbone.guided([c.edited for c in captions], self.guidance_scale)
+        start = [steps] * len(requests)
+        latents = masked_sample(lambda _: predict, trajectory, inside, schedule, start, self.blend, again[-1])
+        scale, inversion = 1 if self.guidance_scale == 1 else 2, 1 if self.inversion_guidance_scale == 1 else 2
+        nfe = {Stage.INVERSION: 2 * inversion * steps, Stage.EDIT: scale * steps}
+        return [Edited(image, dict(nfe)) for image in self._decoded(latents, trajectory[0], inside, images)]
+
+    def _decoded(
+        self,
+        latents: Float[Tensor, "b c h w"],
+        unedited: Float[Tensor, "b c h w"],
+        inside: Float[Tensor, "b 1 h w"],
+        images: Sequence[Image.Image],
+    ) -> list[Image.Image]:
+        pixels = self.backbone.decode(latents)
+        if self.blend == "paper":
+            weight = pixel_weight(inside, pixels.shape[-2:])
+            pixels = weight * pixels + (1 - weight) * self.backbone.decode(unedited)
+        return to_images(pixels, [i.size for i in images])
 
 
 def finished_edits(
@@ -276,6 +320,7 @@ def masked_sample(
     schedule: diffusion.Schedule,
     starts: Sequence[int],
     blend: str,
+    first: Float[Tensor, "b c h w"] | None = None,
 ) -> Float[Tensor, "b c h w"]:
     """Sample inside the mask and keep the inverted latents outside it (Eq. 4).
 
@@ -286,8 +331,9 @@ def masked_sample(
         schedule: The DDIM schedule.
         starts: Noise level at which each sample starts, in descending order.
         blend: See :class:`MaskGuidedEditor`.
+        first: Latents from which sampling starts; by default those of the trajectory.
     """
-    y = torch.stack([trajectory[start, index] for index, start in enumerate(starts)])
+    y = torch.stack([trajectory[start, index] for index, start in enumerate(starts)]) if first is None else first
     for level in range(starts[0], 0, -1):
         count = sum(start >= level for start in starts)
         x = y[:count]

@@ -116,6 +116,23 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class Restart:
+    """Another picture of the same view from which sampling starts, as Instruct-NeRF2NeRF's dataset update does.
+
+    The request's own image remains what the edit is conditioned on: where an object is and what stays as it was.
+    """
+
+    image: Image.Image
+    """The current render, RGB, of the size of the request's image."""
+    noise: float
+    """Noise level at which sampling starts, in (0, 1]: a share of the training timesteps."""
+    steps: int
+    """Sampling steps from that level to the image; they replace the method's own."""
+    draw: int = 0
+    """Number of the update, so that each draws other noise."""
+
+
+@dataclass(frozen=True)
 class EditRequest:
     """Input of a method for one sample."""
 
@@ -128,6 +145,8 @@ class EditRequest:
     """The run's seed; a stage that draws noise derives its generator from the seed and ``id``."""
     ratio: float | None = None
     """Encoding ratio that replaces the method's own; methods without one ignore it."""
+    restart: Restart | None = None
+    """Methods that know no restart (``takes_restart`` is false) ignore it and edit the image."""
 
 
 @dataclass(frozen=True)
@@ -251,6 +270,8 @@ class Method(Protocol):
     """Whether :meth:`edit` uses the requests' ``ratio``."""
     works_at_full_size: bool = False
     """Whether :meth:`edit` gets pictures at their own size, whatever ``max_side`` is."""
+    takes_restart: bool = False
+    """Whether :meth:`edit` uses the requests' ``restart``."""
 
     def edit(self, requests: Sequence[EditRequest]) -> list[EditResult | Failure]:
         """Edit a batch and return one result per request, in order. The failure of a sample raises no error."""

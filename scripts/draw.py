@@ -3,6 +3,7 @@
 python -m scripts.draw benchmarks
 python -m scripts.draw benchmarks --into FOLDER
 python -m scripts.draw clips                 # the benchmark of clips
+python -m scripts.draw scenes                # the benchmark of scenes
 python -m scripts.draw atlas                 # needs Debian's fonts-noto-color-emoji
 """
 
@@ -10,7 +11,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from data.picturebook import benchmark, clips_benchmark, draw_atlas
+from data.picturebook import benchmark, cards_benchmark, clips_benchmark, draw_atlas
+from data.picturebook.cards import SCENES
 from data.picturebook.clips import FILMS
 from scripts.app import OK
 
@@ -24,6 +26,8 @@ def main() -> int:
     folders.add_argument("--into", type=Path, default=benchmark.FOLDER, help="parent of the benchmark folders")
     clips = commands.add_parser("clips")
     clips.add_argument("--into", type=Path, default=clips_benchmark.FOLDER, help="the benchmark's folder")
+    scenes = commands.add_parser("scenes")
+    scenes.add_argument("--into", type=Path, default=cards_benchmark.FOLDER, help="the benchmark's folder")
     args = parser.parse_args()
     if args.what == "atlas":
         draw_atlas.draw()
@@ -31,6 +35,10 @@ def main() -> int:
     if args.what == "clips":
         clips_benchmark.write(FILMS, args.into)
         print(f"{args.into}: {len(FILMS)} clips")
+        return OK
+    if args.what == "scenes":
+        cards_benchmark.write(SCENES, args.into)
+        print(f"{args.into}: {len(SCENES)} scenes")
         return OK
     for name in benchmark.BENCHMARKS:
         samples = benchmark.draw(name)

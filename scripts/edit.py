@@ -94,7 +94,7 @@ def _order(config: DictConfig, picture: Path) -> Order:
     described: Any = OmegaConf.to_container(config.wrapper, resolve=True)
     captions = Captions(*map(str, given)) if all(given) else None
     words, label, seed = str(config.instruction), str(config.label), int(config.seed)
-    return Order(picture, words, captions, seed, label, fingerprinted(described))
+    return Order(words, captions, seed, label, fingerprinted(described), picture)
 
 
 _CAPTIONS = "method={} takes captions.input=... and captions.edited=..., both"
@@ -121,7 +121,7 @@ def _edit(method: Method, order: Order, folder: Path) -> dict[str, Any]:
     except StageError as error:
         failure = Failure(order.picture.stem, error.stage, type(error).__name__, str(error))
         return edits.store(folder, order, None, failure)
-    (outcome,) = guarded(method, [order.request(image)])
+    (outcome,) = guarded(method, [order.request(order.picture.stem, image)])
     return edits.store(folder, order, image, outcome)
 
 

@@ -11,13 +11,13 @@ from typing import Any
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from tqdm import tqdm
 
 from eval.runs.identity import fingerprinted
 from instructedit.checkpoints import require_checkpoints
 from instructedit.checks import is_number, require
 from instructedit.types import Captions, ConfigError, Failure, Method, StageError
 from scripts.app import OK, SOME_FAILED, launch
+from scripts.bars import Bars
 from scripts.values import check_values
 
 VERBATIM = ("input", "instruction", "captions.input", "captions.edited")
@@ -38,6 +38,8 @@ def task(config: DictConfig) -> int:
         raise ConfigError(f"method={config.name} takes captions.input=... and captions.edited=..., both")
     require_checkpoints(config.models, config.wrapper)
     # Only now: these load torch and PyAV.
+    from PIL import Image
+
     from eval.runs import videos
     from instructedit.applications.video.editor import ClipEditor, check_least_psnr
     from instructedit.applications.video.io import ending, read_clip
@@ -57,7 +59,11 @@ def task(config: DictConfig) -> int:
         video={"field": settings.identity(), "propagation": str(config.propagation)},
         ending=ending(clip, config.format),
     )
-    folder = Path(config.out) if config.out else Path(config.results) / "videos" / order.folder_name
+    folder = (
+        Path(config.out)
+        if config.out
+        else Path(config.results) / "videos" / order.folder_name(clip.source, order.address)
+    )
     trace = videos.stored(folder, order)
     is_new = trace is None
     if trace is None:
@@ -67,43 +73,15 @@ def task(config: DictConfig) -> int:
         method: Method = instantiate(config.wrapper, _convert_="all")(context=context)
         if method.needs_captions and order.captions is None:
             raise ConfigError(f"method={config.name} takes captions.input=... and captions.edited=..., both")
+        first = Image.fromarray(clip.frames[0])
         editor = ClipEditor(context, method, settings, str(config.propagation), int(config.batch_size))
-        with _Bars() as bars:
+        with Bars() as bars:
             try:
-                outcome = editor.edit(clip.frames, order.request(), bars.tick)
+                outcome = editor.edit(clip.frames, order.request(clip.source.stem, first), bars.tick)
             except StageError as error:
                 outcome = Failure(clip.source.stem, error.stage, type(error).__name__, str(error))
         trace = videos.store(folder, order, outcome, float(config.least_psnr))
     return _tell(trace, folder, is_new)
-
-
-class _Bars:
-    """A progress bar for each part of the work."""
-
-    def __init__(self) -> None:
-        self.bar: tqdm | None = None
-        self.what = ""
-
-    def __enter__(self) -> "_Bars":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self.bar is not None:
-            self.bar.close()
-
-    def tick(self, what: str, done: int, total: int, loss: float) -> None:
-        """Show the progress of a part."""
-        if self.bar is None or what != self.what:
-            if self.bar is not None:
-                self.bar.close()
-            unit = "step" if what == "fit" else "frame"
-            self.bar, self.what = tqdm(total=total, initial=max(0, done - 1), desc=what, unit=unit), what
-        self.bar.update(done - self.bar.n)
-        if what == "fit":
-            self.bar.set_postfix(loss=f"{loss:.5f}", refresh=False)
-        if done == total:
-            self.bar.close()
-            self.bar = None
 
 
 def _tell(trace: Mapping[str, Any], folder: Path, is_new: bool) -> int:

@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("instructedit.types",),
-    tuple(f"instructedit.{name}" for name in "checks parameters files images cache hub checkpoints".split()),
+    tuple(f"instructedit.{name}" for name in "checks parameters files images cache hub checkpoints perceptual".split()),
     tuple(f"instructedit.{name}" for name in "models diffusion latent_diffusion stages".split()),
     ("instructedit.language", "instructedit.captioner", "instructedit.segmenter", "instructedit.editor"),
     ("instructedit.method", "instructedit.wrappers", "baselines"),

@@ -102,7 +102,7 @@ def test_the_first_try_of_tuning_is_the_methods_default(method: str) -> None:
 
 def test_every_script_has_hydras_settings_from_one_file() -> None:
     primary = [p for p in CONF.glob("*.yaml") if p.stem != "base"]
-    assert len(primary) == 13
+    assert len(primary) == 14
     for path in primary:
         with initialize_config_dir(str(CONF), version_base="1.3"):
             hydra = compose(path.stem, return_hydra_config=True).hydra

@@ -33,6 +33,19 @@ def test_fifty_steps_end_at_981_as_in_the_released_code() -> None:
     assert (timesteps[0], timesteps[-1]) == (1, 981)
 
 
+@pytest.mark.parametrize(("steps", "noise"), [(20, 0.98), (20, 0.5), (20, 0.02), (7, 0.3)])
+def test_a_schedule_from_a_noise_level_is_instruct_nerf2nerfs(steps: int, noise: float) -> None:
+    """Its released code sets num_train_timesteps to the noise level, and then the timesteps."""
+    scheduler = DDIMScheduler.from_config(tiny.scheduler().config, steps_offset=1, set_alpha_to_one=False)
+    scheduler.register_to_config(num_train_timesteps=int(1000 * noise))
+    scheduler.set_timesteps(steps)
+    schedule = diffusion.make_schedule(tiny.scheduler(), steps, noise)
+    wanted = scheduler.timesteps.flip(0).tolist()
+    # Below a step per timestep, the offset would lead beyond the noise level; ours stays at it.
+    assert schedule.timesteps == tuple(min(t, int(1000 * noise) - 1) for t in wanted)
+    assert schedule.timesteps[-1] <= 1000 * noise
+
+
 @pytest.mark.parametrize("steps", [0, 1001])
 def test_a_schedule_of_impossible_length_is_refused(steps: int) -> None:
     with pytest.raises(ValueError, match="accepted are 1 to 1000"):

@@ -24,7 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 from eval.benchmarks.manifest import read
 from eval.runs.plan import plan
 from instructedit.types import ConfigError
-from scripts import benchmark, edit, label, models, report, study, video
+from scripts import benchmark, edit, label, models, nerf, report, study, video
 from scripts.app import CONF
 from scripts.arguments import overrides as overridden
 
@@ -39,6 +39,7 @@ CONFIGS = {
     "scripts.run": "config",
     "scripts.edit": "edit",
     "scripts.video": "video",
+    "scripts.nerf": "nerf",
     "scripts.report": "report",
     "scripts.publish": "publish",
     "scripts.train": "train",
@@ -108,6 +109,8 @@ NOT_EXECUTED = {
     r"scripts\.benchmark check /my/pictures": "needs pictures of one's own; tests/eval/benchmarks/test_check.py",
     r"scripts\.edit (cat\.png|image=photos/) .*": "needs pictures of one's own",
     r"scripts\.video .*": "needs a clip of one's own; tests/test_scripts_video.py edits one",
+    r"scripts\.nerf .*": "minutes, or needs a scene of one's own; tests/test_scripts_nerf.py edits one",
+    r"scripts\.draw scenes": "writes the shipped benchmark again; tests/data/test_cards.py draws a part of it",
     r"scripts\.draw clips": "writes the shipped benchmark again; tests/data/test_clips.py draws a part of it",
     r"scripts\.run experiment=.*": "minutes to hours; tests/test_scripts.py runs small sweeps",
     r"scripts\.run metric=full logger=wandb": "writes a W&B folder; tests/eval/loggers/test_loggers.py does so",
@@ -273,6 +276,8 @@ def check(command: Command, workspace: Path) -> None:
     action = words.pop(0) if words and words[0] in ACTIONS.get(module, ()) else None
     if module == "scripts.edit":
         words = overridden(words, edit.VERBATIM, edit.POSITIONAL)
+    elif module == "scripts.nerf":
+        words = overridden(words, nerf.VERBATIM, nerf.POSITIONAL)
     elif module == "scripts.video":
         words = overridden(words, video.VERBATIM, video.POSITIONAL)
     elif module == "scripts.benchmark":

@@ -27,7 +27,7 @@ from instructedit.language.base import Parsed
 from instructedit.method import InstructEdit
 from instructedit.models import Checkpoint, Context, ModelPool
 from instructedit.segmenter.base import Segmentation
-from instructedit.types import Captions, ConfigError, EditRequest, EditResult, Failure, StageError
+from instructedit.types import Captions, ConfigError, EditRequest, EditResult, Failure, Restart, StageError
 from tests import tiny
 from tests.tiny import picture, square_mask
 
@@ -288,3 +288,38 @@ def test_impossible_settings_are_refused_before_a_model_loads(
     with pytest.raises(ConfigError, match=accepted):
         MaskGuidedEditor(context, checkpoint, **options)  # type: ignore[arg-type]
     assert len(context.pool) == 0
+
+
+def restarted(image: Image.Image, *restarts: Restart | None) -> list[EditRequest]:
+    return [EditRequest(str(i), image, "", restart=restart) for i, restart in enumerate(restarts)]
+
+
+def test_a_restart_from_the_image_itself_is_a_whole_edit(context: Context, checkpoint: Checkpoint) -> None:
+    image, mask = picture(0), square_mask()
+    whole = MaskGuidedEditor(context, checkpoint, 1.0, steps=6)
+    (wanted,) = tiny.images(whole.edit(restarted(image, None), [CAPTIONS], [mask]))
+    other = MaskGuidedEditor(context, checkpoint, 0.5, steps=9)
+    (edited,) = other.edit(restarted(image, Restart(image, 1.0, 6)), [CAPTIONS], [mask])
+    assert isinstance(edited, Edited)
+    assert np.abs(arrays([edited.image]) - arrays([wanted])).max() <= 1
+    assert edited.evaluations == {"inversion": 12, "edit": 12}
+
+
+def test_a_restart_starts_from_its_picture_and_keeps_the_outside_of_the_image(
+    context: Context, checkpoint: Checkpoint
+) -> None:
+    editor, mask, image = MaskGuidedEditor(context, checkpoint, 0.5, steps=6), square_mask(), picture(0)
+    others = [Restart(picture(seed), 0.4, 6) for seed in (1, 2)]
+    plain, first, second = tiny.images(editor.edit(restarted(image, None, *others), [CAPTIONS] * 3, [mask] * 3))
+    _, one, two = arrays([plain, first, second])
+    grid = functional.interpolate(latent_mask(mask, (8, 8))[None], size=(64, 64))[0, 0].bool().numpy()
+    assert np.abs(one - two)[~grid].max() <= 1  # what is kept is the image's
+    assert np.abs(one - two)[mask].mean() > 2
+    (alone,) = tiny.images(editor.edit(restarted(image, others[1]), [CAPTIONS], [mask]))
+    assert np.abs(arrays([alone])[0] - two).max() <= 1
+
+
+def test_a_restart_is_not_cached(context: Context, checkpoint: Checkpoint) -> None:
+    editor = MaskGuidedEditor(context, checkpoint, 0.5, steps=4)
+    editor.edit(restarted(picture(0), Restart(picture(1), 0.5, 4)), [CAPTIONS], [square_mask()])
+    assert not list(context.cache.root.rglob("*.safetensors"))  # type: ignore[union-attr]

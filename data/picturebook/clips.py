@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from PIL import Image, ImageDraw, ImageFilter
 
-from data.picturebook.edits import Edit
-from data.picturebook.phrases import Wish, references
+from data.picturebook.edits import Edit, edit_of
+from data.picturebook.phrases import Wish
 from data.picturebook.world import SIZE, Scene, Thing, _scaled, background_pixels
 
 FRAMES = 24
@@ -52,8 +52,7 @@ class Film:
     @property
     def edit(self) -> Edit:
         """The edit of the first frame."""
-        reference = next(r for r in references(self.scene) if r.phrase == self.wish.reference)
-        return Edit(self.scene, reference, self.wish)
+        return edit_of(self.scene, self.wish)
 
     @property
     def edited(self) -> "Film":

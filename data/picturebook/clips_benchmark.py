@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from data.picturebook.cards import CardScene
 from data.picturebook.clips import FRAMES, RATE, Film, flow, frames, masks, strip
 from data.picturebook.phrases import describe
 from data.picturebook.world import SIZE
@@ -58,8 +59,8 @@ them and the texts are under the MIT License.
 """
 
 
-def line(film: Film) -> dict[str, Any]:
-    """Return a clip's line of the manifest."""
+def line(film: Film | CardScene) -> dict[str, Any]:
+    """Return the line of a clip or a scene in the manifest."""
     edit = film.edit
     category = "same" if len({t.noun for t in film.scene.things}) < len(film.scene.things) else "different"
     return {
@@ -84,10 +85,10 @@ def write(films: Sequence[Film], folder: Path) -> None:
         drawn = frames(film)
         visible = masks(film, drawn)
         moved = encoded_flow(flow(film, drawn))
-        _save(strip([frame.pixels for frame in drawn]), folder / "images" / f"{film.id}.webp")
-        _save(strip([frame.pixels for frame in frames(film.edited)]), folder / "edited" / f"{film.id}.webp")
-        _save(strip(list(visible.astype(np.uint8) * 255)), folder / "masks" / f"{film.id}.png")
-        _save(strip(list(moved)), folder / "flow" / f"{film.id}.png")
+        save(strip([frame.pixels for frame in drawn]), folder / "images" / f"{film.id}.webp")
+        save(strip([frame.pixels for frame in frames(film.edited)]), folder / "edited" / f"{film.id}.webp")
+        save(strip(list(visible.astype(np.uint8) * 255)), folder / "masks" / f"{film.id}.png")
+        save(strip(list(moved)), folder / "flow" / f"{film.id}.png")
     lines = [line(film) for film in films]
     with write_aside(folder / MANIFEST) as file:
         file.write("".join(json.dumps(item) + "\n" for item in lines).encode())
@@ -95,7 +96,10 @@ def write(films: Sequence[Film], folder: Path) -> None:
         file.write(_card(films, lines).encode())
 
 
-def _save(picture: Image.Image, path: Path) -> None:
+def save(picture: Image.Image | np.ndarray, path: Path) -> None:
+    """Write a picture without loss, as WebP or PNG by the path's ending."""
+    if isinstance(picture, np.ndarray):
+        picture = Image.fromarray(picture)
     with write_aside(path) as file:
         if path.suffix == ".webp":
             picture.save(file, "WEBP", lossless=True, quality=100, method=4, exact=True)

@@ -110,6 +110,11 @@ class Edit:
         return all(_is_clear(s) for s in (self.scene, self.edited)) and int(self.mask().sum()) >= MIN_MASK
 
 
+def edit_of(scene: Scene, wish: Wish) -> Edit:
+    """Return the edit of a scene whose referred object the wish names."""
+    return Edit(scene, next(r for r in references(scene) if r.phrase == wish.reference), wish)
+
+
 def _without(thing: Thing, part: Part, *instead: Part) -> Thing:
     at = thing.parts.index(part)
     return replace(thing, parts=(*thing.parts[:at], *instead, *thing.parts[at + 1 :]))

@@ -192,21 +192,33 @@ def background_pixels(scene: Scene, shift: float = 0.0) -> Float[np.ndarray, "12
     ys, xs = (np.mgrid[0:SIZE, 0:SIZE] + np.array([0, shift]).reshape(2, 1, 1)) / SIZE
     wave, lift, phase = rng.uniform(0.012, 0.04), rng.uniform(0.42, 0.6), rng.uniform(0, 2 * np.pi)
     horizon = lift + wave * np.sin(2 * np.pi * xs * rng.uniform(0.6, 1.4) + phase)
-    sky = _gradient(*_SKY[scene.background], ys / horizon)
-    ground = _gradient(*_GROUND[scene.background], (ys - horizon) / (1 - horizon))
+    sky = sky_pixels(scene.background, rng, xs, ys, horizon)
+    ground = ground_pixels(scene.background, ys, horizon)
     # The horizon is antialiased over one pixel, which the autoencoder reconstructs more easily.
     edge = np.clip((ys - horizon) * SIZE + 0.5, 0, 1)[..., None]
-    if scene.background in ("sand", "night"):
-        x, y, radius = rng.uniform(0.12, 0.88), rng.uniform(0.08, 0.2), 0.07
-        disc = np.clip((radius - np.hypot(xs - x, ys - y)) * SIZE, 0, 1)[..., None]
-        sky = sky * (1 - disc) + np.asarray((255, 236, 150) if scene.background == "sand" else (238, 238, 220)) * disc
-    else:
-        for _ in range(rng.integers(1, 4)):
-            x, y, w = rng.uniform(0, 1), rng.uniform(0.05, 0.3), rng.uniform(0.1, 0.2)
-            cloud = np.exp(-(((xs - x) / w) ** 2 + ((ys - y) / (w * 0.32)) ** 2))[..., None]
-            sky = sky * (1 - 0.75 * cloud) + 255 * 0.75 * cloud
     drawn: Float[np.ndarray, "128 128 3"] = (sky * (1 - edge) + ground * edge).clip(0, 255)
     return drawn
+
+
+def ground_pixels(background: str, ys: np.ndarray, horizon: np.ndarray | float) -> Float[np.ndarray, "*n 3"]:
+    """Return the colour of the ground, RGB in [0, 255], at heights in a picture (0 is its top, 1 its bottom)."""
+    return _gradient(*_GROUND[background], (ys - horizon) / (1 - horizon))
+
+
+def sky_pixels(
+    background: str, rng: np.random.Generator, xs: np.ndarray, ys: np.ndarray, horizon: np.ndarray | float
+) -> Float[np.ndarray, "*n 3"]:
+    """Return the sky with clouds, a sun or a moon at places in a picture (0 to 1 from its upper left corner)."""
+    sky = _gradient(*_SKY[background], ys / horizon)
+    if background in ("sand", "night"):
+        x, y, radius = rng.uniform(0.12, 0.88), rng.uniform(0.08, 0.2), 0.07
+        disc = np.clip((radius - np.hypot(xs - x, ys - y)) * SIZE, 0, 1)[..., None]
+        return sky * (1 - disc) + np.asarray((255, 236, 150) if background == "sand" else (238, 238, 220)) * disc
+    for _ in range(rng.integers(1, 4)):
+        x, y, w = rng.uniform(0, 1), rng.uniform(0.05, 0.3), rng.uniform(0.1, 0.2)
+        cloud = np.exp(-(((xs - x) / w) ** 2 + ((ys - y) / (w * 0.32)) ** 2))[..., None]
+        sky = sky * (1 - 0.75 * cloud) + 255 * 0.75 * cloud
+    return sky
 
 
 def _background(scene: Scene) -> Image.Image:

@@ -38,6 +38,13 @@ METRICS = {
     "warp_error_outside_dis": "warp error outside (DIS)",
     "clip_consistency": "CLIP consistency",
     "reference_psnr": "PSNR to the reference edit",
+    "reference_psnr_outside": "PSNR outside (held out)",
+    "reference_psnr_inside": "PSNR inside (held out)",
+    "reference_ssim_outside": "SSIM outside (held out)",
+    "reference_ssim_inside": "SSIM inside (held out)",
+    "reference_lpips_outside": "LPIPS outside (held out)",
+    "reference_lpips_inside": "LPIPS inside (held out)",
+    "clip_direction_consistency": "CLIP direction consistency",
 }
 """Titles, in the order of tables."""
 METHODS = {

@@ -5,7 +5,6 @@ the package's linear layers, which were fitted to human judgements for torchvisi
 ``calibration="none"`` uses the unweighted mean of the package's baseline, for any other AlexNet.
 """
 
-import warnings
 from pathlib import Path
 
 import lpips
@@ -13,47 +12,12 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from PIL import Image
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from eval.metrics.base import Card, Metric, MetricUndefined, Score, digest, package, require_same_size
-from instructedit.checks import require_one_of
 from instructedit.models import Checkpoint, Context
-from instructedit.types import Captions, ConfigError, EditResult, Sample
-
-CALIBRATIONS = ("lpips", "none")
-NETS = ("alex", "squeeze")
-"""Backbones of the package: torchvision's AlexNet and SqueezeNet 1.1."""
-MINIMUM_SIDE = 31
-"""Minimum side in pixels; for smaller images, the input of AlexNet's second pooling is too small."""
-
-
-def load_network(weights: Path, calibration: str, net: str = "alex") -> lpips.LPIPS:
-    """Build the network with a backbone's ``features.*`` tensors (torchvision's names).
-
-    Raises:
-        ConfigError: The calibration or the net is unknown, or the file is missing, damaged or not that net.
-    """
-    require_one_of("net", net, NETS)
-    if calibration not in CALIBRATIONS:
-        raise ConfigError(f"calibration={calibration!r} is not one of {', '.join(CALIBRATIONS)}")
-    try:
-        state = load_file(weights)
-    except (OSError, SafetensorError) as error:
-        raise ConfigError(f"LPIPS backbone {weights}: {error}") from error
-    # The package initialises random weights, which are replaced below; this must not change the global generator. Its
-    # call of torchvision emits a deprecation warning.
-    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        network = lpips.LPIPS(net=net, lpips=calibration == "lpips", pnet_rand=True, verbose=False)
-    try:
-        backbone = {name: state[f"features.{name.partition('.')[2]}"] for name in network.net.state_dict()}
-        network.net.load_state_dict(backbone)
-    except (KeyError, RuntimeError) as error:
-        title = {"alex": "AlexNet", "squeeze": "SqueezeNet"}[net]
-        raise ConfigError(f"LPIPS backbone {weights} does not hold {title}'s features.*: {error}") from error
-    return network.eval().requires_grad_(False)
+from instructedit.perceptual import MINIMUM_SIDE, load_network
+from instructedit.types import Captions, EditResult, Sample
 
 
 def signed(image: Image.Image) -> Float[Tensor, "1 3 h w"]:
@@ -99,7 +63,7 @@ class Lpips(Metric):
             context: Model pool and device.
             checkpoint: The backbone.
             calibration: ``lpips`` or ``none``, see this module.
-            net: One of :data:`NETS`.
+            net: One of :data:`instructedit.perceptual.NETS`.
         """
         device = str(context.device)
 

@@ -20,9 +20,10 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 
 from eval.metrics.base import Card, Metric, MetricUndefined, Score, package, read_truth, require_same_size
 from eval.metrics.clip import ClipScorer, clip_scorer, cosine
-from eval.metrics.lpips import MINIMUM_SIDE, Lpips, signed
+from eval.metrics.lpips import Lpips, signed
 from eval.metrics.mask_iou import THRESHOLD
 from instructedit.models import Checkpoint, Context
+from instructedit.perceptual import MINIMUM_SIDE
 from instructedit.types import Captions, EditResult, Sample
 
 MARGIN = 0.15

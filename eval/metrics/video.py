@@ -18,7 +18,7 @@ from PIL import Image
 from eval.metrics.base import Card, Metric, MetricUndefined, Score, package, read_truth, require_same_size
 from eval.metrics.clip import ClipScorer, check_resize, clip_scorer, cosine
 from eval.metrics.region import true_region
-from instructedit.applications.video.filmstrip import unrolled
+from instructedit.applications.strips import unrolled
 from instructedit.applications.video.flow import dis, positions
 from instructedit.applications.video.flow import sample as warped
 from instructedit.models import Checkpoint, Context

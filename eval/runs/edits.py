@@ -1,54 +1,29 @@
 """Stored edits of single pictures. Their folders have a readable name and a hash of the inputs, as runs have."""
 
-import hashlib
-import json
-import re
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from eval.runs.identity import run_id
-from instructedit.files import write_aside
+from eval.runs import orders
+from eval.runs.orders import LONGEST, TRACE, address_of, finished, sha256, short, write_trace
 from instructedit.images import overlay, panel, save_png
-from instructedit.types import Captions, ConfigError, EditRequest, EditResult, Failure
+from instructedit.types import EditResult, Failure
 
-EDITED, MASK, PANEL, TRACE = "edited.png", "mask.png", "panel.png", "trace.json"
-_NAME = 60
+EDITED, MASK, PANEL = "edited.png", "mask.png", "panel.png"
 
 
 @dataclass(frozen=True)
-class Order:
-    """A requested edit."""
+class Order(orders.Order):
+    """A requested edit of a picture."""
 
     picture: Path
-    instruction: str
-    captions: Captions | None
-    seed: int
-    method: str
-    """Label of the method."""
-    identity: Mapping[str, Any]
-    """The method's configuration, from :func:`eval.runs.identity.fingerprinted`."""
 
     @property
     def address(self) -> str:
         """A hash of the inputs: the picture's bytes and stem, instruction, captions, method and seed."""
-        return run_id(self.wish() | {"image": _sha256(self.picture), "id": self.picture.stem})
-
-    def wish(self) -> dict[str, Any]:
-        """Return all inputs except the picture."""
-        captions = None if self.captions is None else asdict(self.captions)
-        return {"method": self.identity, "instruction": self.instruction, "captions": captions, "seed": self.seed}
-
-    def request(self, image: Image.Image) -> EditRequest:
-        """Return the request to the method.
-
-        Args:
-            image: The picture, RGB.
-        """
-        return EditRequest(self.picture.stem, image, self.instruction, self.captions, self.seed)
+        return address_of(self.wish() | {"image": sha256(self.picture), "id": self.picture.stem})
 
 
 def folder_name(order: Order, source: Path, of_folder: bool = False) -> str:
@@ -59,34 +34,18 @@ def folder_name(order: Order, source: Path, of_folder: bool = False) -> str:
         source: The user's picture or folder of pictures.
         of_folder: Whether the name is for the edits of a folder of pictures.
     """
-    words = f"{order.method.split()[0]} {source.stem} {order.instruction}".lower()
-    readable = re.sub(r"[^\w]+", "_", words).strip("_")[:_NAME].rstrip("_")
-    return f"{readable}-{_short(run_id(order.wish() | {'folder': str(source)}) if of_folder else order.address)}"
+    address = address_of(order.wish() | {"folder": str(source)}) if of_folder else order.address
+    return order.folder_name(source, address)
 
 
 def picture_name(order: Order) -> str:
     """Return the name of a picture's subfolder for the edits of a folder of pictures."""
-    return f"{order.picture.name[:_NAME]}-{_short(order.address)}"
+    return f"{order.picture.name[:LONGEST]}-{short(order.address)}"
 
 
 def stored(folder: Path, order: Order) -> dict[str, Any] | None:
-    """Return the trace of a finished edit; None if ``folder`` does not contain it completely.
-
-    Raises:
-        ConfigError: The folder contains another edit.
-    """
-    try:
-        trace = json.loads((folder / TRACE).read_bytes())
-        address = str(trace["address"])
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError):
-        address = "unknown"
-    if address != order.address:
-        raise ConfigError(f"{folder} contains another edit; out=<another folder> is accepted, or no out=")
-    edited = folder / EDITED
-    is_whole = trace.get("sha256") is not None and edited.is_file() and _sha256(edited) == trace["sha256"]
-    return trace if is_whole else None
+    """Return the trace of a finished edit, see :func:`eval.runs.orders.finished`."""
+    return finished(folder, order.address, EDITED)
 
 
 def store(folder: Path, order: Order, image: Image.Image | None, outcome: EditResult | Failure) -> dict[str, Any]:
@@ -105,12 +64,11 @@ def store(folder: Path, order: Order, image: Image.Image | None, outcome: EditRe
         (folder / name).unlink(missing_ok=True)
     if isinstance(outcome, EditResult) and image is not None:
         _draw(folder, order, image, outcome)
-    head = {"address": order.address, "image": str(order.picture), "instruction": order.instruction}
     edited = folder / EDITED
-    trace = head | {"method": order.method, "sha256": _sha256(edited) if edited.is_file() else None}
+    trace = order.head(order.address) | {"image": str(order.picture)}
+    trace |= {"sha256": sha256(edited) if edited.is_file() else None}
     trace |= {k: v for k, v in asdict(outcome).items() if k not in ("id", "image", "mask")}
-    with write_aside(folder / TRACE) as file:
-        file.write(json.dumps(trace, indent=2, ensure_ascii=False).encode() + b"\n")
+    write_trace(folder, trace)
     return trace
 
 
@@ -123,12 +81,3 @@ def _draw(folder: Path, order: Order, image: Image.Image, result: EditResult) ->
     save_png(result.image, folder / EDITED)
     shown.append((result.image, order.instruction))
     save_png(panel([i for i, _ in shown], [text for _, text in shown]), folder / PANEL)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _short(address: str) -> str:
-    return address.rpartition("-")[2][:8]

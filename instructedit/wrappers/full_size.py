@@ -40,6 +40,7 @@ class FullSize(Method):
         # Classes that match the protocol without deriving from Method may lack the flags.
         self.needs_captions = bool(getattr(self.method, "needs_captions", False))
         self.takes_ratio = bool(getattr(self.method, "takes_ratio", False))
+        self.takes_restart = bool(getattr(self.method, "takes_restart", False))
 
     def edit(self, requests: Sequence[EditRequest]) -> list[EditResult | Failure]:
         """Edit a batch; images, masks and boxes are returned in each photo's pixels.
@@ -47,9 +48,15 @@ class FullSize(Method):
         Raises:
             ConfigError: ``paste_back`` is true, but the method has no masks.
         """
-        outcomes = self.method.edit([replace(r, image=fitted(r.image, self.max_side)) for r in requests])
+        outcomes = self.method.edit([self._fitted(r) for r in requests])
         # The caller checks that the number of results is right.
         return [self._restored(outcome, request.image) for outcome, request in zip(outcomes, requests, strict=False)]
+
+    def _fitted(self, request: EditRequest) -> EditRequest:
+        restart = request.restart
+        if restart is not None:
+            restart = replace(restart, image=fitted(restart.image, self.max_side))
+        return replace(request, image=fitted(request.image, self.max_side), restart=restart)
 
     def _restored(self, outcome: EditResult | Failure, photo: Image.Image) -> EditResult | Failure:
         width, height = size = fitted_size(photo.size, self.max_side)

@@ -9,10 +9,11 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
+from instructedit.applications.strips import psnr, rolled, unrolled
 from instructedit.applications.video import editor as video
 from instructedit.applications.video.editor import ClipEditor, EditedClip
-from instructedit.applications.video.field import Fit, psnr
-from instructedit.applications.video.filmstrip import Filmstrip, rolled, unrolled
+from instructedit.applications.video.field import Fit
+from instructedit.applications.video.filmstrip import Filmstrip
 from instructedit.cache import StageCache
 from instructedit.models import Context, ModelPool
 from instructedit.types import ConfigError, EditRequest, EditResult, Failure, Method, StageError

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from instructedit.applications.strips import psnr
 from instructedit.applications.video.carry import carry
 from instructedit.applications.video.encoding import DenseGrid, HashGrid, annealed, halved
-from instructedit.applications.video.field import Field, Fit, prepared, psnr
+from instructedit.applications.video.field import Field, Fit, prepared
 from instructedit.applications.video.flow import dis, inverted, key_frame, positions, sample
 from instructedit.types import ConfigError
 from tests.applications.clips import HEIGHT, WIDTH, moved, settings, texture

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from instructedit.applications.video.field import psnr
+from instructedit.applications.strips import psnr
 from instructedit.applications.video.io import ending, read_clip, write_clip
 from instructedit.types import ConfigError
 from tests.applications.clips import clip_of, encoded, moved

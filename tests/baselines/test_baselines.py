@@ -1,6 +1,7 @@
 """All baselines: results do not depend on the batch size, failures are isolated per sample, and results are cached."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from instructedit.cache import StageCache
 from instructedit.editor import MaskGuidedEditor
 from instructedit.latent_diffusion import generator
 from instructedit.models import Checkpoint, Context, ModelPool
-from instructedit.types import Captions, ConfigError, EditRequest, EditResult, Failure, Method
+from instructedit.types import Captions, ConfigError, EditRequest, EditResult, Failure, Method, Restart
 from tests import tiny
 
 CAPTIONS = Captions("photo of a cat", "photo of a lion")
@@ -350,3 +351,39 @@ def test_wrong_knobs_are_refused_before_a_model_loads(
 ) -> None:
     with pytest.raises(ConfigError, match=said):
         make(context, checkpoints)
+
+
+def test_instruct_pix2pix_restarts_from_the_noised_picture(
+    context: Context, checkpoints: dict[int, Checkpoint]
+) -> None:
+    method, (request,) = InstructPix2Pix(context, checkpoints[8], steps=6), requests(1)
+    other = tiny.picture(7)
+
+    def edited(noise: float, draw: int = 0) -> np.ndarray:
+        return pixels(method.edit([replace(request, restart=Restart(other, noise, 4, draw))]))[0]
+
+    backbone = method.backbone
+    with torch.no_grad():
+        kept = backbone.decode(backbone.encode([other]))[0].add(1).mul(127.5).permute(1, 2, 0).numpy()
+    # From the lowest level, the restart picture comes back; from a high one, another.
+    assert np.abs(edited(0.005) - kept).mean() < np.abs(edited(0.9) - kept).mean()
+    assert np.array_equal(edited(0.5), edited(0.5))
+    assert not np.array_equal(edited(0.5), edited(0.5, draw=1))
+    (outcome,) = method.edit([replace(request, restart=Restart(other, 0.5, 4))])
+    assert isinstance(outcome, EditResult)
+    assert outcome.evaluations == {"edit": 12}
+    # Requests without a restart are not affected by one in their batch.
+    mixed = pixels(method.edit([replace(request, restart=Restart(other, 0.5, 4)), *requests(2)[1:]]))
+    assert np.abs(mixed[1] - pixels(method.edit(requests(2)))[1]).max() <= 1
+
+
+def test_diffedit_takes_its_mask_from_the_image_not_from_the_restart(
+    context: Context, checkpoints: dict[int, Checkpoint]
+) -> None:
+    method, (request,) = DiffEdit(context, checkpoints[4], 0.5, theta=0.4, steps=8), requests(1)
+    (plain,) = method.edit([request])
+    (again,) = method.edit([replace(request, restart=Restart(tiny.picture(7), 0.5, 4))])
+    assert isinstance(plain, EditResult)
+    assert isinstance(again, EditResult)
+    assert np.array_equal(plain.mask, again.mask)  # type: ignore[arg-type]
+    assert not np.array_equal(np.asarray(plain.image), np.asarray(again.image))

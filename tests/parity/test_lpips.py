@@ -12,7 +12,8 @@ from torch import Tensor
 from torchmetrics.functional.image.lpips import _LPIPS, _lpips_update
 from torchvision.models import AlexNet
 
-from eval.metrics.lpips import load_network, lpips_distance, signed
+from eval.metrics.lpips import lpips_distance, signed
+from instructedit.perceptual import load_network
 from tests.eval.metrics.test_lpips import SHAPES, random_backbone
 from tests.eval.pictures import textured
 

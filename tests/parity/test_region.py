@@ -16,8 +16,9 @@ from torchmetrics.functional.image import (
 )
 from torchmetrics.functional.regression import mean_squared_error
 
-from eval.metrics.lpips import load_network, lpips_distance, signed
+from eval.metrics.lpips import lpips_distance, signed
 from eval.metrics.region import lpips_outside, mse_outside, psnr_outside, ssim_outside, unit_pixels
+from instructedit.perceptual import load_network
 from tests.eval.metrics.test_lpips import random_backbone
 from tests.eval.pictures import textured
 from tests.parity.test_lpips import activations, into_slices

@@ -1,4 +1,4 @@
-"""Clips of all runs beside each other, for benchmarks whose samples are filmstrips."""
+"""Clips and scenes of all runs beside each other, for benchmarks whose samples are strips."""
 
 import base64
 import io
@@ -15,7 +15,7 @@ from eval.report.section import Missing, Section
 from eval.report.study import Study
 from eval.runs.records import EditRecord
 from eval.runs.run import Run
-from instructedit.applications.video.filmstrip import unrolled
+from instructedit.applications.strips import unrolled
 from instructedit.images import load_image
 from instructedit.types import Sample, StageError
 
@@ -23,7 +23,7 @@ SIDE = 192
 """Height of a clip in pixels, at least; small clips are enlarged by a whole factor."""
 QUALITY = "18"
 """Constant rate factor of H.264."""
-NEEDS = "python -m scripts.run experiment=video"
+VIDEO, NERF = "python -m scripts.run experiment=video", "python -m scripts.run experiment=nerf"
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,11 @@ class Shown:
 
 
 def clips(study: Study, page: Page) -> Section:
-    """Show each clip's input, the edits of all runs, and the reference edit, in one playable video."""
-    frames, rate = _setting(study, "frames"), _setting(study, "fps")
+    """Show each clip's input, the edits of all runs, and the reference edit, in one playable video.
+
+    The views of a scene are along its cameras' path, so that they are an orbit.
+    """
+    frames, rate, is_scene = _setting(study, "frames"), _setting(study, "fps"), _setting(study, "scenes") is not None
     if frames is None:
         raise Missing
     shown, files = [], {}
@@ -55,14 +58,15 @@ def clips(study: Study, page: Page) -> Section:
             files[name] = data
         shown.append(Shown(sample, tuple(head for head, _ in columns), name))
     if not shown:
-        raise Missing(f"no run of {study.name} has edited clips: {NEEDS} makes them")
-    return Section(f"clips-{study.key}", "Clips", page.render("clips.html", shown=shown), files)
+        raise Missing(f"no run of {study.name} has edited clips: {NERF if is_scene else VIDEO} makes them")
+    html = page.render("clips.html", shown=shown, is_scene=is_scene)
+    return Section(f"clips-{study.key}", "Orbits" if is_scene else "Clips", html, files)
 
 
-def _setting(study: Study, key: str) -> int | None:
+def _setting(study: Study, key: str) -> Any:
     named: list[Any] = [run.config.get("benchmark") for run in study.runs]
     values = [benchmark[key] for benchmark in named if isinstance(benchmark, dict) and benchmark.get(key)]
-    return int(values[-1]) if values else None
+    return values[-1] if values else None
 
 
 def _columns(study: Study, sample: Sample, frames: int) -> list[tuple[str, np.ndarray]]:

@@ -10,10 +10,11 @@ import torch
 from jaxtyping import Bool
 from PIL import Image
 
+from instructedit.applications.strips import Frames, hash_clip, psnr, region, summed
 from instructedit.applications.video.carry import Carried, along_flow, carry
-from instructedit.applications.video.field import Field, FieldSettings, Fit, load_field, prepared, psnr
-from instructedit.applications.video.flow import Frames, dis
-from instructedit.cache import StageCache, hash_image
+from instructedit.applications.video.field import Field, FieldSettings, Fit, load_field, prepared
+from instructedit.applications.video.flow import dis
+from instructedit.cache import StageCache
 from instructedit.checks import is_number, require, require_one_of
 from instructedit.models import Context
 from instructedit.types import EditRequest, EditResult, Failure, Method, StageError
@@ -175,19 +176,7 @@ class ClipEditor:
             else:
                 mask = region(outcome)
                 carried.append(Carried(np.where(mask[..., None], np.asarray(outcome.image), frame), mask))
-        return _clip(carried, _summed(edits), Image.fromarray(frames[0]), None)
-
-
-def region(edit: EditResult) -> Bool[np.ndarray, "h w"]:
-    """Return the mask of an edit; for a method without masks, the whole picture."""
-    if edit.mask is not None:
-        return edit.mask
-    return np.ones((edit.image.height, edit.image.width), bool)
-
-
-def hash_clip(frames: Frames) -> str:
-    """Return the SHA-256 of a clip's frames and size, in hex."""
-    return hash_image(Image.fromarray(frames.reshape(-1, *frames.shape[2:]))) + f"-{len(frames)}"
+        return _clip(carried, summed(edits), Image.fromarray(frames[0]), None)
 
 
 def check_least_psnr(value: Any) -> None:
@@ -212,10 +201,3 @@ def _measured(field: Field, frames: Frames, is_new: bool) -> Fitted:
 def _clip(carried: Sequence[Carried], edit: EditResult, source: Image.Image, fitted: Fitted | None) -> EditedClip:
     frames, masks = np.stack([c.image for c in carried]), np.stack([c.mask for c in carried])
     return EditedClip(frames, masks, edit, source, fitted)
-
-
-def _summed(edits: Sequence[EditResult]) -> EditResult:
-    """Return the first edit with the costs of all."""
-    seconds = {k: sum(e.seconds.get(k, 0.0) for e in edits) for e in edits for k in e.seconds}
-    evaluations = {k: sum(e.evaluations.get(k, 0) for e in edits) for e in edits for k in e.evaluations}
-    return replace(edits[0], seconds=seconds, evaluations=evaluations)

@@ -10,8 +10,9 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from instructedit.applications.strips import Frames, adam_state, load_adam
 from instructedit.applications.video.encoding import DenseGrid, Encoding, annealed, halved, hash_grid
-from instructedit.applications.video.flow import Frames, chained, key_frame, neighbours, positions, sample
+from instructedit.applications.video.flow import chained, key_frame, neighbours, positions, sample
 from instructedit.checks import is_number, require, require_one_of, require_whole
 from instructedit.parameters import check_flag
 
@@ -312,20 +313,12 @@ class Fit:
     def state(self) -> dict[str, Tensor]:
         """Return everything that a continuation needs, as tensors."""
         found = {f"field.{name}": values for name, values in self.field.state_dict().items()}
-        for index, values in self.optimizer.state_dict()["state"].items():
-            found |= {f"adam.{index}.{name}": torch.as_tensor(value) for name, value in values.items()}
-        return found | {"step": torch.tensor(self.step)}
+        return found | adam_state(self.optimizer) | {"step": torch.tensor(self.step)}
 
     def load(self, state: dict[str, Tensor]) -> None:
         """Continue from a state."""
         load_field(self.field, state)
-        moments: dict[int, dict[str, Tensor]] = {}
-        for key, value in state.items():
-            kind, _, rest = key.partition(".")
-            if kind == "adam":
-                index, _, name = rest.partition(".")
-                moments.setdefault(int(index), {})[name] = value
-        self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": moments})
+        load_adam(self.optimizer, state)
         self.step = int(state["step"])
 
 
@@ -334,10 +327,4 @@ def load_field(field: Field, state: dict[str, Tensor]) -> None:
     field.load_state_dict({k.removeprefix("field."): v for k, v in state.items() if k.startswith("field.")})
 
 
-def psnr(a: np.ndarray, b: np.ndarray) -> float:
-    """Return the peak signal-to-noise ratio of two 8-bit pictures in dB; infinite if they are equal."""
-    error = float(((a.astype(np.float64) - b) ** 2).mean()) / 255**2
-    return math.inf if error == 0 else -10 * math.log10(error)
-
-
-__all__ = ["Field", "FieldSettings", "Fit", "load_field", "prepared", "psnr", "sample"]
+__all__ = ["Field", "FieldSettings", "Fit", "load_field", "prepared", "sample"]

@@ -1,19 +1,14 @@
-"""Clips as samples of the harness: a *filmstrip* is a picture with a clip's frames below each other.
-
-So runs, their store, metrics on pictures, masks and statistics apply to clips as they are.
-"""
+"""Clips as samples of the harness: a *filmstrip* is a picture with a clip's frames below each other."""
 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-from PIL import Image
 
+from instructedit.applications.strips import rolled, unrolled
 from instructedit.applications.video.editor import FIELD, ClipEditor
 from instructedit.applications.video.field import FieldSettings
-from instructedit.applications.video.flow import Frames
 from instructedit.checks import require
 from instructedit.models import Context
 from instructedit.types import ConfigError, EditRequest, EditResult, Failure, Method, StageError
@@ -71,20 +66,3 @@ class Filmstrip(Method):
             outcome.edit, id=request.id, image=rolled(outcome.frames), mask=np.concatenate(list(outcome.masks)),
             decisions=decisions, seconds=seconds,
         )  # fmt: skip
-
-
-def rolled(frames: Frames) -> Image.Image:
-    """Return the filmstrip of a clip."""
-    return Image.fromarray(np.ascontiguousarray(frames).reshape(-1, *frames.shape[2:]))
-
-
-def unrolled(strip: Image.Image, frames: int) -> Any:
-    """Return the frames of a filmstrip, uint8 of shape (frames, height, width, channels).
-
-    Raises:
-        ValueError: The height is not a multiple of the number of frames.
-    """
-    pixels = np.asarray(strip)
-    if strip.height % frames:
-        raise ValueError(f"a filmstrip of {strip.height} rows has no {frames} frames of one height")
-    return pixels.reshape(frames, strip.height // frames, *pixels.shape[1:])

@@ -9,7 +9,8 @@ from torch import Tensor
 from torchvision.models import AlexNet
 
 from eval.metrics.base import MetricUndefined
-from eval.metrics.lpips import Lpips, load_network, lpips_distance, signed
+from eval.metrics.lpips import Lpips, lpips_distance, signed
+from instructedit.perceptual import load_network
 from instructedit.types import ConfigError
 from tests.eval.pictures import SAMPLE, plain, result, textured
 

@@ -18,7 +18,7 @@ from eval.metrics.video import (
     flow_file,
     warp_error,
 )
-from instructedit.applications.video.filmstrip import rolled, unrolled
+from instructedit.applications.strips import rolled, unrolled
 from instructedit.images import load_image
 from instructedit.types import Decisions, EditResult, Sample
 from tests.applications.clips import moved

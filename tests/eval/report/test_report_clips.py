@@ -21,7 +21,8 @@ from eval.report.sections.clips import clips
 from eval.report.study import Study, studies
 from eval.runs.run import Run
 from eval.runs.runner import RunPlan, run
-from instructedit.applications.video.filmstrip import Filmstrip, rolled
+from instructedit.applications.strips import rolled
+from instructedit.applications.video.filmstrip import Filmstrip
 from instructedit.cache import StageCache
 from instructedit.models import Context, ModelPool
 from instructedit.types import EditResult

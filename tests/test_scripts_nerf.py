@@ -1,0 +1,86 @@
+"""``scripts.nerf`` edits a scene with the shipped models, says what is wrong in one line, and repeats nothing."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+
+from instructedit.applications.nerf.scenes import read_scene
+from instructedit.applications.video.io import read_clip
+from scripts import nerf
+from tests.applications.test_nerf_scenes import nerfstudio
+
+SCENE = Path(__file__).parents[1] / "data" / "picturebook" / "benchmark_3d" / "scenes" / "scene_01_cat_to_lion"
+QUICK = (
+    "radiance.steps=12", "radiance.voxels=20000", "radiance.double_at=[]", "update.steps=4", "update.edit_every=2",
+    "update.diffusion_steps=3", "update.edit_count=1", "path_frames=3",
+)  # fmt: skip
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    GlobalHydra.instance().clear()
+    monkeypatch.setattr(sys, "argv", ["nerf", *map(str, arguments)])
+    return nerf.main()
+
+
+@pytest.mark.slow
+def test_a_scene_goes_through_the_whole_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    arguments = (SCENE, "Change the cat to a lion", f"results={tmp_path / 'r'}", f"out={out}", *QUICK)
+    assert run(monkeypatch, *arguments) == 0
+    printed = capsys.readouterr().out
+    assert "segmentation prompt: cat" in printed
+    assert "18 of 20 training views are not edited" in printed
+    assert {p.name for p in out.iterdir()} == {"edited", "path.mp4", "sheet.png", "trace.json"}
+    before, after = read_scene(SCENE), read_scene(out / "edited")
+    trace = json.loads((out / "trace.json").read_bytes())
+    assert (after.train, after.held_out) == (before.train, before.held_out)
+    for view in before.train:
+        is_equal = np.array_equal(before.pictures[view], after.pictures[view])
+        assert is_equal == (view in trace["unedited"])
+    assert len(read_clip(out / "path.mp4", 12).frames) == 3
+    written = {p: p.stat().st_mtime_ns for p in out.rglob("*")}
+    assert run(monkeypatch, *arguments) == 0
+    assert "(edited before)" in capsys.readouterr().out
+    assert {p: p.stat().st_mtime_ns for p in out.rglob("*")} == written
+    assert run(monkeypatch, SCENE, "Change the cat to a dog", *arguments[2:]) == 2
+    assert "contains another edit" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["instruction=x"], "scene=... is needed"),
+        (["nothing", "x"], "nothing: no such file; a folder with transforms.json"),
+        (["nothing", "x", "fps=0"], "fps=0: accepted are whole numbers from 1 on"),
+        (["nothing", "x", "path_frames=1"], "path_frames=1: accepted are whole numbers from 2 on"),
+        (["nothing", "x", "radiance.steps=-1"], "radiance.steps=-1: accepted are whole numbers from 0 on"),
+        (["nothing", "x", "update.noise=[0.9,0.1]"], "update.noise=[0.9, 0.1]: accepted are two numbers"),
+        (["nothing", "x", "update=paper"], "update=paper: accepted are instruct_nerf2nerf, picturebook"),
+        (["nothing", "x", "least_psnr=high"], "least_psnr=high: accepted are numbers"),
+        (["nothing", "x", "captions.input=a"], "both"),
+        (["nothing", "x", "radiance.voxel=3"], "radiance.voxel"),
+    ],
+)
+def test_wrong_input_is_named(
+    arguments: list[str], line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, *arguments, f"results={tmp_path}") == 2
+    error = capsys.readouterr().err
+    assert line in error
+    assert error.count("\n") == 1
+
+
+def test_a_wrong_scene_is_named_before_a_model_loads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = nerfstudio(tmp_path / "scene", lambda values: values["frames"][1].pop("transform_matrix"))
+    assert run(monkeypatch, folder, "x", f"results={tmp_path}") == 2
+    error = capsys.readouterr().err
+    assert "transforms.json: frames[1]: transform_matrix is missing" in error
+    assert error.count("\n") == 1
