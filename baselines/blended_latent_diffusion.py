@@ -43,6 +43,7 @@ class BlendedLatentDiffusionEditor:
     """
 
     takes_ratio = False
+    takes_restart = False
 
     def __init__(
         self,

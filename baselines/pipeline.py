@@ -84,6 +84,7 @@ class PipelineEditor:
     """
 
     takes_ratio = False
+    takes_restart = False
 
     def __init__(self, context: Context, preset: Preset) -> None:
         self.runner = PipelineRunner(context, preset)

@@ -179,12 +179,8 @@ class MaskGuidedEditor:
         def compute(indices: list[int]) -> list[Edited]:
             # Sampling needs the requests that start at the noisiest level first.
             order = sorted(indices, key=lambda i: -self._start(requests[i]))
-            edited = self._sample(
-                [requests[i] for i in order],
-                [prompts[i] for i in order],
-                [captions[i].edited for i in order],
-                [masks[i] for i in order],
-            )
+            of = [(requests[i], prompts[i], captions[i].edited, masks[i]) for i in order]
+            edited = self._sample(*map(list, zip(*of, strict=True)))
             by_index = dict(zip(order, edited, strict=True))
             return [by_index[i] for i in indices]
 
@@ -216,8 +212,8 @@ class MaskGuidedEditor:
     ) -> list[Edited]:
         backbone, images = self.backbone, [r.image for r in requests]
         restarts = [r.restart for r in requests if r.restart is not None]
-        steps = restarts[0].steps
-        schedule = diffusion.make_schedule(backbone.scheduler, steps, restarts[0].noise)
+        steps, noise = restarts[0].steps, restarts[0].noise
+        schedule = diffusion.make_schedule(backbone.scheduler, steps, noise)
         prompts = [c.input if self.inversion_prompt == "input" else "" for c in captions]
         # Image and restart image are inverted in one batch.
         invert = backbone.guided(prompts * 2, self.inversion_guidance_scale)
@@ -225,10 +221,10 @@ class MaskGuidedEditor:
         trajectory, again = both.chunk(2, dim=1)
         inside = torch.stack(masks).to(trajectory)
         predict = backbone.guided([c.edited for c in captions], self.guidance_scale)
-        start = [steps] * len(requests)
-        latents = masked_sample(lambda _: predict, trajectory, inside, schedule, start, self.blend, again[-1])
+        starts = [steps] * len(images)
+        latents = masked_sample(lambda _: predict, trajectory, inside, schedule, starts, self.blend, again[-1])
         scale, inversion = 1 if self.guidance_scale == 1 else 2, 1 if self.inversion_guidance_scale == 1 else 2
-        nfe = {Stage.INVERSION: 2 * inversion * steps, Stage.EDIT: scale * steps}
+        nfe: dict[str, int] = {Stage.INVERSION: 2 * inversion * steps, Stage.EDIT: scale * steps}
         return [Edited(image, dict(nfe)) for image in self._decoded(latents, trajectory[0], inside, images)]
 
     def _decoded(

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Iterator
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -127,8 +127,12 @@ def plain(value: Any) -> Any:
 def test_a_default_in_python_is_that_of_the_configuration(choice: str) -> None:
     """A default that is nothing (None, 0, False, empty) leaves a part out and sets no value."""
     for target, given in made_by(resolved("config", choice)):
-        for name, parameter in inspect.signature(get_object(target)).parameters.items():
+        made = get_object(target)
+        factories = {f.name: f.default_factory for f in fields(made)} if is_dataclass(made) else {}
+        for name, parameter in inspect.signature(made).parameters.items():
             own = parameter.default
+            if (factory := factories.get(name, MISSING)) is not MISSING:
+                own = factory()
             if name in given and own is not parameter.empty and own:
                 assert plain(own) == given[name], f"{target}: {name}"
 

@@ -48,7 +48,9 @@ class Inverts(Method):
         mask = np.zeros((request.image.height, request.image.width), bool)
         if view not in self.empty:
             mask[8:-8, 8:-8] = True
-        image = Image.fromarray(np.where(mask[..., None], ImageOps.invert(request.image), 0).astype(np.uint8))
+        image = Image.fromarray(
+            np.where(mask[..., None], np.asarray(ImageOps.invert(request.image)), 0).astype(np.uint8)
+        )
         return EditResult(request.id, image, mask, evaluations={"edit": 3}, seconds={"editor": 0.5})
 
 
@@ -243,7 +245,7 @@ def test_a_finer_field_has_the_same_scene() -> None:
         (lambda: update(lpips_weight=1.0), "update.patch=16: accepted are sides from 31 on"),
     ],
 )
-def test_a_wrong_setting_is_named(make, line: str) -> None:  # type: ignore[no-untyped-def]
+def test_a_wrong_setting_is_named(make, line: str) -> None:
     with pytest.raises(ConfigError) as caught:
         make()
     assert line in str(caught.value)

@@ -34,10 +34,15 @@ def url(tmp_path: Path) -> Any:
 
 def test_a_picture_is_edited(url: str, new_page: Callable[..., Any]) -> None:
     foreign: list[str] = []
+
+    def refuse(route: Any) -> None:
+        foreign.append(route.request.url)
+        route.abort()
+
     page = new_page()
     page.context.route(
         lambda address: not address.startswith((url.rstrip("/"), "data:", "blob:")),
-        lambda route: (foreign.append(route.request.url), route.abort()),
+        refuse,
     )
     page.set_default_timeout(240_000)
     page.goto(url)
