@@ -100,7 +100,7 @@ def test_a_missing_package_for_quantisation_is_one_line() -> None:
         pytest.skip("bitsandbytes is installed")
 
 
-class Deterministic(diffusers.StableDiffusionInstructPix2PixPipeline):  # type: ignore[misc]
+class Deterministic(diffusers.StableDiffusionInstructPix2PixPipeline):
     """A pipeline that takes no generator."""
 
     def __call__(self, image: Any = None, prompt: Any = None, num_inference_steps: int = 2) -> Any:

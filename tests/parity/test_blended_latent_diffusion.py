@@ -31,14 +31,15 @@ def editor(folder: Path, start: float = 0.25, cache: Path | None = None) -> Blen
     return BlendedLatentDiffusionEditor(context, Checkpoint(str(folder)), start, STEPS)
 
 
-class Late(DDIMScheduler):  # type: ignore[misc]
+class Late(DDIMScheduler):
     """A schedule without its first steps."""
 
     skipped = 0
 
     def set_timesteps(self, *args: Any, **kwargs: Any) -> None:
         super().set_timesteps(*args, **kwargs)
-        self.timesteps = self.timesteps[self.skipped :]
+        timesteps: torch.Tensor = vars(self)["timesteps"]
+        self.timesteps = timesteps[self.skipped :]
 
 
 @pytest.mark.parametrize(("start", "skipped"), [(0.0, 0), (0.25, 3)])
