@@ -246,8 +246,15 @@ def merged(arguments: Mapping[str, Any], values: Sequence[Mapping[str, Any]]) ->
 
 
 def denoiser(pipeline: Any) -> Any:
-    """Return the part of a pipeline that predicts noise or velocity."""
-    return next(part for name in DENOISERS if (part := getattr(pipeline, name, None)) is not None)
+    """Return the part of a pipeline that predicts noise or velocity.
+
+    Raises:
+        ConfigError: It has none of :data:`DENOISERS`.
+    """
+    for name in DENOISERS:
+        if (part := getattr(pipeline, name, None)) is not None:
+            return part
+    raise ConfigError(f"pipeline.class_name={type(pipeline).__name__}: it has no part named {' or '.join(DENOISERS)}")
 
 
 @contextmanager
@@ -281,6 +288,8 @@ def load(preset: Preset) -> Any:
             if preset.quantisation in ("int8", "int4"):
                 options["quantization_config"] = _bitsandbytes(preset.quantisation, checkpoint.dtype)
             pipeline = kind.from_pretrained(str(folder), local_files_only=True, **options, **preset.components)
+        elif preset.quantisation in ("int8", "int4"):
+            raise ConfigError(f"pipeline.quantisation={preset.quantisation}: {checkpoint.id} has no model_index.json")
         else:
             required = [n for n, p in inspect.signature(kind).parameters.items() if p.default is p.empty]
             names = [n for n in required if n not in preset.components]

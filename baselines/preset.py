@@ -8,7 +8,7 @@ import importlib
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -118,11 +118,11 @@ class Preset:
     quantisation: str
     """Of the denoiser's weights: ``float8`` (stored in 8 bits, computed in the checkpoint's dtype), ``int8`` or
     ``int4`` (bitsandbytes, CUDA only), or ``none``."""
-    first: FirstCall | None = None
-    scheduler: Mapping[str, Any] = field(default_factory=dict)
+    scheduler: Mapping[str, Any]
     """Class (``class_name``) and options of a scheduler that replaces the checkpoint's, with its noise schedule."""
-    components: Mapping[str, Any] = field(default_factory=dict)
+    components: Mapping[str, Any]
     """Arguments of the constructor that replace those of the checkpoint; null leaves a part out."""
+    first: FirstCall | None = None
     batched: bool = False
     """Whether one call gets a batch of samples, as lists; otherwise each sample has a call of its own."""
     dilate: int = 0

@@ -53,7 +53,7 @@ METHODS = {
     "mdp": "MDP-εt",
     "instruct_pix2pix": "InstructPix2Pix",
     "sd_inpainting": "SD-inpainting",
-    "blended_latent_diffusion": "Blended Latent Diffusion",
+    "blended_latent": "Blended Latent Diffusion",
     "prompt_to_prompt": "Prompt-to-Prompt",
     "audit_edited": "reference edits",
     "audit_images": "unedited pictures",

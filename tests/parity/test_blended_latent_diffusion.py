@@ -38,7 +38,8 @@ class Late(DDIMScheduler):
 
     def set_timesteps(self, *args: Any, **kwargs: Any) -> None:
         super().set_timesteps(*args, **kwargs)
-        self.timesteps: torch.Tensor = self.timesteps[self.skipped :]
+        timesteps: torch.Tensor = vars(self)["timesteps"]
+        self.timesteps = timesteps[self.skipped :]
 
 
 @pytest.mark.parametrize(("start", "skipped"), [(0.0, 0), (0.25, 3)])
