@@ -9,6 +9,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.utils import instantiate
+from PIL import Image
 
 from eval.benchmarks.base import load_benchmark
 from eval.demo.session import Values, Wish, edit, first_prompts, prompts_of, told
@@ -112,3 +113,17 @@ def test_prompts_are_all_given_or_none() -> None:
 def test_a_failure_says_where() -> None:
     rows = told("InstructEdit", Failure("demo", "segmenter", "StageError", "no box for <b>x</b>"))
     assert rows == [("method", "InstructEdit"), ("failed", "segmenter: no box for <b>x</b>")]
+
+
+@pytest.mark.parametrize("size", [(128, 128), (96, 128), (1200, 700)])
+def test_a_mask_on_the_canvas_is_read_back(size: tuple[int, int]) -> None:
+    page = pytest.importorskip("eval.demo.page", reason="gradio is not installed: it is in the extras `demo` and `dev`")
+    mask = np.zeros((size[1], size[0]), dtype=bool)
+    mask[size[1] // 4 : size[1] // 2, size[0] // 3 :] = True
+    drawn = page._canvas(Image.new("RGB", size, "green"), mask)
+    assert {layer.size for layer in (*drawn["layers"], drawn["background"])} == {(512, 512)}
+    found = page._mask(drawn, size)
+    assert found.shape == mask.shape
+    assert (found != mask).mean() < 0.005
+    with pytest.raises(ConfigError, match="the mask is empty"):
+        page._mask(page._canvas(Image.new("RGB", size), None), size)
