@@ -85,10 +85,12 @@ def page(build: Build, methods: Sequence[str], examples: Sequence[tuple[str, str
             (from_prompts.click, [prompt, before, after]),
             (from_mask.click, [prompt, before, after, drawn]),
         ):
-            done = event(run, [*wish, *more], shown, concurrency_limit=1, concurrency_id="edit", api_name=False)
+            done = event(
+                run, [*wish, *more], shown, concurrency_limit=1, concurrency_id="edit", api_visibility="private"
+            )
             # The editor is emptied first: it keeps the layers of its last picture.
-            emptied = done.success(lambda: None, None, drawn, api_name=False)
-            emptied.success(lambda value: value, canvas, drawn, api_name=False)
+            emptied = done.success(lambda: None, None, drawn, api_visibility="private")
+            emptied.success(lambda value: value, canvas, drawn, api_visibility="private")
     return blocks
 
 

@@ -63,7 +63,8 @@ def test_a_form_that_is_sent_twice_counts_once_and_an_old_one_overwrites_nothing
 def test_undo_goes_back_through_the_annotators_own_cases(made: LabelStore) -> None:
     order = label_all(made, "ann")
     made.save("bob", order[0], WRONG, 0)
-    back, number = [], order[-1]
+    back: list[int] = []
+    number: int | None = order[-1]
     while number is not None:
         back.append(number)
         shown = made.case("ann", number)
