@@ -1,8 +1,11 @@
 """Pages for people under load and under kills: no acknowledged answer is lost, none is counted twice."""
 
 import asyncio
+import contextlib
+import multiprocessing
 import random
 import re
+import socket
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -13,12 +16,13 @@ import httpx
 import numpy as np
 import pytest
 
-from tests.browser.conftest import Process
+from eval.annotation.web import listening, serve
+from tests.browser.server import study_app
 from tests.eval.annotation.made import study
 from tests.faults.conftest import Tally
 
 PARTICIPANTS, SECONDS = 100, 60
-KILLS = 6
+KILLS = 20
 PLACE = re.compile(r"Page (\d+) of (\d+)")
 
 
@@ -35,15 +39,44 @@ class Log:
     started: int = 0
 
 
+class Server:
+    """A server in a forked process, which is there at once, and can be killed and started again on its port."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with listening("127.0.0.1", 0) as listener:
+            self.port = listener.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}/"
+        self.start()
+
+    def start(self) -> None:
+        forked = multiprocessing.get_context("fork")
+        self.process = forked.Process(target=_serve, args=(self.path, self.port), daemon=True)
+        self.process.start()
+        while self.process.is_alive():
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port)):
+                return
+            time.sleep(0.02)
+        raise AssertionError("the server did not start")
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.join()
+
+
+def _serve(path: Path, port: int) -> None:
+    serve(study_app(path), "127.0.0.1", port, [])
+
+
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Process]:
+def server(tmp_path: Path) -> Iterator[Server]:
     made = study(tmp_path / "study.sqlite", count=30)
-    process = Process("study", made.database.path)
-    yield process
-    process.kill()
+    forked = Server(made.database.path)
+    yield forked
+    forked.kill()
 
 
-def stored(server: Process) -> dict[tuple[str, int], str]:
+def stored(server: Server) -> dict[tuple[str, int], str]:
     rows = sqlite3.connect(server.path).execute(
         "SELECT token, place, choice FROM answers JOIN participants ON participants.id = participant"
     )
@@ -103,7 +136,7 @@ async def everyone(url: str, count: int, seconds: float) -> Log:
 
 
 @pytest.mark.slow
-def test_a_hundred_participants_at_once(server: Process, tally: Tally, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_hundred_participants_at_once(server: Server, tally: Tally, capsys: pytest.CaptureFixture[str]) -> None:
     log = asyncio.run(everyone(server.url, PARTICIPANTS, SECONDS))
     kept = stored(server)
     wrong = sum(kept.get(key) != choice for key, choice in log.acknowledged.items())
@@ -117,7 +150,7 @@ def test_a_hundred_participants_at_once(server: Process, tally: Tally, capsys: p
         print(f"\n{rate}; a request takes {half:.2f} s (median), {most:.2f} s (99 %), {worst:.2f} s (longest)")
 
 
-async def _killed(server: Process) -> Log:
+async def _killed(server: Server) -> Log:
     """Kill the server at random moments while five people take part."""
     log, stop = Log(), asyncio.Event()
     async with httpx.AsyncClient(base_url=server.url, timeout=120) as client:
@@ -132,7 +165,7 @@ async def _killed(server: Process) -> Log:
 
 
 @pytest.mark.slow
-def test_a_server_that_is_killed_again_and_again(server: Process, tally: Tally) -> None:
+def test_a_server_that_is_killed_again_and_again(server: Server, tally: Tally) -> None:
     log = asyncio.run(_killed(server))
     kept = stored(server)
     assert log.refused > 0
