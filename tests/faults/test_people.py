@@ -171,4 +171,4 @@ def test_a_server_that_is_killed_again_and_again(server: Server, tally: Tally) -
     assert log.refused > 0
     # An answer in flight when the test ended may be stored without an acknowledgement, but not the other way around.
     wrong = sum(kept.get(key) != choice for key, choice in log.acknowledged.items())
-    tally("SIGKILL of a study's server: answers that it had acknowledged", len(log.acknowledged), wrong)
+    tally(f"SIGKILL of a study's server ({KILLS}): answers that it had acknowledged", len(log.acknowledged), wrong)
