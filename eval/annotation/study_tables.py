@@ -97,7 +97,7 @@ def to_mturk(table: pd.DataFrame) -> pd.DataFrame:
         left, right = row["reference"], row["baseline"]
         if row["side"] != SIDES[0]:
             left, right = right, left
-        shown, answered = (None if row[k] is None else datetime.fromisoformat(row[k]) for k in ("shown", "answered"))
+        shown, answered = (None if pd.isna(row[k]) else datetime.fromisoformat(row[k]) for k in ("shown", "answered"))
         seconds = None if shown is None or answered is None else round((answered - shown).total_seconds())
         rows.append({
             "HITId": short_hash(row["sample_id"], left, right),

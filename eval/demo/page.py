@@ -17,7 +17,8 @@ from instructedit.types import ConfigError, EditResult, Failure
 
 TITLE = "InstructEdit: edit an image by instruction"
 CANVAS = 512
-"""Least side of the picture on which a mask is drawn, in pixels: a small one is enlarged by a whole factor."""
+"""Side of the square on which a mask is drawn, in pixels. The editor puts layers in the wrong place unless picture and
+canvas have one size."""
 _RED = (226, 32, 24, 150)
 _FONTS = ["system-ui", "sans-serif"]
 _CSS = "footer { display: none !important; } .gradio-container { max-width: 1200px !important; margin: 0 auto; }"
@@ -68,7 +69,7 @@ def page(build: Build, methods: Sequence[str], examples: Sequence[tuple[str, str
                 drawn = gr.ImageEditor(
                     label="Mask: draw or erase the red", type="pil", image_mode="RGBA", sources=(), transforms=(),
                     brush=gr.Brush(default_size=24, colors=[_hex(_RED)], color_mode="fixed"), layers=False,
-                    format="png",
+                    format="png", canvas_size=(CANVAS, CANVAS), height=640,
                 )  # fmt: skip
                 from_mask = gr.Button("Edit with this mask and these prompts")
         wish = [image, instruction, chosen, ratio, theta, dilate, seed]
@@ -87,7 +88,7 @@ def page(build: Build, methods: Sequence[str], examples: Sequence[tuple[str, str
             done = event(
                 run, [*wish, *more], shown, concurrency_limit=1, concurrency_id="edit", api_visibility="private"
             )
-            # The editor is emptied first, because it keeps the layers of its last picture, at another place.
+            # The editor is emptied first: it keeps the layers of its last picture.
             emptied = done.success(lambda: None, None, drawn, api_visibility="private")
             emptied.success(lambda value: value, canvas, drawn, api_visibility="private")
     return blocks
@@ -147,18 +148,19 @@ def _table(outcomes: dict[str, EditResult | Failure]) -> str:
     return f"<table>{''.join(cells)}</table>"
 
 
-def _factor(size: tuple[int, int]) -> int:
-    return max(1, -(-CANVAS // max(size)))
+def _fitted(size: tuple[int, int]) -> tuple[int, int]:
+    """Return the size of a picture on the canvas, whose upper left corner is the picture's."""
+    scale = CANVAS / max(size)
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
 def _canvas(image: Image.Image, mask: Bool[np.ndarray, "h w"] | None) -> dict[str, Any]:
     """Return the picture with the mask as a layer to draw on."""
-    factor = _factor(image.size)
-    size = image.width * factor, image.height * factor
-    layer = Image.new("RGBA", size)
+    size = _fitted(image.size)
+    background, layer = (Image.new("RGBA", (CANVAS, CANVAS)) for _ in range(2))
+    background.paste(image.convert("RGBA").resize(size, Image.Resampling.LANCZOS))
     if mask is not None:
-        layer.paste(_RED, mask=mask_image(mask).resize(size, Image.Resampling.NEAREST))
-    background = image.convert("RGBA").resize(size, Image.Resampling.LANCZOS)
+        layer.paste(_RED, (0, 0), mask_image(mask).resize(size, Image.Resampling.NEAREST))
     return {"background": background, "layers": [layer], "composite": None}
 
 
@@ -168,10 +170,10 @@ def _mask(drawn: dict[str, Any], size: tuple[int, int]) -> Bool[np.ndarray, "h w
     Raises:
         ConfigError: Nothing is drawn.
     """
-    alphas = [layer.convert("RGBA").getchannel("A").resize(size, Image.Resampling.BOX) for layer in drawn["layers"]]
     mask = np.zeros((size[1], size[0]), dtype=bool)
-    for alpha in alphas:
-        mask |= np.asarray(alpha) >= _RED[3] / 2
+    for layer in drawn["layers"]:
+        alpha = layer.convert("RGBA").getchannel("A").crop((0, 0, *_fitted(size)))
+        mask |= np.asarray(alpha.resize(size, Image.Resampling.BOX)) >= _RED[3] / 2
     if not mask.any():
         raise ConfigError("the mask is empty; draw where the image is to change")
     return mask

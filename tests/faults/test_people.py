@@ -1,11 +1,14 @@
 """Pages for people under load and under kills: no acknowledged answer is lost, none is counted twice."""
 
 import asyncio
+import contextlib
+import multiprocessing
 import random
 import re
+import socket
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,12 +16,13 @@ import httpx
 import numpy as np
 import pytest
 
-from tests.browser.conftest import Process
+from eval.annotation.web import listening, serve
+from tests.browser.server import study_app
 from tests.eval.annotation.made import study
 from tests.faults.conftest import Tally
 
 PARTICIPANTS, SECONDS = 100, 60
-KILLS = 10
+KILLS = 20
 PLACE = re.compile(r"Page (\d+) of (\d+)")
 
 
@@ -35,15 +39,44 @@ class Log:
     started: int = 0
 
 
+class Server:
+    """A server in a forked process, which is there at once, and can be killed and started again on its port."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with listening("127.0.0.1", 0) as listener:
+            self.port = listener.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}/"
+        self.start()
+
+    def start(self) -> None:
+        forked = multiprocessing.get_context("fork")
+        self.process = forked.Process(target=_serve, args=(self.path, self.port), daemon=True)
+        self.process.start()
+        while self.process.is_alive():
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port)):
+                return
+            time.sleep(0.02)
+        raise AssertionError("the server did not start")
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.join()
+
+
+def _serve(path: Path, port: int) -> None:
+    serve(study_app(path), "127.0.0.1", port, [])
+
+
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Process]:
+def server(tmp_path: Path) -> Iterator[Server]:
     made = study(tmp_path / "study.sqlite", count=30)
-    process = Process("study", made.database.path)
-    yield process
-    process.kill()
+    forked = Server(made.database.path)
+    yield forked
+    forked.kill()
 
 
-def stored(server: Process) -> dict[tuple[str, int], str]:
+def stored(server: Server) -> dict[tuple[str, int], str]:
     rows = sqlite3.connect(server.path).execute(
         "SELECT token, place, choice FROM answers JOIN participants ON participants.id = participant"
     )
@@ -67,17 +100,17 @@ async def request(client: httpx.AsyncClient, log: Log, method: str, path: str, *
         return response
 
 
-async def participant(client: httpx.AsyncClient, log: Log, seed: int, until: float) -> None:
+async def participant(client: httpx.AsyncClient, log: Log, seed: int, is_over: Callable[[], bool]) -> None:
     """Take part in the study, again and again, with double submits."""
     chance = random.Random(seed)
-    while time.monotonic() < until:
+    while not is_over():
         log.started += 1
         page = (await request(client, log, "GET", "/?another=true")).text
         visit = re.search(r'name="visit" value="([^"]+)"', page)
         assert visit is not None
         joined = await request(client, log, "POST", "/join", visit=visit[1], consent="yes", another="true")
         path = joined.headers["location"]
-        while time.monotonic() < until:
+        while not is_over():
             page = (await request(client, log, "GET", path)).text
             place = PLACE.search(page)
             if place is None:
@@ -98,12 +131,12 @@ async def everyone(url: str, count: int, seconds: float) -> Log:
     log, until = Log(), time.monotonic() + seconds
     limits = httpx.Limits(max_connections=2 * count)
     async with httpx.AsyncClient(base_url=url, timeout=120, limits=limits, cookies=None) as client:
-        await asyncio.gather(*(participant(client, log, seed, until) for seed in range(count)))
+        await asyncio.gather(*(participant(client, log, s, lambda: time.monotonic() > until) for s in range(count)))
     return log
 
 
 @pytest.mark.slow
-def test_a_hundred_participants_at_once(server: Process, tally: Tally, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_hundred_participants_at_once(server: Server, tally: Tally, capsys: pytest.CaptureFixture[str]) -> None:
     log = asyncio.run(everyone(server.url, PARTICIPANTS, SECONDS))
     kept = stored(server)
     wrong = sum(kept.get(key) != choice for key, choice in log.acknowledged.items())
@@ -117,23 +150,25 @@ def test_a_hundred_participants_at_once(server: Process, tally: Tally, capsys: p
         print(f"\n{rate}; a request takes {half:.2f} s (median), {most:.2f} s (99 %), {worst:.2f} s (longest)")
 
 
-async def _killed(server: Process, seconds: float) -> Log:
-    async def kill() -> None:
+async def _killed(server: Server) -> Log:
+    """Kill the server at random moments while five people take part."""
+    log, stop = Log(), asyncio.Event()
+    async with httpx.AsyncClient(base_url=server.url, timeout=120) as client:
+        people = [asyncio.create_task(participant(client, log, seed, stop.is_set)) for seed in range(5)]
         for _ in range(KILLS):
             await asyncio.sleep(random.uniform(0.2, 1))
             server.kill()
             await asyncio.to_thread(server.start)
-
-    until = asyncio.create_task(everyone(server.url, 5, seconds))
-    await kill()
-    return await until
+        stop.set()
+        await asyncio.gather(*people)
+    return log
 
 
 @pytest.mark.slow
-def test_a_server_that_is_killed_again_and_again(server: Process, tally: Tally) -> None:
-    log = asyncio.run(_killed(server, 60))
+def test_a_server_that_is_killed_again_and_again(server: Server, tally: Tally) -> None:
+    log = asyncio.run(_killed(server))
     kept = stored(server)
     assert log.refused > 0
     # An answer in flight when the test ended may be stored without an acknowledgement, but not the other way around.
     wrong = sum(kept.get(key) != choice for key, choice in log.acknowledged.items())
-    tally("SIGKILL of a study's server: answers that it had acknowledged", len(log.acknowledged), wrong)
+    tally(f"SIGKILL of a study's server ({KILLS}): answers that it had acknowledged", len(log.acknowledged), wrong)

@@ -9,6 +9,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.utils import instantiate
+from PIL import Image
 
 from eval.benchmarks.base import load_benchmark
 from eval.demo.session import Values, Wish, edit, first_prompts, prompts_of, told
@@ -66,14 +67,14 @@ def test_only_what_follows_a_given_result_runs_again(build: Any, wish: Wish) -> 
     assert again.image.tobytes() == first.image.tobytes()
     assert sum(again.evaluations.values()) == 0
     assert (again.decisions.boxes, again.decisions.reply) == ((), "given by hand")
-    # Another mask: outside it, no pixel changes.
+    # Another mask: outside it and a latent's width around it, no pixel changes.
     mask = np.zeros_like(first.mask)
     mask[:64] = True
     masked = edit(build, "instructedit", Wish(wish.image, wish.instruction, 0, VALUES, prompts, mask))
     assert isinstance(masked, EditResult)
     assert (np.asarray(masked.mask) == mask).all()
     before, after = np.asarray(wish.image), np.asarray(masked.image)
-    assert (before[64:] == after[64:]).all()
+    assert (before[80:] == after[80:]).all()
     assert (before[:64] != after[:64]).any()
     # Other prompts: another thing is found.
     lemon = Prompts("lemon", Captions("photo of a lemon", "photo of a cake"))
@@ -112,3 +113,17 @@ def test_prompts_are_all_given_or_none() -> None:
 def test_a_failure_says_where() -> None:
     rows = told("InstructEdit", Failure("demo", "segmenter", "StageError", "no box for <b>x</b>"))
     assert rows == [("method", "InstructEdit"), ("failed", "segmenter: no box for <b>x</b>")]
+
+
+@pytest.mark.parametrize("size", [(128, 128), (96, 128), (1200, 700)])
+def test_a_mask_on_the_canvas_is_read_back(size: tuple[int, int]) -> None:
+    page = pytest.importorskip("eval.demo.page", reason="gradio is not installed: it is in the extras `demo` and `dev`")
+    mask = np.zeros((size[1], size[0]), dtype=bool)
+    mask[size[1] // 4 : size[1] // 2, size[0] // 3 :] = True
+    drawn = page._canvas(Image.new("RGB", size, "green"), mask)
+    assert {layer.size for layer in (*drawn["layers"], drawn["background"])} == {(512, 512)}
+    found = page._mask(drawn, size)
+    assert found.shape == mask.shape
+    assert (found != mask).mean() < 0.005
+    with pytest.raises(ConfigError, match="the mask is empty"):
+        page._mask(page._canvas(Image.new("RGB", size), None), size)
