@@ -58,6 +58,8 @@ A line of `manifest.jsonl` is one sample:
 - `truth.referred`: the referring expression, which is the correct segmentation prompt. It is unambiguous in the
   picture.
 - `truth.target`: the noun that the region should show after the edit; null for `remove`.
+- `wrong/<id>.png`, not in the manifest: an edit of the same picture that the instruction does not ask for, to audit
+  judges (`experiment=judge_audit`).
 
 ## Licence
 
