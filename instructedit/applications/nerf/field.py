@@ -96,9 +96,10 @@ class GridField(nn.Module):
         self.feature_grid = nn.Parameter(0.1 * torch.randn(1, settings.features, *size, generator=generator))
         self.environment = nn.Parameter(torch.zeros(1, 3, settings.environment, 2 * settings.environment))
         inputs = settings.features + (3 + 6 * settings.directions if settings.directions else 0)
-        self.network = nn.Sequential(nn.Linear(inputs, settings.hidden), nn.ReLU(), nn.Linear(settings.hidden, 3))
+        layers = [nn.Linear(inputs, settings.hidden), nn.Linear(settings.hidden, 3)]
+        self.network = nn.Sequential(layers[0], nn.ReLU(), layers[1])
         with torch.no_grad():
-            for layer in (self.network[0], self.network[2]):
+            for layer in layers:
                 bound = math.sqrt(1 / layer.in_features)
                 layer.weight.copy_((2 * torch.rand(layer.weight.shape, generator=generator) - 1) * bound)
                 layer.bias.zero_()
