@@ -49,6 +49,7 @@ class InpaintingEditor:
     """
 
     takes_ratio = False
+    takes_restart = False
 
     def __init__(
         self,

@@ -226,7 +226,7 @@ class MaskGuidedEditor:
         start = [steps] * len(requests)
         latents = masked_sample(lambda _: predict, trajectory, inside, schedule, start, self.blend, again[-1])
         scale, inversion = 1 if self.guidance_scale == 1 else 2, 1 if self.inversion_guidance_scale == 1 else 2
-        nfe = {Stage.INVERSION: 2 * inversion * steps, Stage.EDIT: scale * steps}
+        nfe: dict[str, int] = {Stage.INVERSION: 2 * inversion * steps, Stage.EDIT: scale * steps}
         return [Edited(image, dict(nfe)) for image in self._decoded(latents, trajectory[0], inside, images)]
 
     def _decoded(
