@@ -38,7 +38,7 @@ class InstructEdit(Method):
         self.segmenter = segmenter(context=context)
         self.editor = editor(context=context)
         self.takes_ratio = self.editor.takes_ratio
-        self.takes_restart = self.editor.takes_restart
+        self.takes_restart = bool(getattr(self.editor, "takes_restart", False))
 
     def edit(self, requests: Sequence[EditRequest]) -> list[EditResult | Failure]:
         """Edit a batch. Failures are isolated per request."""

@@ -185,7 +185,7 @@ class DirectionConsistency(Metric):
 
     @classmethod
     def from_checkpoint(
-        cls, context: Context, checkpoint: Checkpoint, frames: int, resize: str
+        cls, context: Context, checkpoint: Checkpoint, frames: int, resize: str = "squeeze"
     ) -> "DirectionConsistency":
         """Return the metric with a CLIP checkpoint."""
         return cls(clip_scorer(context, checkpoint), frames, resize)

@@ -1,7 +1,7 @@
 """Scenes are edited by any method; views without an edit are kept and counted; killed work goes on."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +33,8 @@ class Killed(BaseException):
 class Inverts(Method):
     """Inverts the colours of the middle of a picture; a method as any other."""
 
+    takes_restart = True
+
     def __init__(self, context: Context | None = None, empty: Sequence[int] = (), failing: Sequence[int] = ()) -> None:
         self.empty, self.failing = empty, failing
         self.seen: list[EditRequest] = []
@@ -48,9 +50,8 @@ class Inverts(Method):
         mask = np.zeros((request.image.height, request.image.width), bool)
         if view not in self.empty:
             mask[8:-8, 8:-8] = True
-        image = Image.fromarray(
-            np.where(mask[..., None], np.asarray(ImageOps.invert(request.image)), 0).astype(np.uint8)
-        )
+        inverted = np.asarray(ImageOps.invert(request.image))
+        image = Image.fromarray(np.where(mask[..., None], inverted, 0).astype(np.uint8))
         return EditResult(request.id, image, mask, evaluations={"edit": 3}, seconds={"editor": 0.5})
 
 
@@ -118,6 +119,14 @@ def test_every_training_view_is_edited_conditioned_on_the_original(tmp_path: Pat
 def test_without_restarts_each_view_is_edited_once(tmp_path: Path) -> None:
     method = Inverts()
     edited(editor(tmp_path, method, update(steps=50, restart=False), steps=5).edit(SCENE, request()))
+    assert len(method.seen) == 5
+    assert all(own.restart is None for own in method.seen)
+
+
+def test_a_method_without_restarts_edits_each_view_once(tmp_path: Path) -> None:
+    method = Inverts()
+    method.takes_restart = False
+    edited(editor(tmp_path, method, update(steps=50), steps=5).edit(SCENE, request()))
     assert len(method.seen) == 5
     assert all(own.restart is None for own in method.seen)
 
@@ -245,7 +254,7 @@ def test_a_finer_field_has_the_same_scene() -> None:
         (lambda: update(lpips_weight=1.0), "update.patch=16: accepted are sides from 31 on"),
     ],
 )
-def test_a_wrong_setting_is_named(make, line: str) -> None:
+def test_a_wrong_setting_is_named(make: Callable[[], object], line: str) -> None:
     with pytest.raises(ConfigError) as caught:
         make()
     assert line in str(caught.value)

@@ -96,7 +96,7 @@ class GridField(nn.Module):
         self.feature_grid = nn.Parameter(0.1 * torch.randn(1, settings.features, *size, generator=generator))
         self.environment = nn.Parameter(torch.zeros(1, 3, settings.environment, 2 * settings.environment))
         inputs = settings.features + (3 + 6 * settings.directions if settings.directions else 0)
-        layers = nn.Linear(inputs, settings.hidden), nn.Linear(settings.hidden, 3)
+        layers = [nn.Linear(inputs, settings.hidden), nn.Linear(settings.hidden, 3)]
         self.network = nn.Sequential(layers[0], nn.ReLU(), layers[1])
         with torch.no_grad():
             for layer in layers:

@@ -44,7 +44,8 @@ class UpdateSettings:
     noise: tuple[float, float]
     """Least and largest noise level from which an edit starts, as a share of the training timesteps."""
     restart: bool
-    """Whether an edit starts from the current render. If not, each view's first edit replaces its picture for good."""
+    """Whether an edit starts from the current render. If not, or if the method knows no restarts, each view is edited
+    once."""
     patch: int
     """Side of the square patches of rays, in pixels."""
     patches: int
@@ -147,16 +148,17 @@ class Update:
     def _edit(self, method: Method, request: EditRequest, number: int) -> None:
         """Edit the next views of the order."""
         settings = self.settings
+        restart = settings.restart and bool(getattr(method, "takes_restart", False))
         first = number * settings.edit_count
         views = [int(self.order[(first + i) % len(self.order)]) for i in range(settings.edit_count)]
-        if not settings.restart:
+        if not restart:
             views = [view for view in views if not self.tried[view]]
         low, high = settings.noise
         level = float(np.random.default_rng([settings.seed, number, 1]).uniform(low, high))
         requests = []
         for view in dict.fromkeys(views):
             own = replace(request, id=f"{request.id}-{view:04d}", image=Image.fromarray(self.originals[view]))
-            if settings.restart:
+            if restart:
                 render = Image.fromarray(render_view(self.field, self.cameras[view]).pixels)
                 own = replace(own, restart=Restart(render, level, settings.diffusion_steps, number))
             requests.append(own)
