@@ -55,6 +55,9 @@ def launch(
     """
     # Otherwise Hydra prints errors itself, in several lines, and always exits with 1.
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    if config_name != "checkpoints":
+        # Each loaded model would leave a bar among our lines; downloads keep theirs.
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     codes: list[int] = []
 
     def guarded(config: DictConfig) -> int:

@@ -28,11 +28,12 @@ def overrides(arguments: Sequence[str], verbatim: Sequence[str] = (), positional
         positional: Keys of the arguments that are given without a key, in this order.
 
     Returns:
-        Arguments for Hydra.
+        Arguments for Hydra: its own options first, because it refuses an override between or after two of them.
 
     Raises:
         ConfigError: more arguments without a key than ``positional``.
     """
+    options: list[str] = []
     found: list[str] = []
     given = {argument.partition("=")[0] for argument in arguments}
     unnamed = [key for key in positional if key not in given]
@@ -43,7 +44,7 @@ def overrides(arguments: Sequence[str], verbatim: Sequence[str] = (), positional
         key, _, value = argument.partition("=")
         if is_value or argument.startswith("-"):
             is_value = not is_value and argument in _WITH_VALUE
-            found.append(argument)
+            options.append(argument)
         elif positional and (not _OVERRIDE.match(argument) or Path(argument).exists()):
             if not unnamed:
                 raise ConfigError(f"{argument!r} has no key; accepted without one: {accepted}")
@@ -54,7 +55,7 @@ def overrides(arguments: Sequence[str], verbatim: Sequence[str] = (), positional
             found.append(f"{key}={quoted(_bare(value))}")
         else:
             found.append(argument)
-    return found
+    return [*options, *found]
 
 
 def quoted(text: str) -> str:

@@ -23,7 +23,7 @@ def main() -> int:
     commands = parser.add_subparsers(dest="what", required=True)
     commands.add_parser("atlas")
     folders = commands.add_parser("benchmarks")
-    folders.add_argument("--into", type=Path, default=benchmark.FOLDER, help="parent of the two benchmark folders")
+    folders.add_argument("--into", type=Path, default=benchmark.FOLDER, help="parent of the benchmark folders")
     clips = commands.add_parser("clips")
     clips.add_argument("--into", type=Path, default=clips_benchmark.FOLDER, help="the benchmark's folder")
     scenes = commands.add_parser("scenes")

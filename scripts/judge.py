@@ -47,12 +47,16 @@ def main() -> int:
 
 
 def _judge_language(context: Context, folder: Path) -> None:
-    graded = phrasings.graded(local(context, Checkpoint(str(folder)), max_new_tokens=96))
+    language = local(context, Checkpoint(str(folder)), max_new_tokens=96)
+    graded = phrasings.graded(language)
     for phrasing, answer, grade in graded:
         if grade != "right":
             print(f"{grade}: {phrasing.instruction} -> {answer.reply if isinstance(answer, Parsed) else answer}")
     for score, share in phrasings.shares([grade for _, _, grade in graded]).items():
         print(f"{_LANGUAGE}: {score} {share:.1%} of {len(graded)}")
+    unread = phrasings.graded(language, phrasings.UNREAD)
+    for score, share in phrasings.shares([grade for _, _, grade in unread]).items():
+        print(f"{_LANGUAGE}: {score} {share:.1%} of the {len(unread)} unread")
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ ENDED = (
 """States of a task that will not run again."""
 GRACE_S = 20.0
 """Seconds that a result may take to appear on a network file system after its task has ended."""
-_NO_REASON = re.compile(r"^(INFO|WARNING) submitit|^submitit |^srun: |^slurmstepd: |%\|")
+_NO_REASON = re.compile(r"^(INFO|WARNING) submitit|^submitit |^srun: |^slurmstepd[\w.-]*: |%\|")
 """Lines of a log that do not tell why a task ended: those of submitit and Slurm, and progress bars."""
 EARLY_S = 60.0
 """Seconds by which Slurm may send the signal before a time limit too early."""
@@ -179,11 +179,11 @@ class _Job:
             with count.open("ab") as file:
                 file.write(b".")
             if timeouts > self.most_timeouts:
-                _say(f"out of time {timeouts} times, more than hydra.launcher.max_num_timeout={self.most_timeouts}")
+                _tell(f"out of time {timeouts} times, more than hydra.launcher.max_num_timeout={self.most_timeouts}")
                 sys.exit(1)
-            _say(f"out of time, requeued ({timeouts} of {self.most_timeouts})")
+            _tell(f"out of time, requeued ({timeouts} of {self.most_timeouts})")
         else:
-            _say("preempted, requeued")
+            _tell("preempted, requeued")
         subprocess.run(["scontrol", "requeue", name], check=True, timeout=60)
         sys.exit(1)
 
@@ -235,14 +235,15 @@ def _result(task: "submitit.Job[int]") -> tuple[int | None, str]:
     """Return the exit code of a task, None if it died, and what was wrong with it."""
     if not task.paths.result_pickle.exists():
         state = (states_of(task.job_id.split("_")[0]) or {}).get(task.job_id, "forgotten by Slurm")
-        return None, f"ended without a result, state {state}{_last_line(task.paths.stderr)}"
+        return None, f"ended without a result, state {state}{last_line(task.paths.stderr)}"
     if (error := task.exception()) is not None:
         return None, f"raised {str(error).strip().splitlines()[-1]}"
     code = task.result()
-    return code, f"exit code {code}{_last_line(task.paths.stderr)}" if code else ""
+    return code, f"exit code {code}{last_line(task.paths.stderr)}" if code else ""
 
 
-def _last_line(path: Path) -> str:
+def last_line(path: Path) -> str:
+    """Return ``, last line: ...`` with the last line of a log that may tell why its task ended; empty without one."""
     lines = path.read_text(errors="replace").strip().splitlines() if path.exists() else []
     lines = [line for line in lines if line.strip() and not _NO_REASON.search(line)]
     return f", last line: {lines[-1][:200]}" if lines else ""
@@ -255,6 +256,12 @@ def _first_line(error: Exception) -> str:
 def _refusal(error: Exception) -> str:
     lines = [line for line in str(error).splitlines() if "error" in line] or [_first_line(error)]
     return " ".join(lines[-1].split())
+
+
+def _tell(line: str) -> None:
+    """Print a line of its own to a task's log, where a progress bar may be in the middle of its line."""
+    print(file=sys.stderr)
+    _say(line)
 
 
 def _say(line: str) -> None:

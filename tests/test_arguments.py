@@ -68,3 +68,8 @@ def test_quotes_that_hydra_asks_for_are_taken_off_and_paths_need_none() -> None:
     assert overrides(["results=a,b", "-m"]) == ["results=a,b", "-m"]  # a sweep
     assert overrides(["results=a (1),b", "-m"]) == ["results='a (1),b'", "-m"]
     assert overrides(["labels=null", "ratio=0.5"]) == ["labels=null", "ratio=0.5"]
+
+
+def test_options_may_stand_anywhere() -> None:
+    arguments = ["ratio=0.5,0.7", "-m", "limit=2", "--config-dir", "my=conf", "seed=1"]
+    assert overrides(arguments) == ["-m", "--config-dir", "my=conf", "ratio=0.5,0.7", "limit=2", "seed=1"]

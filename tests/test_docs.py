@@ -94,6 +94,7 @@ NOT_EXECUTED = {
     r"scripts\.run metric=full logger=wandb": "writes a W&B folder; tests/eval/loggers/test_loggers.py does so",
     r"scripts\.report.*": "needs finished runs; tests/eval/report/test_report.py makes the page of small ones",
     r"scripts\.run -m hydra/launcher=slurm .*": "needs Slurm; tests/cluster runs sweeps through one",
+    r"scripts\.tables .*": "needs finished runs; tests/test_scripts.py checks a table of small ones",
     r"scripts\.status": "needs finished runs; tests/test_scripts.py shows small ones",
     r"tests\.cluster\.slurm_node.*": "starts Slurm, which tests/cluster does",
     r"scripts\.publish": "needs finished runs and a W&B account; tests/eval/loggers/test_loggers.py",

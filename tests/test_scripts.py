@@ -1,6 +1,7 @@
 """The scripts with the shipped models: wrong configurations, one picture, and a small sweep run twice."""
 
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from instructedit.models import POOL
 from scripts import edit as edit_script
 from scripts import run as run_script
 from scripts import status as status_script
+from scripts import tables as tables_script
 from scripts import train as train_script
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -229,6 +231,50 @@ def test_shards_are_one_run_and_status_counts_it(
     assert row[2:6] == ["1", "1", "-", "1"]  # the claimed one is not missing
     (total,) = [line.split() for line in rows.splitlines() if "1 runs" in line]
     assert total == ["1", "runs", "1", "1", "0", "1"]
+
+
+def test_tables_of_a_page_are_written_and_checked(
+    script: Script, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    pictures = tmp_path / "pictures"
+    shutil.copytree(BENCHMARK, pictures)
+    (pictures / "manifest.jsonl").write_text("".join((BENCHMARK / "manifest.jsonl").open().readlines()[:2]))
+    runs = ["benchmark=folder", f"benchmark.folder={pictures}", "method=instruct_pix2pix", "method.steps=2,3"]
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n<!-- table: {' '.join(runs)}; metrics: lpips -->\n\n| run |\n| --- |\n\nafter\n")
+    call = (str(page), "--results", str(tmp_path))
+    assert script(run_script.main, "-m", *runs, "limit=1") == 0
+    assert script(tables_script.main, "check", *call, results=False) == 2
+    assert f"{page}:2: 2 of 2 runs are not complete in {tmp_path}; they are made by" in capsys.readouterr().err
+    assert script(run_script.main, "-m", *runs) == 0
+    out = capsys.readouterr().out
+    assert script(tables_script.main, "check", *call, results=False) == 1
+    assert script(tables_script.main, "write", *call, results=False) == 0
+    before, comment, empty, head, _, *rows, _, after = page.read_text().splitlines()
+    assert (before, empty, after) == ("before", "", "after")
+    assert head == "| run | n | failed | LPIPS (lower) |"
+    for row, steps in zip(rows, (2, 3), strict=True):
+        label, n, failed, lpips = (cell.strip() for cell in row.strip("|").split("|"))
+        assert (label, n, failed) == (f"instruct_pix2pix guidance=7.5,1.5 steps={steps}", "2", "0")
+        assert lpips.split()[0] in out  # the terminal's number
+    assert script(tables_script.main, "check", *call, results=False) == 0
+    # The last digits depend on the machine.
+    near, far = (f"{float(lpips.split()[0]) + by:.3f} {lpips.split(maxsplit=1)[1]}" for by in (0.002, 0.003))
+    written = page.read_text()
+    page.write_text(written.replace(f"| {lpips} |", f"| **{near}** |"))
+    assert script(tables_script.main, "check", *call, results=False) == 0
+    page.write_text(written.replace(f"| {lpips} |", f"| **{far}** |"))
+    capsys.readouterr()
+    assert script(tables_script.main, "check", *call, results=False) == 1
+    assert capsys.readouterr().out.splitlines() == [
+        f"{page}:4: the table differs from its runs",
+        f"  - {rows[1].replace(lpips, far)}",
+        f"  + {rows[1]}",
+        f"{page}: 1 tables",
+    ]
+    page.write_text(page.read_text().replace("lpips -->", "lips -->"))
+    assert script(tables_script.main, "check", *call, results=False) == 2
+    assert "metrics: lips: accepted are brisque, lpips," in capsys.readouterr().err
 
 
 def test_status_without_runs_and_slurm_without_slurm_say_so(

@@ -1,9 +1,10 @@
-"""Draw the two benchmarks of picturebook, byte-for-byte reproducibly.
+"""Draw the benchmarks of picturebook's single pictures, byte-for-byte reproducibly.
 
     python -m scripts.draw benchmarks
 
 ``benchmark`` has 30 samples, ten of each category of the paper's Table 1; ``benchmark_ablation`` has 85, over the
-paper's four kinds of edit (§5). Each is a folder that ``eval.benchmarks.base.load_benchmark`` reads.
+paper's four kinds of edit (§5); ``benchmark_unclear`` has 30 whose instructions say "it" (§3.2: BLIP-2 helps where the
+instruction is unclear). Each is a folder that ``eval.benchmarks.base.load_benchmark`` reads.
 """
 
 import json
@@ -20,7 +21,7 @@ from PIL import Image
 
 from data.picturebook.benchmark_card import card
 from data.picturebook.edits import Edit, possible
-from data.picturebook.phrases import HELD_OUT_TEMPLATES, Wish, describe, references
+from data.picturebook.phrases import HELD_OUT_TEMPLATES, IT, Wish, describe, references
 from data.picturebook.training.scenes import SPLITS
 from data.picturebook.world import BACKGROUNDS, Part, Scene, Thing, pixels, render, sample_scene
 from eval.benchmarks.base import MANIFEST
@@ -56,6 +57,8 @@ class Drawn:
     category: str
     instruction: str
     variations: tuple[str, ...]
+    said: Wish
+    """The wish as the instruction words it, which may call the object "it"."""
     edit: Edit
 
 
@@ -69,6 +72,8 @@ class Slot:
     """A scene, one of the paper's wishes and its template; None samples all of them at random."""
     is_bare: bool = False
     """Whether the animals wear nothing before the edit."""
+    is_unclear: bool = False
+    """Whether the instruction says "it", so that only the picture tells what is edited."""
 
 
 def _paper(style: str, background: str, wish: Wish, template: str, *things: Thing) -> tuple[Scene, Wish, str]:
@@ -133,7 +138,16 @@ ABLATION = tuple(
     for (kind, category), count in _COUNTS.items()
     for number in range(count)
 )
-BENCHMARKS = {"benchmark": (TABLE, "category"), "benchmark_ablation": (ABLATION, "edit")}
+UNCLEAR = tuple(
+    Slot("single", kind, is_bare=kind != "add" or number % 2 == 0, is_unclear=True)
+    for kind, count in {"change": 12, "add": 9, "remove": 3, "mix": 6}.items()
+    for number in range(count)
+)
+BENCHMARKS = {
+    "benchmark": (TABLE, "category"),
+    "benchmark_ablation": (ABLATION, "edit"),
+    "benchmark_unclear": (UNCLEAR, "edit"),
+}
 """By folder: the specifications of the samples, and the field that their ids begin with."""
 
 
@@ -150,12 +164,14 @@ def draw(name: str) -> list[Drawn]:
         used.update(_words(edit))
         head = slot.category if prefix == "category" else edit.edit
         numbers[head] += 1
+        said = replace(edit.wish, reference=IT) if slot.is_unclear else edit.wish
         samples.append(
             Drawn(
                 id=f"{head}_{numbers[head]:02d}_{_slug(edit.wish)}",
                 category=slot.category,
-                instruction=edit.wish.words(template),
-                variations=_variations(rng, edit.wish),
+                instruction=said.words(template),
+                variations=_variations(rng, said),
+                said=said,
                 edit=edit,
             )
         )
@@ -186,7 +202,9 @@ def _candidates(rng: np.random.Generator, slot: Slot, index: int) -> Iterator[Ed
         scene = replace(sample_scene(rng, slot.category), style=style, background=places[index % len(places)])
         if slot.is_bare:
             scene = replace(scene, things=tuple(replace(t, parts=()) for t in scene.things))
-        yield from islice(possible(rng, scene, slot.kind), 1)
+        edits = possible(rng, scene, slot.kind)
+        # "it" is the only thing of the picture, not what the thing wears.
+        yield from islice((e for e in edits if not slot.is_unclear or e.reference.phrase == scene.things[0].noun), 1)
 
 
 def _words(edit: Edit) -> tuple[str, ...]:

@@ -20,6 +20,12 @@ instructions from the paper.""",
 (a new noun or a new colour), `add` (an animal gets something to wear), `remove`, and `mix` (half of each of two
 animals).""",
     ),
+    "benchmark_unclear": (
+        "picturebook_unclear",
+        """The instructions do not name what is edited ("Change it to a lion"): only the picture tells. The paper
+has BLIP-2 describe the picture for such instructions (§3.2). Every picture shows one thing, so that "it" is
+unambiguous.""",
+    ),
 }
 _TEXT = """\
 # {title}

@@ -312,7 +312,7 @@ class Wish:
     def words(self, template: str, rng: np.random.Generator | None = None) -> str:
         new = self.new if self.many or self.kind in ("recolour", "remove") else article(self.new)
         if self.reference == IT:
-            template = template.replace("the {r}", "{r}")
+            template = template.replace("the {r}", "{r}").replace("The {r}", "It")
         return say(template, r=self.reference, n=new, c=self.new, rng=rng)
 
 

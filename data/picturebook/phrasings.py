@@ -1,7 +1,7 @@
-"""150 instructions written by hand, as people type them, with their right answers: a test set for language models.
+"""Instructions written by hand, as people type them, with their right answers: test sets for language models.
 
-No phrase of it is in any training: ``tests/data/test_phrasings.py`` compares it with every template of the generator.
-An instruction without answers asks for what the drawn world has no words for, and a refusal is right.
+No phrase of them is in any training: ``tests/data/test_phrasings.py`` compares them with every template of the
+generator. An instruction without answers asks for what the drawn world has no words for, and a refusal is right.
 """
 
 import json
@@ -17,6 +17,10 @@ from instructedit.language.parse import Parsed
 from instructedit.types import StageError
 
 PHRASINGS = Path(__file__).with_name("phrasings.jsonl")
+"""150 instructions, whose wrong answers were read while the training's grammar was widened."""
+UNREAD = Path(__file__).with_name("phrasings_unread.jsonl")
+"""60 instructions, written before a model answered them. Their answers are never printed one by one, so that the set
+stays independent of the grammar."""
 Grade = Literal["right", "wrong", "refused"]
 GRADES: tuple[Grade, ...] = ("right", "wrong", "refused")
 
@@ -38,15 +42,15 @@ class Phrasing:
 
 
 @cache
-def phrasings() -> tuple[Phrasing, ...]:
-    """Return the whole set, in the order of the file."""
-    lines = [json.loads(line) for line in PHRASINGS.read_text().splitlines()]
+def phrasings(path: Path = PHRASINGS) -> tuple[Phrasing, ...]:
+    """Return a set, in the order of its file."""
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
     return tuple(Phrasing(line["instruction"], tuple(map(tuple, line["answers"]))) for line in lines)
 
 
-def graded(language: LanguageProcessor) -> list[tuple[Phrasing, Parsed | StageError, Grade]]:
+def graded(language: LanguageProcessor, path: Path = PHRASINGS) -> list[tuple[Phrasing, Parsed | StageError, Grade]]:
     """Return every phrasing with what a language processor answers, without a description, and its grade."""
-    asked = phrasings()
+    asked = phrasings(path)
     given = language.parse([p.instruction for p in asked], [None] * len(asked))
     return [(p, answer, p.grade(answer)) for p, answer in zip(asked, given, strict=True)]
 

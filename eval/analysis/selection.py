@@ -27,6 +27,10 @@ log = logging.getLogger(__name__)
 FOLDER = "tuning"
 """Subfolder of the results folder."""
 GAIN, COST = "clip_directional", "lpips"
+WEIGHTS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0)
+"""Weights among which cross-validation selects."""
+FOLDS = 5
+"""Number of folds; all samples of an image are in one."""
 
 
 @dataclass(frozen=True)
@@ -173,6 +177,8 @@ class Regret:
     """Share that is right with the best single setting."""
     chosen: float
     """Share that is right with the run that the rule selects."""
+    validated: float
+    """Share that is right if the rule's weight, of :data:`WEIGHTS`, is the best one on the other folds' images."""
     oracle: float
     """Share that is right in at least one run."""
     n: int
@@ -195,5 +201,26 @@ def regrets(runs: Sequence[Run], rule: Rule) -> list[Regret]:
             # A failed edit is not right.
             right = verdicts.pivot(index="sample_id", columns="run_id", values="value").astype(float).fillna(0.0)
             fixed, oracle, chosen = right.mean().max(), right.max(axis=1).mean(), selected["value"].mean()
-            results.append(Regret(choice.name, float(fixed), float(chosen), float(oracle), len(right)))
+            validated = _validated(tries, right)
+            results.append(Regret(choice.name, float(fixed), float(chosen), validated, float(oracle), len(right)))
     return results
+
+
+def _validated(tries: pd.DataFrame, right: pd.DataFrame) -> float:
+    """Return the share that is right with weights chosen by cross-validation; of equal weights the first is taken.
+
+    Args:
+        tries: Long rows of one method's runs.
+        right: 1 or 0 of each sample (rows) and run (columns).
+    """
+    by_weight = {}
+    for weight in WEIGHTS:
+        selected = Rule(weight).choose(tries).reindex(right.index)
+        by_weight[weight] = [right.at[k, run_id] if run_id in right else 0.0 for k, run_id in selected.items()]
+    verdicts = pd.DataFrame(by_weight, index=right.index)
+    images = tries.drop_duplicates("sample_id").set_index("sample_id")["image_id"].reindex(right.index)
+    folds = pd.factorize(images)[0] % FOLDS
+    if len(set(folds)) == 1:
+        return float("nan")
+    values = [verdicts.loc[folds == f, verdicts[folds != f].mean().idxmax()] for f in sorted(set(folds))]
+    return float(pd.concat(values).mean())

@@ -134,7 +134,8 @@ def without_masks(benchmarks: Sequence[Benchmark]) -> Iterator[str]:
 def _print_regret(console: Console, regret: Regret) -> None:
     line = (
         f"{regret.name}: editor right in {regret.chosen:.1%} of {regret.n} samples if the rule selects without ground "
-        f"truth, {regret.fixed:.1%} with the best single setting, {regret.oracle:.1%} if the verdicts select: "
+        f"truth, {regret.validated:.1%} if its weight is cross-validated, {regret.fixed:.1%} with the best single "
+        f"setting, {regret.oracle:.1%} if the verdicts select: "
         f"regret {regret.regret:.1%}"
     )
     console.print(Text(line))

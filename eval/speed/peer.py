@@ -7,17 +7,19 @@ import json
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 from diffusers import AutoModel, DDIMInverseScheduler, DDIMScheduler, UNet2DConditionModel
+from diffusers.configuration_utils import FrozenDict
 from diffusers.pipelines.deprecated.stable_diffusion_diffedit.pipeline_stable_diffusion_diffedit import (
     StableDiffusionDiffEditPipeline,
 )
 from PIL import Image
 from transformers import AutoTokenizer, CLIPTextModel
 
-from instructedit.diffusion import encode
+from instructedit.diffusion import encode_unscaled
 from instructedit.latent_diffusion import generator
 from instructedit.types import EditRequest, Stage
 
@@ -60,24 +62,42 @@ def main(path: Path) -> None:
 
 
 def _edit(pipeline: Any, request: EditRequest, caption: str, edited: str, ratio: float, theta: float) -> Image.Image:
-    pixels = pipeline.image_processor.preprocess(request.image).to(pipeline.device, pipeline.vae.dtype)
-    # The pipeline would sample the posterior; latents make it use the mode, as our method does.
-    latents = encode(pipeline.vae, pixels)
     source: dict[str, Any] = {"num_inference_steps": STEPS, "guidance_scale": GUIDANCE_SCALE}
     mask = pipeline.generate_mask(
-        latents, edited, source_prompt=caption, num_maps_per_mask=NOISES, mask_encode_strength=STRENGTH,
+        request.image, edited, source_prompt=caption, num_maps_per_mask=NOISES, mask_encode_strength=STRENGTH,
         # The pipeline's own theta is fixed at 0.5; another clamp has the effect of another theta.
         mask_thresholding_ratio=CLAMP * theta / 0.5, generator=generator(request, Stage.MASK), **source,
     )  # fmt: skip
-    inverted = pipeline.invert(caption, latents, inpaint_strength=ratio, **source).latents
+    inverted = pipeline.invert(caption, request.image, inpaint_strength=ratio, **source).latents
     result: Image.Image = pipeline(edited, mask[:1], inverted, inpaint_strength=ratio, **source).images[0]
     return result
+
+
+class _Autoencoder(torch.nn.Module):
+    """Any of diffusers' autoencoders as the ``AutoencoderKL`` that the pipeline knows.
+
+    The pipeline would sample the posterior of an ``AutoencoderKL``; here it gets the mode, as our method does.
+    """
+
+    def __init__(self, vae: Any) -> None:
+        super().__init__()
+        self.vae, self.decode = vae, vae.decode
+        channels = vae.config.get("block_out_channels") or vae.config["encoder_block_out_channels"]
+        self.config = FrozenDict(vae.config | {"block_out_channels": channels})
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.vae, name) if name in ("device", "dtype") else super().__getattr__(name)
+
+    def encode(self, pixels: torch.Tensor) -> SimpleNamespace:
+        """Return the latents as a distribution of one value."""
+        latents = encode_unscaled(self.vae, pixels)
+        return SimpleNamespace(latent_dist=SimpleNamespace(sample=lambda generator: latents))
 
 
 def _pipeline(folder: str, dtype: torch.dtype) -> Any:
     scheduler = DDIMScheduler.from_pretrained(folder, subfolder="scheduler")
     pipeline = StableDiffusionDiffEditPipeline(
-        vae=AutoModel.from_pretrained(folder, subfolder="vae", torch_dtype=dtype),
+        vae=_Autoencoder(AutoModel.from_pretrained(folder, subfolder="vae", torch_dtype=dtype).eval()),
         text_encoder=CLIPTextModel.from_pretrained(folder, subfolder="text_encoder", dtype=dtype),
         tokenizer=AutoTokenizer.from_pretrained(folder, subfolder="tokenizer"),
         unet=UNet2DConditionModel.from_pretrained(folder, subfolder="unet", torch_dtype=dtype),

@@ -12,7 +12,7 @@ import pytest
 
 from eval.runs.records import records_equal_ignoring_timing
 from eval.runs.run import Run, read_runs
-from scripts.slurm import states_of
+from scripts.slurm import last_line, states_of
 from tests.cluster.slurm_node import Node
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -168,6 +168,19 @@ def test_a_task_that_slurm_has_forgotten_is_known_to_have_ended(
     squeue.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     assert states_of("4000000") is None
+
+
+def test_the_reason_is_told_apart_from_bars_and_slurms_own_lines(tmp_path: Path) -> None:
+    log = tmp_path / "log.err"
+    said = "slurm: out of time 2 times, more than hydra.launcher.max_num_timeout=1"
+    log.write_text(
+        f"a:  43%|####  | 13/30 [00:15<00:51, 3.01s/edit]\r a:  47%|#### | 14/30 [00:18<00:48, 3.01s/edit]\n{said}\n"
+        "a:  47%|####  | 14/30 [00:18<00:49, 3.08s/edit]\nsrun: error: n7: task 0: Exited with exit code 1\n"
+        "slurmstepd-n7: error: *** STEP 18.0 ON n7 CANCELLED AT 2026-11-24T23:47:37 DUE TO JOB REQUEUE ***\n"
+    )
+    assert last_line(log) == f", last line: {said}"
+    log.write_text("submitit INFO - Job completed successfully\n\n")
+    assert last_line(log) == ""
 
 
 @pytest.mark.parametrize(

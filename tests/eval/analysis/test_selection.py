@@ -1,5 +1,6 @@
 """The rule selects without ground truth, and its regret is measured by ground truth."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -84,6 +85,17 @@ def test_regret_is_what_the_truth_would_add() -> None:
     assert found.oracle == 0.75
     assert found.chosen == 0.5
     assert found.regret == 0.25
+
+
+def test_the_weight_is_validated_on_other_images() -> None:
+    # By gain alone r9 is selected, by the rule's weight of 0.5 r5. Gain is right, but for the sample "a".
+    careful = report("r5", {k: (0.1, 0.1, float(k == "a")) for k in "abcde"})
+    bold = report("r9", {k: (0.3, 0.9, float(k != "a")) for k in "abcde"})
+    (found,) = regrets([careful, bold], Rule(0.5))
+    assert (found.chosen, found.validated, found.fixed, found.oracle) == (0.2, 0.8, 0.8, 1.0)
+    # Without "b" to "e", the best weight for "a" is not known.
+    (alone,) = regrets([report("r5", {"a": (0.1, 0.1, 1.0)}), report("r9", {"a": (0.3, 0.9, 0.0)})], Rule(0.5))
+    assert math.isnan(alone.validated)
 
 
 def test_what_it_needs_is_said() -> None:

@@ -44,6 +44,7 @@ def picture(path: Path, size: tuple[int, int] = (16, 16)) -> Path:
     [
         ("benchmark", "d2f0fe4846110eb18febef1b64e7818af4ebeabbd43bf70dbc90f2ad58e7a4ab"),
         ("benchmark_ablation", "6103b78f37e1577a51dcd2ab365a92260486868440e531e57efa20911ab5bea5"),
+        ("benchmark_unclear", "8bddbafe5aefd114f08796b4cb68073cb2036e104db255a4070946da0a188028"),
     ],
 )
 def test_picturebooks_address_is_what_it_was(name: str, revision: str) -> None:

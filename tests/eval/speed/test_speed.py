@@ -23,9 +23,9 @@ from tests import tiny
 CAPTIONS = Captions("photo of a cat", "photo of a lion")
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
-    return Checkpoint(str(tiny.save_diffusion(tmp_path_factory.mktemp("diffusion"))))
+@pytest.fixture(scope="module", params=["save_diffusion", "save_diffusion_dc"])
+def checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    return Checkpoint(str(getattr(tiny, request.param)(tmp_path_factory.mktemp("diffusion"))))
 
 
 @pytest.fixture
@@ -35,7 +35,8 @@ def context() -> Context:
 
 def test_the_peer_makes_the_same_edit(tmp_path: Path, checkpoint: Checkpoint, context: Context) -> None:
     """At a theta other than the pipeline's own, which the peer reaches through the clamp."""
-    tiny.picture(1).save(tmp_path / "one.png")
+    size = LatentDiffusion(context, checkpoint).sample_size
+    tiny.picture(1, (size, size)).save(tmp_path / "one.png")
     sample = {"id": "one", "image": str(tmp_path / "one.png"), "input": CAPTIONS.input, "edited": CAPTIONS.edited}
     work = Work(checkpoint.id, "float32", [sample], [(0.5, 0.4)], str(tmp_path)).save(tmp_path / "work.json")
     subprocess.run([sys.executable, "-m", "eval.speed.peer", str(work)], check=True, capture_output=True)
