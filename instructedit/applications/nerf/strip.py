@@ -67,7 +67,9 @@ class SceneStrip(Method):
         if isinstance(outcome, Failure):
             return replace(outcome, id=request.id)
         held_out = tuple(min(outcome.fitted.psnr[i], 100.0) for i in scene.held_out or scene.train)
+        # A method without masks has none of a scene either.
+        mask = None if outcome.edit.mask is None else np.concatenate(list(outcome.masks))
         return replace(
-            outcome.edit, id=request.id, image=rolled(outcome.renders), mask=np.concatenate(list(outcome.masks)),
+            outcome.edit, id=request.id, image=rolled(outcome.renders), mask=mask,
             decisions=replace(outcome.edit.decisions, reconstruction=held_out),
         )  # fmt: skip
