@@ -238,7 +238,7 @@ def predictor(
     conditions = Condition.cat([instruction, empty, empty])
     image_input = torch.cat([image_latents, image_latents, torch.zeros_like(image_latents)])
 
-    def predict(latents: Tensor, timestep: int) -> Tensor:
+    def predict(latents: Tensor, timestep: Tensor | float) -> Tensor:
         latent_input = torch.cat([latents] * 3)
         noise_pred = unet(
             torch.cat([latent_input, image_input], dim=1), timestep, **conditions.arguments(latent_input)

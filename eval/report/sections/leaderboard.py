@@ -21,7 +21,7 @@ def table(study: Study, page: Page) -> Section:
     """Make the table of the run that represents each method; the best mean of a column is marked."""
     runs = [run for name in study.methods if (run := study.representative(name)) and not is_audited(run)]
     if len(runs) < 2:
-        raise Missing(f"a leaderboard compares two or more methods; {study.name} has runs of {len(runs)}")
+        raise Missing
     board = leaderboard(runs, study.numbers, study.metrics, study.interval)
     if not board.shared:
         raise Missing(f"no sample of {study.name} was finished by all of {', '.join(run.label for run in runs)}")

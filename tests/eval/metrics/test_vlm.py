@@ -36,7 +36,7 @@ from instructedit.images import overlay
 from instructedit.language.base import Reply
 from instructedit.language.parse import ReplyError
 from instructedit.models import Context, ModelPool
-from instructedit.types import Captions, ConfigError, Decisions, EditResult, Sample
+from instructedit.types import Captions, ConfigError, Decisions, EditResult, Sample, Tokens
 from tests.eval.pictures import textured
 from tests.eval.report.test_report import Change, Fade, Kept
 from tests.eval.report.test_report import make_benchmark as report_benchmark
@@ -249,6 +249,14 @@ def test_a_server_that_fails_gives_no_verdict_and_is_asked_again(
         assert "\n" not in reason
     (told,) = [r.getMessage() for r in caplog.records if r.name == "eval.metrics.vision"]
     assert str(found[0]) in told
+
+
+def test_the_tokens_of_the_shared_request_are_counted_once(tmp_path: Path) -> None:
+    with serve(always(Answer(GOOD, usage=(900, 40)))) as server:
+        metrics = hear(vlm(server.url), tmp_path)
+        tokens = [metric.score(SAMPLE, SOURCE, EDIT, None).tokens for metric in metrics]
+    assert tokens == [Tokens(900, 40), None, None]
+    assert hear(vlm(server.url), tmp_path)[0].score(SAMPLE, SOURCE, EDIT, None).tokens == Tokens()
 
 
 def test_replies_are_recalled_with_no_server_and_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

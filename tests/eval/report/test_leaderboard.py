@@ -103,7 +103,7 @@ def test_the_section_has_every_method_once_with_its_costs(
     assert lines[0]["label"] == "instructedit ratio=0.7"  # it has the most samples
     assert [line["evaluations"] for line in lines] == ["10.0", "30.0", ""]
     assert "–" in section.html
-    with pytest.raises(Missing, match="two or more methods; tiny has runs of 1"):
+    with pytest.raises(Missing):  # it compares two or more methods
         table(study_of(runs[:1]), page)
 
 

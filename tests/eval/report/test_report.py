@@ -263,7 +263,8 @@ def test_every_section_is_there_and_every_link_resolves(made: Report) -> None:
     for line, experiment in zip(made.missing, ("table1_tuned", "ablation", "ablation"), strict=True):
         assert f"python -m scripts.run experiment={experiment}" in line
     assert [s.key for s in made.sections] == [
-        "table-1-tiny", "differences-tiny", "claims-tiny", "accuracy-tiny", "timing-tiny", "figure-masks-tiny",
+        "table-1-tiny", "differences-tiny", "leaderboard-tiny", "claims-tiny", "accuracy-tiny", "timing-tiny",
+        "figure-masks-tiny",
         "figure-methods-tiny", "figure-ratio-tiny", "figure-failures-tiny", "curves-tiny", "samples-tiny",
         "cards-tiny", "runs-tiny",
     ]  # fmt: skip
