@@ -254,14 +254,10 @@ def targets(node: Any) -> Iterator[str]:
 def runnable_here(overrides: list[str]) -> list[str]:
     """The overrides of a run with the shipped models and a shipped benchmark, where it names what is not here."""
     is_elsewhere = any(o.startswith("benchmark") and not o.startswith("benchmark=picturebook") for o in overrides)
-<<<<<<< HEAD
-    missing_here = ("models", "hydra/", "hydra.launcher", "segmenter=grounded_sam_original", "pipeline=flux_kontext")
-=======
     missing_here = (
         "models", "hydra/", "hydra.launcher", "segmenter=grounded_sam_original", "metric=pie_bench", "vlm=local",
-        "outputs.",
+        "outputs.", "pipeline=flux_kontext",
     )  # fmt: skip
->>>>>>> fix-judge
     dropped = (*missing_here, "benchmark") if is_elsewhere else missing_here
     kept = [o for o in overrides if not o.lstrip("+").startswith(dropped)]
     if {"method=outputs", "experiment=judge_audit"} & set(kept):
