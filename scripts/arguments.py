@@ -10,7 +10,10 @@ from hydra.errors import HydraException
 from instructedit.types import ConfigError
 
 _OVERRIDE = re.compile(r"[~+]*[A-Za-z_][\w./@:-]*=")
-_WITH_VALUE = ("--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd", "--package", "-p")
+_WITH_VALUE = (
+    "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd", "--package", "-p", "--cfg", "-c",
+    "--experimental-rerun",
+)  # fmt: skip
 """Hydra's own options that take the next argument."""
 
 

@@ -71,5 +71,6 @@ def test_quotes_that_hydra_asks_for_are_taken_off_and_paths_need_none() -> None:
 
 
 def test_options_may_stand_anywhere() -> None:
-    arguments = ["ratio=0.5,0.7", "-m", "limit=2", "--config-dir", "my=conf", "seed=1"]
-    assert overrides(arguments) == ["-m", "--config-dir", "my=conf", "ratio=0.5,0.7", "limit=2", "seed=1"]
+    arguments = ["ratio=0.5,0.7", "-m", "limit=2", "--config-dir", "my=conf", "seed=1", "--cfg", "job"]
+    moved = ["-m", "--config-dir", "my=conf", "--cfg", "job", "ratio=0.5,0.7", "limit=2", "seed=1"]
+    assert overrides(arguments) == moved
