@@ -15,7 +15,7 @@ _WITH_VALUE = (
     "--experimental-rerun",
 )  # fmt: skip
 """Hydra's own options that take the next argument."""
-
+_SWEEP = ("-m", "--multirun")
 
 PATHS = ("results", "out", "labels", "answers", "file", "benchmark.folder", "folder")
 """Keys of paths, which are taken as they are too; with ``-m`` only where Hydra's grammar cannot read them."""
@@ -31,7 +31,7 @@ def overrides(arguments: Sequence[str], verbatim: Sequence[str] = (), positional
         positional: Keys of the arguments that are given without a key, in this order.
 
     Returns:
-        Arguments for Hydra: its own options first, because it refuses an override between or after two of them.
+        Arguments for Hydra: ``-m`` and options with a value first, because it refuses overrides on both sides of one.
 
     Raises:
         ConfigError: more arguments without a key than ``positional``.
@@ -42,12 +42,14 @@ def overrides(arguments: Sequence[str], verbatim: Sequence[str] = (), positional
     unnamed = [key for key in positional if key not in given]
     accepted = " and ".join(unnamed) or "none"
     is_value = False
-    is_sweep = bool({"-m", "--multirun"} & set(arguments))
+    is_sweep = bool({*_SWEEP} & {*arguments})
     for argument in arguments:
         key, _, value = argument.partition("=")
-        if is_value or argument.startswith("-"):
+        if is_value or argument in (*_WITH_VALUE, *_SWEEP):
             is_value = not is_value and argument in _WITH_VALUE
             options.append(argument)
+        elif argument.startswith("-"):
+            found.append(argument)
         elif positional and (not _OVERRIDE.match(argument) or Path(argument).exists()):
             if not unnamed:
                 raise ConfigError(f"{argument!r} has no key; accepted without one: {accepted}")
