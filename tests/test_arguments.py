@@ -66,7 +66,7 @@ def test_quotes_that_hydra_asks_for_are_taken_off_and_paths_need_none() -> None:
     }  # fmt: skip
     assert overrides(["results=my results (new)"]) == ["results='my results (new)'"]
     assert overrides(["results=a,b", "-m"]) == ["-m", "results=a,b"]  # a sweep
-    assert overrides(["results=a (1),b", "-m"]) == ["results='a (1),b'", "-m"]
+    assert overrides(["results=a (1),b", "-m"]) == ["-m", "results='a (1),b'"]
     assert overrides(["labels=null", "ratio=0.5"]) == ["labels=null", "ratio=0.5"]
 
 
