@@ -67,7 +67,7 @@ WRONG = [
     ("run", ["method.editor.blnd=paper"], "did you mean method.editor.blend"),
     ("run", ["language.modle=x"], "did you mean language.model"),
     ("run", ["method=photoshop"], "method=photoshop: accepted are diffedit, instruct_pix2pix, instructedit"),
-    ("run", ["benchmark=imagenet"], "benchmark=imagenet: accepted are folder, magicbrush"),
+    ("run", ["benchmark=imagenet"], "benchmark=imagenet: accepted are emu_edit, folder"),
     ("run", ["experiment=table2"], "experiment=table2: accepted are ablation"),
     ("run", ["segmenter=sam3"], "segmenter=sam3: accepted are grounded_sam"),
     ("run", ["models=sd3"], "models=sd3: accepted are picturebook"),
@@ -95,7 +95,7 @@ WRONG = [
     ("report", ["pictures=gif"], "pictures=gif: accepted are linked, copied, webp, inline, or null"),
     ("report", ["interval=wald"], "interval=wald: accepted are bca, studentised"),
     ("report", ["samples=0"], "samples=0: accepted are whole numbers from 1 on"),
-    ("report", ["benchmark=imagenet"], "benchmark=imagenet: accepted are folder, magicbrush"),
+    ("report", ["benchmark=imagenet"], "benchmark=imagenet: accepted are emu_edit, folder"),
     ("train", [], "component=<name> is needed: accepted are alexnet"),
     ("train", ["component=vae"], "component=vae: accepted are alexnet"),
 ]  # fmt: skip

@@ -690,7 +690,7 @@ def test_the_command_writes_the_page_and_says_where(
         ("interval=wald", "interval=wald: accepted are bca, studentised"),
         ("figure_samples=0", "figure_samples=0: accepted are whole numbers from 1 on"),
         ("colour=red", "colour"),
-        ("benchmark=imagenet", "benchmark=imagenet: accepted are folder, magicbrush"),
+        ("benchmark=imagenet", "benchmark=imagenet: accepted are emu_edit, folder"),
     ],
 )
 def test_a_wrong_command_is_one_line_and_exit_code_2(
