@@ -60,6 +60,9 @@ def test_a_picture_is_edited(url: str, new_page: Callable[..., Any]) -> None:
     page.get_by_label("Segmentation prompt").fill(prompt)
     page.get_by_role("button", name="Edit with these prompts").click()
     page.locator("th", has_text="box").first.wait_for()
+    page.get_by_text("1 of 1 edits done").wait_for()
+    # The editor of the mask draws its new layers after the results, and says nowhere when it has.
+    page.wait_for_timeout(10_000)
     page.get_by_role("button", name="Edit with this mask and these prompts").click()
     page.locator("th", has_text="box").first.wait_for(state="detached")
     page.get_by_text("1 of 1 edits done").wait_for()
