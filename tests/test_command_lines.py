@@ -66,7 +66,7 @@ WRONG = [
     ("run", ["segmenter.box_treshold=0.5"], "did you mean segmenter.box_threshold"),
     ("run", ["method.editor.blnd=paper"], "did you mean method.editor.blend"),
     ("run", ["language.modle=x"], "did you mean language.model"),
-    ("run", ["method=photoshop"], "method=photoshop: accepted are diffedit, instruct_pix2pix, instructedit"),
+    ("run", ["method=photoshop"], "method=photoshop: accepted are blended_latent, diffedit"),
     ("run", ["benchmark=imagenet"], "benchmark=imagenet: accepted are emu_edit, folder"),
     ("run", ["experiment=table2"], "experiment=table2: accepted are ablation"),
     ("run", ["segmenter=sam3"], "segmenter=sam3: accepted are grounded_sam"),

@@ -50,7 +50,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
         (label.main, ["analyse"], "action=analyse: accepted are serve, export"),
         (label.main, ["export"], "run=<run id> begins it"),
         (label.main, ["run=v2-0"], "no runs in"),
-        (demo.main, ["methods=[]"], "methods=[]: accepted are lists of diffedit, instruct_pix2pix"),
+        (demo.main, ["methods=[]"], "methods=[]: accepted are lists of blended_latent, diffedit"),
         (demo.main, ["ratio=2"], "ratio=2"),
     ],
 )
