@@ -1,6 +1,7 @@
 """The demo edits a picture in a real browser, and again with prompts and a mask that were changed by hand."""
 
 import importlib.util
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -61,10 +62,12 @@ def test_a_picture_is_edited(url: str, new_page: Callable[..., Any]) -> None:
     page.get_by_role("button", name="Edit with these prompts").click()
     page.locator("th", has_text="box").first.wait_for()
     page.get_by_text("1 of 1 edits done").wait_for()
-    # The editor of the mask draws its new layers after the results, and says nowhere when it has.
-    page.wait_for_timeout(10_000)
-    page.get_by_role("button", name="Edit with this mask and these prompts").click()
-    page.locator("th", has_text="box").first.wait_for(state="detached")
-    page.get_by_text("1 of 1 edits done").wait_for()
-    assert page.locator("td", has_text="% of the image").inner_text() == size
+    # The editor of the mask draws its layers some time after the results, and does not say when.
+    boxes, sizes = page.locator("th", has_text="box"), page.locator("td", has_text="% of the image")
+    deadline = time.monotonic() + 240
+    while boxes.count() or sizes.inner_text() != size:
+        assert time.monotonic() < deadline, (boxes.count(), sizes.inner_text(), size)
+        page.wait_for_timeout(4_000)
+        page.get_by_role("button", name="Edit with this mask and these prompts").click()
+        page.wait_for_timeout(4_000)
     assert foreign == []
