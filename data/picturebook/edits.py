@@ -144,8 +144,9 @@ def _something_new(rng: np.random.Generator, scene: Scene, reference: Reference,
         case "change" if part:
             place = next(p for p in _PLACES if part.noun in p)
             return _any(rng, [noun for noun in place if noun != part.noun])
-        # Balloons are excluded, because any replacement would float in the air.
-        case "change" if not thing.parts and thing.noun != "balloon":
+        # Balloons are excluded, because any replacement would float in the air. Of several things, one may wear parts
+        # that the new noun cannot wear.
+        case "change" if thing.noun != "balloon" and not any(scene.things[i].parts for i in reference.indices):
             family = next((f for f in _FAMILIES if thing.noun in f), _FAMILIES[-1])
             if rng.random() < _CROSS_FAMILIES:
                 family = tuple(noun for f in _FAMILIES for noun in f)
