@@ -3,8 +3,8 @@
     python -m scripts.draw benchmarks
 
 ``benchmark`` has 30 samples, ten of each category of the paper's Table 1; ``benchmark_ablation`` has 85, over the
-paper's four kinds of edit (§5); ``benchmark_unclear`` has 30 whose instructions say "it" (§3.2: BLIP-2 helps where the
-instruction is unclear). Each is a folder that ``eval.benchmarks.base.load_benchmark`` reads.
+paper's four kinds of edit (§5); ``benchmark_unclear`` has 40 whose instructions say "it", or "the animal" beside other
+things (§3.2: BLIP-2 helps where the instruction is unclear). Each is a folder that ``eval.benchmarks.base.load_benchmark`` reads.
 """
 
 import json
@@ -21,7 +21,7 @@ from PIL import Image
 
 from data.picturebook.benchmark_card import card
 from data.picturebook.edits import Edit, possible
-from data.picturebook.phrases import HELD_OUT_TEMPLATES, IT, Wish, describe, references
+from data.picturebook.phrases import GROUPS, HELD_OUT_TEMPLATES, IT, Wish, describe, references
 from data.picturebook.training.scenes import SPLITS
 from data.picturebook.world import BACKGROUNDS, Part, Scene, Thing, pixels, render, sample_scene
 from eval.benchmarks.base import MANIFEST
@@ -75,7 +75,7 @@ class Slot:
     is_bare: bool = False
     """Whether the animals wear nothing before the edit."""
     is_unclear: bool = False
-    """Whether the instruction says "it", so that only the picture tells what is edited."""
+    """Whether the instruction names no noun, so that only the picture tells what is edited."""
 
 
 def _paper(style: str, background: str, wish: Wish, template: str, *things: Thing) -> tuple[Scene, Wish, str]:
@@ -141,8 +141,12 @@ ABLATION = tuple(
     for number in range(count)
 )
 UNCLEAR = tuple(
-    Slot("single", kind, is_bare=kind != "add" or number % 2 == 0, is_unclear=True)
-    for kind, count in {"change": 12, "add": 9, "remove": 3, "mix": 6}.items()
+    Slot(category, kind, is_bare=kind != "add" or number % 2 == 0, is_unclear=True)
+    for category, counts in {
+        "single": {"change": 8, "add": 6, "remove": 2, "mix": 4},
+        "different": {"change": 9, "add": 5, "remove": 3, "mix": 3},
+    }.items()
+    for kind, count in counts.items()
     for number in range(count)
 )
 BENCHMARKS = {
@@ -166,7 +170,7 @@ def draw(name: str) -> list[Drawn]:
         used.update(_words(edit))
         head = slot.category if prefix == "category" else edit.edit
         numbers[head] += 1
-        said = replace(edit.wish, reference=IT) if slot.is_unclear else edit.wish
+        said = replace(edit.wish, reference=unclear_name(edit) or edit.wish.reference) if slot.is_unclear else edit.wish
         samples.append(
             Drawn(
                 id=f"{head}_{numbers[head]:02d}_{_slug(edit.wish)}",
@@ -218,8 +222,21 @@ def _candidates(rng: np.random.Generator, slot: Slot, index: int) -> Iterator[Ed
         if slot.is_bare:
             scene = replace(scene, things=tuple(replace(t, parts=()) for t in scene.things))
         edits = possible(rng, scene, slot.kind)
-        # "it" is the only thing of the picture, not what the thing wears.
-        yield from islice((e for e in edits if not slot.is_unclear or e.reference.phrase == scene.things[0].noun), 1)
+        yield from islice((e for e in edits if not slot.is_unclear or unclear_name(e)), 1)
+
+
+def unclear_name(edit: Edit) -> str | None:
+    """Return how to call the edited thing without its noun; None if other things could be meant, too.
+
+    The only thing of a picture is "it"; the only one of a group among several things is called by its group.
+    """
+    nouns = [t.noun for t in edit.scene.things]
+    if edit.reference.phrase not in nouns:
+        return None
+    if len(nouns) == 1:
+        return IT
+    groups = [g for g, known in GROUPS.items() if edit.reference.phrase in known]
+    return next((g for g in groups if sum(n in GROUPS[g] for n in nouns) == 1), None)
 
 
 def _words(edit: Edit) -> tuple[str, ...]:

@@ -23,8 +23,8 @@ animals).""",
     "benchmark_unclear": (
         "picturebook_unclear",
         """The instructions do not name what is edited ("Change it to a lion"): only the picture tells. The paper
-has BLIP-2 describe the picture for such instructions (§3.2). Every picture shows one thing, so that "it" is
-unambiguous.""",
+has BLIP-2 describe the picture for such instructions (§3.2). In 20 pictures there is one thing, and the instructions
+say "it"; in 20 there are several, and they say "the animal" or "the food", of which there is one.""",
     ),
 }
 _TEXT = """\
