@@ -7,12 +7,14 @@ import pytest
 
 from data.picturebook import unknown
 from data.picturebook.grammar import CORES, shape
-from data.picturebook.lessons import Lesson, Request, sample_lesson, words
+from data.picturebook.lessons import Lesson, sample_lesson
 from data.picturebook.phrases import HELD_OUT_TEMPLATES, Wish, plural
 from data.picturebook.referring import SYNONYMS, named
+from data.picturebook.requested import Request
 from data.picturebook.training.language_model import CHAT_TEMPLATE
 from data.picturebook.training.tokenizers import language_tokenizer
 from data.picturebook.typing_errors import mistyped
+from data.picturebook.wording import words
 from data.picturebook.world import COLOURS, SPRITES, Part, Scene, Thing
 from instructedit.language.parse import REFUSAL, NoEditError, parse_reply
 
