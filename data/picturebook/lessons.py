@@ -59,8 +59,8 @@ def _described(rng: np.random.Generator) -> Lesson:
         request = replace(request, wish=replace(wish, reference=IT))
         if wish.kind == "add" and rng.random() < 0.25:
             # Nobody is named who shall wear it; the picture tells.
-            said = dressed(rng, one_of(rng, ("add {n}", "put {n} on", "add {n} please", "{n} on top", "draw {n} on it")),
-                            n=introduced(rng, wish.new))  # fmt: skip
+            core = one_of(rng, ("add {n}", "put {n} on", "add {n} please", "{n} on top", "draw {n} on it"))
+            said = dressed(rng, core, n=introduced(rng, wish.new))
             reply = request.answer_about(described).text() if meant(request.wish, described) else REFUSAL
             return Lesson(_typed(rng, said), describe(described), reply)
     return Lesson(_typed(rng, words(rng, request)), describe(described), request.answer_about(described).text())

@@ -103,8 +103,10 @@ DRESSED = (
     " and let it wear {n}", " and it wears {n}", ", with {n}", ", then give it {n}", " plus {n}", " and also {n}",
     " and make it wear {n}", ". it needs {n} too", " and dress it in {n}", ". also add {n}", ", and have it wear {n}",
     " and have him wear {n}", ", and let her wear {n}", ", and she should wear {n}", ", and he gets {n}",
-    ", {n} included", " who is wearing {n}", " and pop {n} on it", ", and make sure it has {n}", " and don't forget {n}",
-    ". it should have {n}", ". give it {n} as well", " and top it off with {n}", ", and it needs {n}", " and also give him {n}",
+    ", {n} included", " who is wearing {n}", " and pop {n} on it", ", and make sure it has {n}",
+    " and don't forget {n}", ". it should have {n}", ". give it {n} as well", " and top it off with {n}",
+    ", and it needs {n}",
+    " and also give him {n}",
 )  # fmt: skip
 ENDINGS = (*COLOURED, *_LINKS, *DRESSED)
 """What may follow a change: the colour {c} or the worn things {n} of what comes."""
