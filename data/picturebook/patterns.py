@@ -64,7 +64,7 @@ PATTERNS: dict[str, tuple[str, ...]] = {
         "{r} (=>|>>|becomes:|to|into:) {n}", "{r}(:|;) {n}( instead|, please| now|)",
         "(let me see|let's see|let us see|i want to see|show me|let me watch|watch) {r} (become|turn into|change into|"
         "transform into|turned to) {n}",
-        "{r} (should|must|needs to|has to|shall|could|is going to|is about to|gets to|gets to become|may|might) (be|"
+        "{r} (should|must|needs to|has to|shall|could|is going to|is about to|gets to become|may|might) (be|"
         "become|change into|transform into|turn out as|look like|end as|be changed to) {n}",
         "{r} (is|was) (being|getting) (turned into|replaced with|swapped for|changed to|changed into|exchanged for) "
         "{n}",

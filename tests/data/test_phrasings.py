@@ -88,17 +88,30 @@ TEMPLATES = [
         for template in patterns.expanded(each)
     ),
 ]
-_NEEDED = [({*_plain(re.sub(r"\{\w\}", " ", t)).split()} - {"the", "a", "an"}, t) for t in TEMPLATES]
-"""Each template with the words that an instruction needs for it, beside its slots."""
+_LITERALS = [
+    (template, [re.sub(r"\b(?:the|an?)$", "", text).strip() for text in re.split(r"\{\w\}", _plain(template))])
+    for template in TEMPLATES
+]
+"""Each template with the words between its slots."""
+
+
+def _may_make(literals: list[str], instruction: str) -> bool:
+    """Whether the words between the slots stand in the instruction, in their order."""
+    at = 0
+    for words in literals:
+        at = instruction.find(words, at)
+        if at < 0:
+            return False
+        at += len(words)
+    return instruction.startswith(literals[0]) and instruction.endswith(literals[-1])
 
 
 def matches(instruction: str) -> list[str]:
     """The templates that make an instruction."""
     possible = cores(instruction)
-    # Words that a template has beside its slots must stand in the instruction: sorts out most at once.
-    said = {word for text in possible for word in text.split()}
-    near = [t for needed, t in _NEEDED if needed <= said]
-    return [t for t in near if any(re.fullmatch(pattern(t), text) for text in possible)]
+    # The comparison of whole sentences is slow, and few templates need it.
+    near = [(t, text) for t, literals in _LITERALS for text in possible if _may_make(literals, text)]
+    return list(dict.fromkeys(t for t, text in near if re.fullmatch(pattern(t), text)))
 
 
 ALL = (*phrasings(PHRASINGS), *phrasings(UNREAD))
