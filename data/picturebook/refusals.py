@@ -28,7 +28,7 @@ def refused(rng: np.random.Generator) -> str:
         return dressed(rng, _filled(rng, one_of(rng, one_of(rng, _IMPOSSIBLE))))
     if roll < 0.87:
         first, second = sample_request(rng), sample_request(rng)
-        if not _are_of_one_thing(first, second):
+        if not are_of_one_thing(first, second):
             also = words(rng, second)
             if rng.random() < 0.2:
                 also = _filled(rng, one_of(rng, one_of(rng, _ALSO)))
@@ -57,7 +57,8 @@ _SALAD = (
 )
 
 
-def _are_of_one_thing(first: Request, second: Request) -> bool:
+def are_of_one_thing(first: Request, second: Request) -> bool:
+    """Return whether two requests may be two edits of one thing, which have an answer."""
     nouns = [{w for w in r.wish.reference.split() if w in _NAMES} for r in (first, second)]
     # "It" may be anything.
     return not all(nouns) or bool(nouns[0] & nouns[1])
