@@ -4,7 +4,8 @@
 
 ``benchmark`` has 30 samples, ten of each category of the paper's Table 1; ``benchmark_ablation`` has 85, over the
 paper's four kinds of edit (§5); ``benchmark_unclear`` has 40 whose instructions say "it", or "the animal" beside other
-things (§3.2: BLIP-2 helps where the instruction is unclear). Each is a folder that ``eval.benchmarks.base.load_benchmark`` reads.
+things (§3.2: BLIP-2 helps where the instruction is unclear). Each is a folder that
+``eval.benchmarks.base.load_benchmark`` reads.
 """
 
 import json
@@ -21,7 +22,7 @@ from PIL import Image
 
 from data.picturebook.benchmark_card import card
 from data.picturebook.edits import Edit, possible
-from data.picturebook.phrases import GROUPS, HELD_OUT_TEMPLATES, IT, Wish, describe, references
+from data.picturebook.phrases import HELD_OUT_TEMPLATES, Wish, describe, references, unnamed
 from data.picturebook.training.scenes import SPLITS
 from data.picturebook.world import BACKGROUNDS, Part, Scene, Thing, pixels, render, sample_scene
 from eval.benchmarks.base import MANIFEST
@@ -170,7 +171,7 @@ def draw(name: str) -> list[Drawn]:
         used.update(_words(edit))
         head = slot.category if prefix == "category" else edit.edit
         numbers[head] += 1
-        said = replace(edit.wish, reference=unclear_name(edit) or edit.wish.reference) if slot.is_unclear else edit.wish
+        said = replace(edit.wish, reference=_unnamed(edit) or edit.wish.reference) if slot.is_unclear else edit.wish
         samples.append(
             Drawn(
                 id=f"{head}_{numbers[head]:02d}_{_slug(edit.wish)}",
@@ -222,21 +223,11 @@ def _candidates(rng: np.random.Generator, slot: Slot, index: int) -> Iterator[Ed
         if slot.is_bare:
             scene = replace(scene, things=tuple(replace(t, parts=()) for t in scene.things))
         edits = possible(rng, scene, slot.kind)
-        yield from islice((e for e in edits if not slot.is_unclear or unclear_name(e)), 1)
+        yield from islice((e for e in edits if not slot.is_unclear or _unnamed(e)), 1)
 
 
-def unclear_name(edit: Edit) -> str | None:
-    """Return how to call the edited thing without its noun; None if other things could be meant, too.
-
-    The only thing of a picture is "it"; the only one of a group among several things is called by its group.
-    """
-    nouns = [t.noun for t in edit.scene.things]
-    if edit.reference.phrase not in nouns:
-        return None
-    if len(nouns) == 1:
-        return IT
-    groups = [g for g, known in GROUPS.items() if edit.reference.phrase in known]
-    return next((g for g in groups if sum(n in GROUPS[g] for n in nouns) == 1), None)
+def _unnamed(edit: Edit) -> str | None:
+    return unnamed(edit.reference.phrase, [thing.noun for thing in edit.scene.things])
 
 
 def _words(edit: Edit) -> tuple[str, ...]:

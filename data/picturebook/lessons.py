@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from data.picturebook.descriptions import as_described, meant, sample_exchange, wish_about_a_picture
-from data.picturebook.phrases import IT, describe
+from data.picturebook.phrases import describe, unnamed
 from data.picturebook.referring import introduced, one_of
 from data.picturebook.refusals import refused
 from data.picturebook.requested import Request, extended, sample_request
@@ -50,13 +50,13 @@ def sample_lesson(rng: np.random.Generator) -> Lesson:
 def _described(rng: np.random.Generator) -> Lesson:
     scene, wish = wish_about_a_picture(rng)
     described = as_described(rng, scene)
-    only = scene.things[0] if len(scene.things) == 1 else None
+    vague = unnamed(wish.reference, [t.noun for t in scene.things])
     owner = next((t.noun for t in scene.things if any(wish.reference.split()[-1] == p.noun for p in t.parts)), None)
     request = Request(wish, owner=owner)
     if wish.kind == "change" and not wish.many and owner is None and rng.random() < 0.12:
         request = extended(rng, request)
-    if only and wish.reference == only.noun and rng.random() < 0.35:
-        request = replace(request, wish=replace(wish, reference=IT))
+    if vague and rng.random() < 0.35:
+        request = replace(request, wish=replace(wish, reference=vague))
         if wish.kind == "add" and rng.random() < 0.25:
             # Nobody is named who shall wear it; the picture tells.
             core = one_of(rng, ("add {n}", "put {n} on", "add {n} please", "{n} on top", "draw {n} on it"))

@@ -40,6 +40,8 @@ SYNONYMS = {
     "bow": ("ribbon",),
     "crown": ("tiara",),
     "scarf": ("shawl",),
+    "animal": ("creature", "pet", "beast"),
+    "food": ("snack",),
 }
 """Other words for what the world knows."""
 PRONOUNS = (IT, IT, IT, "this", "this one", "this thing", "that", "that thing", "this object")

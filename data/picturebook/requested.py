@@ -7,6 +7,7 @@ import numpy as np
 from data.picturebook.descriptions import meant
 from data.picturebook.edits import Edit
 from data.picturebook.phrases import (
+    GROUPS,
     IT,
     Answer,
     Wish,
@@ -89,8 +90,12 @@ def sample_request(rng: np.random.Generator) -> Request:
 
 
 def _vague(rng: np.random.Generator, wish: Wish) -> Wish:
-    is_vague = not wish.many and wish.reference.split()[-1] not in WEARABLES and rng.random() < 0.06
-    return replace(wish, reference=IT) if is_vague else wish
+    noun = wish.reference.split()[-1]
+    if wish.many or noun in WEARABLES or rng.random() >= 0.09:
+        return wish
+    # Without a description, nobody knows what "the animal" is, and the segmentation prompt says so.
+    groups = [group for group, known in GROUPS.items() if noun in known]
+    return replace(wish, reference=one_of(rng, [IT, *groups]))
 
 
 def _worn(rng: np.random.Generator, than: str = "") -> tuple[Part, ...]:
