@@ -9,7 +9,7 @@ CHANGES_OF_CLOTHES = (
     "(let|have|make) (it|him|her|the animal) (wear|put on|try on|have) {n} (instead of|rather than|in place of) {r}",
     "(take|pull) (off {r}|{r} off)(,| and|, and|, then) (put on|add|put|draw) {n}( there| on|)",
     "(lose|drop|ditch|remove|take off|get rid of) {r} (and put on|and add|and wear|for|and use) {n}",
-    "(swap|trade|exchange|change|switch) {r} (in for|out for|over to|for|against) {n}",
+    "(swap|exchange|change|switch) {r} (in for|out for|over to|for|against) {n}",
     "(it|he|she) (should|must|could|has to|wants to|would rather) (wear|have|put on) {n} (and not|not|instead of|"
     "rather than) {r}",
     "{n} (on its head|on his head|on her head|to wear) (instead of|rather than|and not) {r}",
@@ -17,7 +17,7 @@ CHANGES_OF_CLOTHES = (
     "(upgrade|switch|change over|convert|move) {r} (into|over to) {n}",
     "{r} (is out of fashion|is so last year|does not suit it|is too silly)(,|;|:) (give it|use|let it wear|put on|"
     "make it) {n}",
-    "{r} (should be|would be better as|could be|must be) {n}",
+    "{r} (should be|would be better as|could be) {n}",
 )  # fmt: skip
 """Changes of what an animal wears."""
 OTHER_COLOURS = (
@@ -66,7 +66,7 @@ TAKINGS = (
 """Ways to take what an animal wears."""
 FRAGMENTS = (
     "(a|one|the|) {c} {b} (please|now|would be nice|instead of this one|if possible|would be great)",
-    "(i want|i'd like|i need|we want|make it|let it be|show me|give me|could it be|draw) a {c} {b}( here| there|)",
+    "(i want|i'd like|i need|we want|show me|give me|draw) a {c} {b}( here| there|)",
     "{b}(:|,| in|, in) {c}", "(my|our|this|that) {b}, (but |in |now |but in ){c}", "{c} {b}",
 )  # fmt: skip
 """Changes of colour that name nothing but the thing in its new colour."""

@@ -103,7 +103,7 @@ SCENERY = (
     "a bit|it by half|the photo|the image to the left|to {r}|around {r}|off the border|into {r}|the upper half|the "
     "bottom away)",
     "(can you |could you |please |)(denoise|brighten|darken|blur|deblur|soften|restore|improve|enhance|sharpen up|"
-    "touch up|clean up) (the image|the picture|everything|this picture|it a bit|the colors|the edges|{r})",
+    "touch up|clean up) (the image|the picture|everything|this picture|it a bit|the colors|the edges)",
     "make (it|the picture|everything|the scene|this) (more |less |a bit more |much |)({a}|realistic|spooky|fun|epic|"
     "artistic|alive|calm)",
 )  # fmt: skip

@@ -29,7 +29,7 @@ PATTERNS: dict[str, tuple[str, ...]] = {
         "(let|have|make) {n} (take|fill|get) (the place|the spot|the position|the role) of {r}",
         "(let|have) {n} (substitute|stand in|fill in|step in|swap in|go in|be there) for {r}",
         "(swap|trade|switch|bring|sub|put|drop|change) in {n} for {r}",
-        "(swap|trade|switch|bring|sub|put) {n} in (for|in place of|instead of) {r}",
+        "(swap|switch|bring|sub|put) {n} in (for|in place of|instead of) {r}",
         "(i'd|i would) (much |)(rather|sooner) (have|see|get|look at) {n} than {r}",
         "(i|we) (prefer|would prefer|like|would favor|want) {n} (rather than|much more than|over|better than) {r}",
         "{n} is (what|the thing) (i|we) (want|need|would like|had in mind) (where|in place of where) {r} (is|stands|"
@@ -48,9 +48,9 @@ PATTERNS: dict[str, tuple[str, ...]] = {
         "(swap|switch|trade|take|change|sub|move|throw) (out {r}|{r} out)(,| and|, and|, then) (put|bring|add|place|"
         "draw|swap) (in {n}|{n} in)",
         "(swap|switch|trade|change|sub) (out {r}|{r} out) (for|with) {n}", "(trade|swap|exchange|turn) in {r} for {n}",
-        "{r} (out|away|gone)(,| and|;) {n} (in|there|in its place|instead)",
-        "{r} (must|has to|should|can|needs to|ought to) (go|leave|disappear|make room|step aside)(,| and|, and) {n} "
-        "(should|must|has to|can|shall|will) (come|appear|take its place|be there|be in its place|replace it)",
+        "{r} (out|away|gone)(,| and|;) {n} (there|in its place|instead)",
+        "{r} (must|should|can|needs to|ought to) (go|leave|disappear|make room|step aside)(,| and|, and) {n} (should|"
+        "must|has to|can|shall|will) (come|appear|take its place|be there|be in its place|replace it)",
         "{r} (goes|leaves|disappears|is out|is gone)(,| and) {n} (comes|appears|takes its place|comes in)",
         "(i am|i'm) (done with|sick of|fed up with|bored of|over) {r}(,|:) (give me|show me|i want|draw|use|make it|"
         "let it be) {n}",
@@ -61,14 +61,15 @@ PATTERNS: dict[str, tuple[str, ...]] = {
         "(about|as for|regarding) {r}(:|,) (make it|turn it into|i want|it should be|change it to|try|replace it "
         "with) {n}",
         "{r}(?|:|...|,) (turn it into|change it to|replace it with|swap it for|i want it to be|it should be) {n}",
-        "{r} (=>|>>|becomes:|to|into:) {n}", "{r}(:|;) {n}( instead|, please| now|)",
+        "{r} (=>|becomes:|into:) {n}",
+        "{r}(:|;) {n}( instead| now)",
         "(let me see|let's see|let us see|i want to see|show me|let me watch|watch) {r} (become|turn into|change into|"
         "transform into|turned to) {n}",
-        "{r} (should|must|needs to|has to|shall|could|is going to|is about to|gets to become|may|might) (be|"
-        "become|change into|transform into|turn out as|look like|end as|be changed to) {n}",
+        "{r} (has to|shall|could|is going to|is about to|gets to become|may|might) (be|become|change into|transform "
+        "into|turn out as|look like|end as|be changed to) {n}",
         "{r} (is|was) (being|getting) (turned into|replaced with|swapped for|changed to|changed into|exchanged for) "
         "{n}",
-        "{r} (should|could|would|might) (really|actually|better|rather|definitely|just) be {n}",
+        "{r} (should|could|would|might) (actually|better|rather|definitely|just) be {n}",
         "{r} (should|must) (no longer|not) be {r} but {n}",
         "(turn|change|make) {r} (so it is|such that it is|until it is|so that it looks like|so it becomes) {n}",
         "(make it|have it|see to it|arrange it|set it up|do it|make it so|fix it) (so |)that {r} (is|becomes|turns "
@@ -77,8 +78,8 @@ PATTERNS: dict[str, tuple[str, ...]] = {
         "become|had been|has turned into) {n}",
         "(what|how) (if|about if|would it be if) {r} (was|were|became|turned into|looked like|changed to) {n}",
         "(why don't you|would you mind to|could you maybe|can you go and) (turn|change|make|transform) {r} into {n}",
-        "(reimagine|redraw|rethink|redesign|repaint|reinvent|rewrite|recreate|remodel) {r} (as|to be|like|into) {n}",
-        "(upgrade|promote|downgrade|morph|evolve|flip|magic|zap|mutate) {r} (into|to|to become) {n}",
+        "(rethink|redesign|repaint|reinvent|rewrite|recreate|remodel) {r} (as|to be|like|into) {n}",
+        "(promote|downgrade|morph|evolve|flip|magic|zap|mutate) {r} (into|to|to become) {n}",
         "(take|use|pick|grab|go to|see|find) {r} (and|then) (turn it into|change it to|transform it into|swap it for|"
         "switch it with|replace it by) {n}",
         "(i changed my mind|i have changed my mind|on second thought|after all|come to think of it)(,|:) {r} (should "
@@ -97,7 +98,7 @@ PATTERNS: dict[str, tuple[str, ...]] = {
         "(there is|i see|here is|we have) {r}(,|;) (but |)(i want|it should be|make that|i would prefer|i'd like) {n}",
         "where (there is|we have|you see|there was|we see|i see) {r}(,|) (there should be|i want|i want to see|put|"
         "draw|show|i'd like|we need|place|let there be) {n}",
-        "(make|turn|let) {r}(,| be|) (not {r} but|no longer {r} but|into) {n}",
+        "(turn|let) {r}(,| be|) (not {r} but|no longer {r} but|into) {n}",
         "(do me a favor|be so kind|do me a favour|be nice|help me out|do something for me)(,| and) (turn|change|make) "
         "{r} into {n}",
         "(do me a favor|be so kind|do me a favour|help me out)(,| and) (replace|swap|exchange|trade) {r} for {n}",
@@ -109,13 +110,13 @@ PATTERNS: dict[str, tuple[str, ...]] = {
         "{r}( more|)",
         "{c} is (the best|a good|a nice|a nicer|the right|the perfect|my favorite) (color|colour|shade|tone|choice) "
         "(for|on) {r}",
-        "{r} (would|might|could) (look|be) (better|good|nice|great|prettier|cooler|lovely|cuter|best) (in|when "
-        "painted|if it were|if it was) {c}",
+        "{r} (would|might|could) (look|be) (better|good|nice|great|cooler|lovely|cuter|best) (in|when painted|if it "
+        "were|if it was) {c}",
         "(i'd|i would|we would|i) (prefer|like|love|want|need|fancy) {r} (to be|in|to look|to have|painted|if it was) "
         "{c}",
         "(i'd|i would) (rather|sooner) (have|see) {r} (in |){c}",
         "(my|our) {k} (wants|would like|would prefer|prefers|likes|would love) {r} (to be |in |){c}",
-        "(make|let|have|get) {r} (look |appear |be |become |turn |go |)(all |completely |fully |more |)(in |){c}",
+        "(make|let|have|get) {r} (appear |be |become |turn |go |)(all |completely |fully |more |)(in |){c}",
         "(go|let's go|can you go|could we go|we should go|i want to go) (with|for) {c} (on|with) {r}",
         "(give|get) {r} (a {c} coat|a coat of {c} paint|some {c} paint|a {c} paint job|a {c} finish|a {c} look|a {c} "
         "tone|a {c} surface|a fresh {c} color|a new {c} color)",
@@ -128,21 +129,21 @@ PATTERNS: dict[str, tuple[str, ...]] = {
         "(use|take|choose|select|pick) (some |)({c} paint|the {c} color|{c} color|{c}) (for|on|to paint) {r}",
         "{r} (is not|isn't|is still not|is not yet) {c}(,|;|.) (change that|make it so|please correct it|so paint it|"
         "please paint it|make it)",
-        "(why is|why isn't) {r} (not |){c}(?|? change it|? make it so)",
+        "(why is|how come) {r} (still |)not {c}(?|? change it|? make it so)",
         "{r} (has|is in) (the wrong|an ugly|a boring|a dull) (color|colour)(,|:|;) (make it|paint it|it should be|i "
         "want it in|change it to|use) {c}",
         "(i do not|i don't|we don't) like (the color of {r}|how {r} is colored|the colour of {r})(,|;|.) (make it|use|"
         "take|paint it|change it to|{c} would be better, so paint it|i prefer) {c}",
         "(about|as for|regarding) {r}(:|,) (make it|paint it|i want it in|it should be|try|it must be) {c}",
-        "{r}(?|:|...|,) (make it|paint it|color it|i want it in|it should be|in) {c}",
+        "{r}(?|:|...|,) (make it|paint it|color it|i want it in|it should be) {c}",
         "{r} (=>|>>|=|becomes:|to|in:) {c}",
-        "{r} in (a nice |a bright |a lovely |a beautiful |the color |a shade of |){c}",
+        "{r} in (a nice |a bright |a lovely |a beautiful |the color |a shade of ){c}",
         "(make|turn|change|paint|let|have) {r} (into a {c} one|so that it is {c}|so it becomes {c}|until it is {c}|"
         "such that it is {c}|become {c})",
         "(see to it|arrange it|do it|set it up|make it so|fix it so) that {r} (is|becomes|turns|looks|gets) {c}",
-        "(repaint|recolor|recolour|restain|redo|respray) {r} (in |to |to be |as |){c}",
-        "{r} (should|must|needs to|has to|shall|could|might|ought to|is going to|may) (be|become|turn|go|look|be "
-        "colored|be colored in|appear) {c}( now| please|)",
+        "(recolor|recolour|restain|redo|respray) {r} (in |to |to be |as |){c}",
+        "{r} (should|must|needs to|shall|could|might|ought to|is going to|may) (be|become|turn|go|look|be colored|be "
+        "colored in|appear) {c}( now| please|)",
         "{r} (should|could|would) (really|actually|better|rather|definitely) be {c}",
         "(can|could|may|might|should|will|would) {r} (become|turn|get|look|go|be painted|be made) {c}",
         "(is it|would it be) (possible|ok|fine|an option) (to have|to see|to get|to make|to paint) {r} (in |){c}",
@@ -161,23 +162,23 @@ PATTERNS: dict[str, tuple[str, ...]] = {
     "add": (
         "{n} (would|might|could|will) (look|be|suit) (good|nice|great|cute|lovely|perfect|funny|fun|cool|better) (on|"
         "for) {r}",
-        "{r} (would|might|could|will) (look|be) (good|nice|great|cute|lovely|funny|cool|better|cuter|prettier|"
-        "happier) (in|with|wearing|if it wore|if it had) {n}",
+        "{r} (would|might|could|will) (look|be) (good|nice|great|cute|lovely|funny|better|cuter|prettier|happier) (in|"
+        "with|wearing|if it wore|if it had) {n}",
         "(would|does|do you think) {r} (look|looks) (good|nice|cute|better|great) (in|with|wearing) {n}(? do it|? add "
         "it|? show me|? let me see)",
-        "(pop|stick|slap|throw|set|plonk|plop|drop|lay|pull|slip) {n} (on|onto|over|on top of|upon) {r}",
+        "(pop|slap|throw|set|plonk|plop|drop|lay|pull|slip) {n} (on|onto|over|on top of|upon) {r}",
         "(put|place|set|add|draw|stick|pop) {n} (on top of|on the head of|onto the head of|at the top of|atop) {r}",
         "(put|place|set|stick|pop|draw|i want) {n} on (the head of {r}|top of {r}|the face of {r}|the body of {r})",
         "(wrap|tie|hang|put|drape|place|fold) {n} (round|about|around the neck of|over|on) {r}",
-        "(equip|fit|deck|deck out|kit out|dress|furnish|supply|adorn|crown|top|style|doll up) {r} (with|in|out with|"
-        "up with) {n}",
-        "(put|get|stuff|squeeze|help|dress|place) {r} (into|in) {n}",
+        "(fit|deck|deck out|kit out|dress|furnish|supply|adorn|crown|top|style|doll up) {r} (with|in|out with|up "
+        "with) {n}",
+        "(get|stuff|squeeze|help|dress|place) {r} (into|in) {n}",
         "(make|let|have) {r} (put on|have|get|try|try on|show off|wear|own|sport|be seen in|be in|carry|receive) {n}",
-        "{r} (should|must|has to|needs to|ought to|shall|could|can|may|will|gets to|is going to) (wear|have|get|put "
-        "on|be wearing|be given|carry|be dressed in|receive|be in|try on|own) {n}",
+        "{r} (must|has to|needs to|ought to|shall|could|can|may|will|gets to|is going to) (wear|have|get|put on|be "
+        "wearing|be given|carry|be dressed in|receive|be in|try on|own) {n}",
         "{r} (should|could|must|would) (really|also|definitely|better|always|just) (wear|have|get|put on) {n}",
-        "{r} (needs|wants|deserves|requires|could do with|could use|is missing|lacks|is waiting for|asks for|begs for|"
-        "dreams of|wishes for|has always wanted) {n}( on|)",
+        "{r} (wants|deserves|requires|could use|is missing|lacks|is waiting for|asks for|begs for|dreams of|wishes "
+        "for|has always wanted) {n}( on|)",
         "{r} is (a king|the boss|a star|the chief|a queen|cold|in the sun|at a party|so fancy|the best|on holiday|"
         "famous|the leader)(,|,| and|, so| so) (it|he|she) (should wear|needs|gets|should have|must wear|has to wear|"
         "wants) {n}",
@@ -187,16 +188,16 @@ PATTERNS: dict[str, tuple[str, ...]] = {
         "(can|could|may|might|should|will|would) {r} (wear|have|get|put on|try|be given|be wearing|be dressed in) {n}",
         "(there should|there must|there could|there has to|there needs to|let there|should there not) be {n} (upon|"
         "over|on top of|on the head of) {r}",
-        "(i'd|i would|we would|i) (like|love|want|prefer|need|wish) (to see |to have |)({n} on {r}|{r} with {n}|{r} "
-        "in {n}|{r} wearing {n}|{r} dressed in {n})( on|)",
+        "(i'd|i would|we would|i) (love|want|prefer|need|wish) (to see |to have |)({n} on {r}|{r} with {n}|{r} in {n}|"
+        "{r} wearing {n}|{r} dressed in {n})( on|)",
         "(my|our) {k} (wants|would like|would love|likes|asked for) ({n} on {r}|{r} with {n}|{r} in {n}|{r} to wear "
         "{n}|{r} to have {n})",
         "(let me see|let's see|let us see|show me|show|i'd love to see|i want to see) {r} (wear|with|in|wearing|put "
         "on|having|dressed in|sporting) {n}( on|)",
-        "{n} (for|on|upon|on top of|to|onto) {r}( please| now| would be nice|, please|)",
+        "{n} (on|upon|on top of|onto) {r}( please| now| would be nice|, please|)",
         "(a gift|a present|something) for {r}: {n}",
-        "{r} (gets|receives|is getting|is given|will be given|has been given|puts on|is going to wear|now wears|now "
-        "has|is handed|is dressed in|walks in|comes in|now comes with) {n}",
+        "{r} (receives|is getting|is given|will be given|has been given|puts on|is going to wear|now wears|now has|is "
+        "handed|is dressed in|walks in|comes in|now comes with) {n}",
         "{r}(:|;|,|?) (give it|add|put on|it should wear|it needs|with|let it wear|it gets|it should have|and) {n}",
         "{r} (&|plus|+) {n}( on it| on| please)",
         "(see to it|arrange it|make it so|do it|set it up|fix it so) that {r} (wears|has|gets|is wearing|puts on|is "
@@ -209,7 +210,7 @@ PATTERNS: dict[str, tuple[str, ...]] = {
         "{n})",
         "{r} (is not wearing|does not wear|isn't wearing|does not have|has not got) {n}( yet|)(,|;|.) (change that|"
         "add it|please add one|it should)",
-        "(why is|why isn't) {r} (not |)wearing {n}(?|? add it)",
+        "(why is|how come) {r} (still |)not wearing {n}(?|? add it)",
         "{r} (looks|is) (sad|boring|plain|naked|bare|cold|empty|lonely) without {n}",
         "(from now on|today|this time|as of now) {r} (wears|has|gets|should wear|needs|must have) {n}",
         "(accessories for|clothes for|an outfit for|a new look for) {r}: {n}",
@@ -223,8 +224,8 @@ PATTERNS: dict[str, tuple[str, ...]] = {
         "{r} is (blocking the rest|in the wrong place|an eyesore|ruining it|spoiling the scene|not nice)(,|;|:|, "
         "please) (remove it|get rid of it|take it out|make it vanish|make it disappear|let it disappear|delete it|"
         "erase it|away with it)",
-        "{r} (must|has to|should|needs to|can|may|could|ought to|shall) (vanish|disappear|be out|be deleted|be hidden|"
-        "be left out|be erased|be dropped|get out|leave the picture|be taken away|be cut)( now| please| completely|)",
+        "{r} (must|has to|should|needs to|can|may|could|ought to|shall) (disappear|be out|be deleted|be hidden|be "
+        "left out|be erased|be dropped|get out|leave the picture|be taken away|be cut)( now| please| completely|)",
         "{r} (should not|must not|shouldn't|mustn't|cannot|can't|ought not to) (be in it|be here|stay|appear|be in "
         "the scene|be part of it|remain|be there any more|be in the image)",
         "{r} (does not|doesn't) (belong in|need to be in|have to be in|fit in|fit into|add anything to) (it|the photo|"
@@ -234,12 +235,12 @@ PATTERNS: dict[str, tuple[str, ...]] = {
         "(i|we|you) (could|can|would) (easily |well |happily |)do without {r} (in it|there|in the scene|, i think)",
         "(get|take|pull|throw|kick|cut|edit|wipe|move|drag|carry|toss|chuck) {r} (out of the scene|out of the photo|"
         "from the scene|off the picture|out of sight|out of view|out of my sight|from there|away from there)",
-        "(wipe|scrub|scratch|edit|cross|black|brush|blot|weed|filter|cancel|phase|scoop) out {r}",
+        "(scrub|scratch|edit|cross|black|brush|blot|weed|filter|cancel|phase|scoop) out {r}",
         "(lose|hide|drop|scrap|dismiss|void|cancel|wreck|zap|clear out|clean off|strike|do in|pluck|vanish|nuke|clip "
         "off) {r} (from it|please|completely|for good|, thanks|from the scene|from the photo|entirely)",
         "(photoshop|airbrush|retouch|magic|edit|wish|crop|clone) {r} (out|away|out of it|out of the picture|out of "
         "there|out of here)",
-        "(can|could|would|will) (you|we) (lose|hide|drop|leave out|leave {r} out|cut out|do it without|make it "
+        "(can|could|would|will) (you|we) (lose|hide|drop|leave out|cut out|do it without|make it "
         "without|show it without) {r}",
         "(can|could|may|should|will|would) {r} (be gone|vanish|be hidden|leave|be left out|be taken out|be removed|be "
         "deleted)",
@@ -285,22 +286,22 @@ PATTERNS: dict[str, tuple[str, ...]] = {
     "mix": (
         "(what|how) (would|does|might) (a mixture|a hybrid|a mash|a fusion|a combination|something half way) (of|"
         "between) {r} and {n} look( like|)",
-        "(i want|i'd like|i would like|i would love|show me|give me|draw|let me see|let's see|make|create|produce) "
-        "(to see |)(a cross|a hybrid|a mash|a fusion|a combination|a cross breed|a mash up|a blend) (of|between|out "
-        "of|from|made of) {r} and {n}",
+        "(i'd like|i would like|i would love|show me|give me|draw|let me see|let's see|make|produce) (to see |)(a "
+        "cross|a hybrid|a mash|a fusion|a combination|a cross breed|a mash up|a blend) (of|between|out of|from|made "
+        "of) {r} and {n}",
         "(make|create|draw|generate|produce|build|form|do) (a cross|a hybrid|a fusion|a combination|a mixture|a mix) "
         "(of|between|from) {r} (and|with) {n}",
         "(fuse|breed|pair|meld|morph|interbreed|crossbreed|mingle|mash|knit|bond|graft|merge|splice|melt) {r} (and|"
         "together with|up with|and also|into one with) {n}( together|)",
-        "(fuse|pair|meld|mingle|morph|mash|interbreed|graft|bond) {r} with {n}",
+        "(pair|meld|mingle|morph|mash|interbreed|graft|bond) {r} with {n}",
         "(put|add|mix|inject|pour|work|stir|bring|blend) (a bit of|a little|a piece of|half of|a touch of|something "
         "of) {n} (into|in|to) {r}",
-        "{r} (should|must|has to|needs to|could|shall|can|will|is going to) (be|become|turn|look) (half|partly|part|a "
-        "half|in part|fifty percent) {n}( too|)",
+        "{r} (must|has to|needs to|could|shall|can|will|is going to) (be|become|turn|look) (half|partly|part|a half|"
+        "in part|fifty percent) {n}( too|)",
         "{r} (should|must|has to|needs to|could|shall) (be|become|turn into) (a mix with|a cross with|a hybrid with|a "
         "mixture with|one half) {n}",
-        "(half|one half) {r}(,| and|, and|, the other) half {n}( now|)",
-        "(half|partly) {n}(,| and|, and) (half|partly) {r}",
+        "(half|one half) {r}( and|, and|, the other) half {n}( now|)",
+        "(half|partly) {n}( and|, and) (half|partly) {r}",
         "(make|turn|let|change|morph|have) {r} (into half|half way into|halfway into|partly into|into something half|"
         "be partly|become partly|become half) {n}",
         "(make|turn|change) {r} into (a hybrid of|a cross of|a fusion of|a blend of|a combination of) {r} and {n}",
@@ -311,7 +312,7 @@ PATTERNS: dict[str, tuple[str, ...]] = {
         "(pretend|imagine|suppose|picture|let's say) {r} (was|were|had been) (half|partly|mixed with|crossed with|"
         "fused with) {n}",
         "(what|how) (if|would it be if) {r} (was|were|became) (partly|half|a mix with|fused with|bred with) {n}",
-        "{r} (x|&|mixed up with|merged with|fused with|bred with|meets|blended with|cross) {n}",
+        "{r} (x|mixed up with|merged with|fused with|bred with|meets|blended with|cross) {n}",
         "{r}(:|?|,) (mix it with|half|make it half|cross it with|blend it with|fuse it with|breed it with) {n}",
         "(let|have) {r} (be fused with|be bred with|be half|mate with|be crossed with|breed with|combine with) {n}",
         "(the|a) (hybrid|fusion|cross|combination|blend|mixture) (of|between) {r} and {n}( please| would be nice|)",

@@ -79,7 +79,8 @@ def _in_unknown_colour(rng: np.random.Generator) -> str:
 
 def _filled(rng: np.random.Generator, template: str) -> str:
     first, second = (str(n) for n in rng.permutation(NOUNS)[:2])
-    r = named(rng, sample_wish(rng).reference if rng.random() < 0.4 else first)
+    wish = sample_wish(rng)
+    r = named(rng, wish.reference if rng.random() < 0.4 and not wish.many else first)
     slots = {
         "r": r,
         "s": named(rng, second),
