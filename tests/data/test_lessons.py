@@ -120,7 +120,7 @@ def test_what_comes_is_often_named_first():
     for kind in ("change", "add", "recolour"):
         slot = "{c}" if kind == "recolour" else "{n}"
         share = np.mean([p[0].index(slot) < p[0].index("{r}") for p in VARIED[kind]])
-        assert 0.25 < share < 0.75, kind
+        assert 0.1 < share < 0.75, kind
 
 
 def test_a_pattern_makes_each_of_its_sentences_once():

@@ -53,7 +53,9 @@ def cores(instruction: str) -> set[str]:
     while new:
         found |= new
         shorter = {text[m.end() :] for text in new if (m := _OPENING.match(text))}
-        new = (shorter | {ending.sub("", text) for text in new for ending in (_TAIL, _ENDING)}) - found - {""}
+        # An ending follows an edit, never a thing alone.
+        ended = {text for text in (_ENDING.sub("", text) for text in new) if not re.fullmatch(_SLOTS["r"], text)}
+        new = (shorter | ended | {_TAIL.sub("", text) for text in new}) - found - {""}
     return found
 
 
