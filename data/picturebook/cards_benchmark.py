@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from data.picturebook.benchmark_card import PACKED
 from data.picturebook.cards import (
     ARC,
     FOCAL,
@@ -27,6 +28,7 @@ from data.picturebook.cards import (
 from data.picturebook.clips_benchmark import line, save
 from data.picturebook.world import SIZE
 from eval.benchmarks.base import MANIFEST
+from eval.benchmarks.packed import pack
 from instructedit.applications.nerf.cameras import Camera
 from instructedit.applications.nerf.scenes import Scene, write_scene
 from instructedit.applications.strips import rolled
@@ -58,7 +60,7 @@ card. `data/picturebook/cards.py` lists the scenes, and casts the rays exactly: 
 | scene | instruction | things |
 | --- | --- | --- |
 {table}
-
+{packed}
 - `scenes/<id>/`: the scene as nerfstudio reads it, `transforms.json` and PNGs, with the splits. `aabb` is a key of
   this project: the box in which the scene lies.
 - `images/<id>.webp`: the same views as a *strip*, below each other in the order of `transforms.json`, which is the
@@ -94,7 +96,7 @@ def depth_strip(shots: Sequence[Shot]) -> Float[np.ndarray, "h w"]:
 
 
 def write(scenes: Sequence[CardScene], folder: Path) -> None:
-    """Write scenes, ground truth, manifest and card."""
+    """Write scenes, ground truth, archive, manifest and card."""
     for scene in scenes:
         shots = [shoot(scene, pose) for pose in poses()]
         edited = [shoot(scene.edited, pose) for pose in poses()]
@@ -106,6 +108,7 @@ def write(scenes: Sequence[CardScene], folder: Path) -> None:
         save(visible, folder / "masks" / f"{scene.id}.png")
         save(depth_strip(shots).round().astype(np.uint16), folder / "depth" / f"{scene.id}.png")
         save(depth_strip(edited).round().astype(np.uint16), folder / "depth_edited" / f"{scene.id}.png")
+    pack(folder)
     lines = [line(scene) for scene in scenes]
     with write_aside(folder / MANIFEST) as file:
         file.write("".join(json.dumps(item) + "\n" for item in lines).encode())
@@ -115,7 +118,7 @@ def write(scenes: Sequence[CardScene], folder: Path) -> None:
     ]
     card = _CARD.format(
         count=len(scenes), views=VIEWS, size=SIZE, arc=2 * np.degrees(ARC), radius=RADIUS, height=HEIGHT,
-        held_out=", ".join(map(str, HELD_OUT)), table="\n".join(rows),
+        held_out=", ".join(map(str, HELD_OUT)), table="\n".join(rows), packed=PACKED,
     )  # fmt: skip
     with write_aside(folder / "README.md") as file:
         file.write(card.encode())

@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from data.picturebook.benchmark_card import PACKED
 from data.picturebook.cards import CardScene
 from data.picturebook.clips import FRAMES, RATE, Film, flow, frames, masks, strip
 from data.picturebook.phrases import describe
 from data.picturebook.world import SIZE
 from eval.benchmarks.base import MANIFEST
+from eval.benchmarks.packed import pack
 from eval.metrics.video import encoded_flow
 from instructedit.files import write_aside
 
@@ -42,7 +44,7 @@ card. `data/picturebook/clips.py` lists the clips.
 | clip | instruction | things | camera |
 | --- | --- | --- | --- |
 {table}
-
+{packed}
 A line of `manifest.jsonl` is one sample:
 
 - `image`: the filmstrip. `instruction` and `captions`: of the clip's first frame.
@@ -80,7 +82,7 @@ def line(film: Film | CardScene) -> dict[str, Any]:
 
 
 def write(films: Sequence[Film], folder: Path) -> None:
-    """Write clips, ground truth, manifest and card."""
+    """Write clips, ground truth, their archive, manifest and card."""
     for film in films:
         drawn = frames(film)
         visible = masks(film, drawn)
@@ -89,6 +91,7 @@ def write(films: Sequence[Film], folder: Path) -> None:
         save(strip([frame.pixels for frame in frames(film.edited)]), folder / "edited" / f"{film.id}.webp")
         save(strip(list(visible.astype(np.uint8) * 255)), folder / "masks" / f"{film.id}.png")
         save(strip(list(moved)), folder / "flow" / f"{film.id}.png")
+    pack(folder)
     lines = [line(film) for film in films]
     with write_aside(folder / MANIFEST) as file:
         file.write("".join(json.dumps(item) + "\n" for item in lines).encode())
@@ -115,7 +118,8 @@ def _card(films: Sequence[Film], lines: Sequence[dict[str, Any]]) -> str:
         )
         camera = f"pans {film.pan:+.0f}" if film.pan else "stands"
         rows.append(f"| `{film.id}` | {item['instruction']} | {things} | {camera} |")
-    return _CARD.format(count=len(films), frames=FRAMES, size=SIZE, rate=RATE, table="\n".join(rows))
+    table = "\n".join(rows)
+    return _CARD.format(count=len(films), frames=FRAMES, size=SIZE, rate=RATE, table=table, packed=PACKED)
 
 
 def _motion(motion: Any) -> str:
