@@ -4,8 +4,9 @@ python -m scripts.draw scenes
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -112,13 +113,17 @@ def write(scenes: Sequence[CardScene], folder: Path) -> None:
     lines = [line(scene) for scene in scenes]
     with write_aside(folder / MANIFEST) as file:
         file.write("".join(json.dumps(item) + "\n" for item in lines).encode())
+    with write_aside(folder / "README.md") as file:
+        file.write(card(scenes, lines).encode())
+
+
+def card(scenes: Sequence[CardScene], lines: Sequence[Mapping[str, Any]]) -> str:
+    """Return the benchmark's card in Markdown, from scenes and their lines of the manifest."""
     rows = [
         f"| `{scene.id}` | {item['instruction']} | {', '.join(t.noun for t in scene.scene.things)} |"
         for scene, item in zip(scenes, lines, strict=True)
     ]
-    card = _CARD.format(
+    return _CARD.format(
         count=len(scenes), views=VIEWS, size=SIZE, arc=2 * np.degrees(ARC), radius=RADIUS, height=HEIGHT,
         held_out=", ".join(map(str, HELD_OUT)), table="\n".join(rows), packed=PACKED,
     )  # fmt: skip
-    with write_aside(folder / "README.md") as file:
-        file.write(card.encode())

@@ -96,7 +96,7 @@ def write(films: Sequence[Film], folder: Path) -> None:
     with write_aside(folder / MANIFEST) as file:
         file.write("".join(json.dumps(item) + "\n" for item in lines).encode())
     with write_aside(folder / "README.md") as file:
-        file.write(_card(films, lines).encode())
+        file.write(card(films, lines).encode())
 
 
 def save(picture: Image.Image | np.ndarray, path: Path) -> None:
@@ -110,7 +110,8 @@ def save(picture: Image.Image | np.ndarray, path: Path) -> None:
             picture.save(file, "PNG", compress_level=9)
 
 
-def _card(films: Sequence[Film], lines: Sequence[dict[str, Any]]) -> str:
+def card(films: Sequence[Film], lines: Sequence[dict[str, Any]]) -> str:
+    """Return the benchmark's card in Markdown, from clips and their lines of the manifest."""
     rows = []
     for film, item in zip(films, lines, strict=True):
         things = ", ".join(

@@ -69,7 +69,7 @@ omitted and such pictures refused."""
 def load_benchmark(
     folder: Path, limit: int | None = None, reader: str | None = None, masks: Path | None = None
 ) -> Benchmark:
-    """Read and validate a benchmark; pictures that are packed in an archive are unpacked (:mod:`eval.benchmarks.packed`).
+    """Read and validate a benchmark; packed pictures are unpacked first (:mod:`eval.benchmarks.packed`).
 
     A missing or damaged picture is not an error here; its sample fails when the picture is read.
 

@@ -34,13 +34,13 @@ def pack(folder: Path) -> None:
 
 
 def unpack(folder: Path) -> None:
-    """Write the pictures of ``pictures.zip`` that are missing in a folder or that differ; do nothing without an archive.
+    """Write the pictures of ``pictures.zip`` that a folder lacks or has with other content.
 
-    Every picture is written aside and renamed. Thus a killed process leaves no incomplete picture, the next call goes on
-    where it stopped, and several processes may unpack one folder at the same time.
+    Every picture is written aside and renamed. Thus a killed process leaves no incomplete picture, the next call goes
+    on where it stopped, and several processes may unpack one folder at the same time.
 
     Args:
-        folder: The benchmark's folder.
+        folder: The benchmark's folder; without an archive, nothing is done.
 
     Raises:
         ConfigError: The archive is damaged or would write outside the folder, or the folder cannot be written. The
@@ -57,15 +57,16 @@ def unpack(folder: Path) -> None:
             remove_leftovers({folder / Path(info.filename).parent for info in missing})
             for info in tqdm(missing, desc=f"unpacking {path}", unit="picture"):
                 data = archive.read(info)
-                with write_aside(folder / info.filename) as file:
+                # Not synced, because a picture that a crash of the machine has damaged is written again.
+                with write_aside(folder / info.filename, sync=False) as file:
                     file.write(data)
     except (BadZipFile, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"{path}: damaged ({reason}); get the file again, as with: git checkout -- {path}") from error
     except OSError as error:
         raise ConfigError(
-            f"{path}: its pictures cannot be unpacked into {folder} ({error.strerror or error}); run the command once as "
-            "a user who may write there, or with a copy of the folder"
+            f"{path}: its pictures cannot be unpacked beside it ({error.strerror or error}); run the command once as a "
+            "user who may write there, or use a copy of the folder"
         ) from error
 
 
