@@ -26,6 +26,7 @@ from data.picturebook.phrases import HELD_OUT_TEMPLATES, Wish, describe, referen
 from data.picturebook.training.scenes import SPLITS
 from data.picturebook.world import BACKGROUNDS, Part, Scene, Thing, pixels, render, sample_scene
 from eval.benchmarks.base import MANIFEST
+from eval.benchmarks.packed import pack
 from instructedit.files import write_aside
 
 FOLDER = Path(__file__).parent
@@ -156,6 +157,8 @@ BENCHMARKS = {
     "benchmark_unclear": (UNCLEAR, "edit"),
 }
 """By folder: the specifications of the samples, and the field that their ids begin with."""
+EXAMPLE = "benchmark"
+"""The folder whose pictures are files of the repository; those of the others are packed in one archive each."""
 
 
 def draw(name: str) -> list[Drawn]:
@@ -282,7 +285,7 @@ def line(sample: Drawn) -> dict[str, Any]:
 
 
 def write(name: str, samples: Sequence[Drawn], folder: Path) -> None:
-    """Write a benchmark's pictures, manifest and card, and delete pictures that belong to no sample."""
+    """Write a benchmark's pictures, their archive, manifest and card, and delete pictures that belong to no sample."""
     written = set()
     for sample in samples:
         pictures = {
@@ -299,8 +302,10 @@ def write(name: str, samples: Sequence[Drawn], folder: Path) -> None:
                 picture.save(file, format="PNG", compress_type=Image.RLE)
     for stale in set(folder.rglob("*.png")) - written:
         stale.unlink()
+    if name != EXAMPLE:
+        pack(folder)
     lines = [line(sample) for sample in samples]
     with write_aside(folder / MANIFEST) as file:
         file.write("".join(json.dumps(item) + "\n" for item in lines).encode())
     with write_aside(folder / "README.md") as file:
-        file.write(card(name, lines, [sample.edit.scene for sample in samples]).encode())
+        file.write(card(name, lines, [sample.edit.scene for sample in samples], name != EXAMPLE).encode())
