@@ -26,7 +26,7 @@ def task(config: DictConfig) -> int:
         print(f"left out: {line}")
     for line in page.marks:
         print(f"mind: {line}")
-    runs = sum(len(study.runs) for study in page.studies)
+    runs = sum(len(study.all_runs) for study in page.studies)
     print(f"{runs} runs, {len(page.sections)} sections: {page.path}")
     return OK
 

@@ -58,7 +58,7 @@ def methods(study: Study, page: Page) -> Section:
     runs = [r for name in order if (r := study.representative(name)) is not None]
     if len(runs) < 2:
         raise Missing(
-            f"Fig. 5 needs two methods, and there are runs of {order[0]} only: {command(study)} experiment=table1"
+            f"Fig. 5 needs two methods, and there are runs of {', '.join(order) or 'none'}: {command(study)} experiment=table1"
         )
 
     def rows(sample: Sample) -> list[Row]:
