@@ -4,7 +4,6 @@ python -m scripts.label run=v2-0123          # serves the pages; several annotat
 python -m scripts.label export               # the table that `python -m scripts.report labels=...` reads
 """
 
-import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
 ACTIONS = ("serve", "export")
 VERBATIM = ("public_url",)
+POSITIONAL = ("action",)
 
 
 def task(config: DictConfig) -> int:
@@ -89,10 +89,8 @@ def _begun(config: DictConfig) -> "LabelStore":
 
 
 def main() -> int:
-    """Run the action named by the first argument; the others are Hydra's overrides."""
-    if len(sys.argv) > 1 and re.fullmatch("[a-z]+", sys.argv[1]):
-        sys.argv[1] = f"action={sys.argv[1]}"
-    return launch(task, "label", VERBATIM)
+    """Run the action that is named without a key; the other arguments are Hydra's overrides."""
+    return launch(task, "label", VERBATIM, POSITIONAL)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 ACTIONS = ("serve", "export", "import", "analyse")
 VERBATIM = ("question", "consent", "completion_url", "public_url")
+POSITIONAL = ("action",)
 
 
 def task(config: DictConfig) -> int:
@@ -160,10 +161,8 @@ def _begun(config: DictConfig) -> "UserStudy":
 
 
 def main() -> int:
-    """Run the action named by the first argument; the others are Hydra's overrides."""
-    if len(sys.argv) > 1 and re.fullmatch("[a-z]+", sys.argv[1]):
-        sys.argv[1] = f"action={sys.argv[1]}"
-    return launch(task, "study", VERBATIM)
+    """Run the action that is named without a key; the other arguments are Hydra's overrides."""
+    return launch(task, "study", VERBATIM, POSITIONAL)
 
 
 if __name__ == "__main__":
