@@ -1,6 +1,7 @@
 """The cases of component labels: what an annotator sees of one edit (paper §5)."""
 
 import json
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from instructedit.files import digest
 from instructedit.images import load_image, mask_image, overlay
 from instructedit.types import Decisions, EditResult, Stage, StageError
 
+log = logging.getLogger(__name__)
 SOURCE, MARKED, EDITED = "source", "marked", "edited"
 PICTURES = (SOURCE, MARKED, EDITED)
 _BOX_COLOUR = "#ffd400"
@@ -47,7 +49,8 @@ def cases(study: Study) -> Iterator[Case]:
                 continue
             try:
                 source = load_image(sample.image)
-            except StageError:
+            except StageError as error:
+                log.warning("sample %s is left out: %s", sample.id, error)
                 continue
             yield _case(run, record, study.benchmark.images[sample.id], source, asked)
 

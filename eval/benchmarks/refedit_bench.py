@@ -14,7 +14,7 @@ from jaxtyping import Bool
 from PIL import Image, ImageDraw
 
 from eval.benchmarks.base import Benchmark
-from eval.benchmarks.masks import kept
+from eval.benchmarks.masks import kept, picture_size
 from eval.benchmarks.schema import Entry, distinct, noted
 from eval.benchmarks.tables import read_table
 from instructedit.files import digest
@@ -35,7 +35,8 @@ def read(folder: Path, masks: Path | None = None) -> Benchmark:
 
     A sample's id is the number of its row from 0, after which the authors' code names edits; its category is
     ``easy`` or ``hard``. The instruction is ``editing_instruction``, which contains the referring expression. The
-    ground-truth mask is the first polygon of ``mask``, dilated as in the authors' evaluation.
+    ground-truth mask is the first polygon of ``mask``, dilated as in the authors' evaluation; it is omitted if the
+    picture cannot be read.
 
     Raises:
         ConfigError: The files are not valid. The one-line message names the file, the row, the column and the accepted
@@ -62,9 +63,7 @@ def polygon_mask(polygon: list[float], size: tuple[int, int]) -> Bool[np.ndarray
 def _sample(number: int, entry: Entry, picture: Path, masks: Path | None) -> Sample:
     polygon = _polygon(entry)
     mask = None
-    if polygon:
-        with Image.open(picture) as image:
-            size = image.size
+    if polygon and (size := picture_size(picture)) is not None:
         mask = kept(masks, f"refedit_bench-{digest([polygon, size])}", lambda: polygon_mask(polygon, size))
     return Sample(
         id=str(number),
