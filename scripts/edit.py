@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from PIL import Image
 from tqdm import tqdm
 
 from eval.runs import edits
 from eval.runs.edits import Order
 from eval.runs.identity import fingerprinted
 from instructedit.checkpoints import require_checkpoints
-from instructedit.images import FORMATS, load_image
+from instructedit.images import FORMATS, load_image, picture_endings
 from instructedit.types import ConfigError, Failure, Method, StageError
 from scripts.app import OK, SOME_FAILED, launch
 from scripts.requested import given_captions, load_method, require_given
@@ -66,7 +65,7 @@ def pictures(folder: Path) -> list[Path]:
     Raises:
         ConfigError: there are none.
     """
-    endings = {ending for ending, name in Image.registered_extensions().items() if name in FORMATS}
+    endings = picture_endings()
     entries = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
     found = [p for p in entries if p.is_file() and p.suffix.lower() in endings]
     if not found:

@@ -14,10 +14,12 @@ from typing import Any
 import cv2
 import numpy as np
 from jaxtyping import Bool, UInt8
+from PIL import ExifTags, Image
 
 from eval.benchmarks.base import Benchmark, revision
-from eval.benchmarks.masks import kept, picture_size
+from eval.benchmarks.masks import kept
 from eval.benchmarks.schema import Entry, distinct, entry_of, kind, noted, quoted, read_json
+from instructedit.images import FORMATS
 from instructedit.types import ConfigError, Question, Sample, Truth
 
 EXPECTED = (
@@ -91,7 +93,7 @@ def _mask(entry: Entry, image: Path, masks: Path | None) -> Path | None:
     except (ValueError, TypeError, OverflowError):
         noted(entry.error("object_mask", "rows of equal length with numbers from 0 to 255 are expected"))
         return None
-    size = picture_size(image)
+    size = _size(image)
     if size is None:
         return None
     name = f"gie_bench-{hashlib.sha256(values.tobytes()).hexdigest()[:32]}-{size[0]}x{size[1]}"
@@ -101,3 +103,15 @@ def _mask(entry: Entry, image: Path, masks: Path | None) -> Path | None:
 def enlarged(values: UInt8[np.ndarray, "rows columns"], size: tuple[int, int]) -> Bool[np.ndarray, "h w"]:
     """Return a mask at a picture's size (width, height), True inside."""
     return cv2.resize(values, size, interpolation=cv2.INTER_NEAREST) >= INSIDE
+
+
+def _size(path: Path) -> tuple[int, int] | None:
+    """Return the size of a picture, upright; None if it cannot be read."""
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            # Only the header is read.
+            turned = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+            return (image.height, image.width) if turned else image.size
+    # For damaged files, Pillow's decoders raise many types; see instructedit.images.
+    except Exception:
+        return None

@@ -14,10 +14,11 @@ from jaxtyping import Bool
 from PIL import Image, ImageDraw
 
 from eval.benchmarks.base import Benchmark
-from eval.benchmarks.masks import kept, picture_size
+from eval.benchmarks.masks import kept
 from eval.benchmarks.schema import Entry, distinct, noted
 from eval.benchmarks.tables import read_table
 from instructedit.files import digest
+from instructedit.images import FORMATS
 from instructedit.types import Sample, Truth
 
 EXPECTED = (
@@ -62,8 +63,9 @@ def polygon_mask(polygon: list[float], size: tuple[int, int]) -> Bool[np.ndarray
 
 def _sample(number: int, entry: Entry, picture: Path, masks: Path | None) -> Sample:
     polygon = _polygon(entry)
+    size = _size(picture)
     mask = None
-    if polygon and (size := picture_size(picture)) is not None:
+    if polygon and size is not None:
         mask = kept(masks, f"refedit_bench-{digest([polygon, size])}", lambda: polygon_mask(polygon, size))
     return Sample(
         id=str(number),
@@ -72,6 +74,15 @@ def _sample(number: int, entry: Entry, picture: Path, masks: Path | None) -> Sam
         category="easy" if number < EASY else "hard",
         truth=Truth(mask=mask),
     )
+
+
+def _size(picture: Path) -> tuple[int, int] | None:
+    """Return width and height of a picture as it is stored, to which polygons refer; None if it cannot be read."""
+    try:
+        with Image.open(picture, formats=FORMATS) as image:
+            return image.size
+    except OSError:
+        return None
 
 
 def _polygon(entry: Entry) -> list[float]:

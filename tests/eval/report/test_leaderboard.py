@@ -3,8 +3,10 @@
 import contextlib
 import csv
 import io
+import resource
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -181,3 +183,14 @@ def test_the_peak_is_that_of_what_happened_since_the_reset() -> None:
     block = np.ones(40 * 2**20)
     assert memory.peak_gib("cpu") > low + 0.2
     del block
+
+
+def test_without_a_status_of_the_process_the_peak_is_in_the_systems_unit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Linux counts KiB, macOS bytes."""
+    monkeypatch.setattr(memory, "_STATUS", tmp_path / "none")
+    kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for system, unit in (("linux", 1024), ("darwin", 1)):
+        monkeypatch.setattr(memory, "sys", SimpleNamespace(platform=system))
+        assert memory.peak_gib("cpu") == pytest.approx(kib * unit / 2**30, rel=0.1)
