@@ -5,8 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from PIL import Image
+from torch import Tensor
 
 from instructedit import diffusion
 from instructedit.cache import StageCache, code_of, hash_image
@@ -157,3 +158,25 @@ def with_captions(progress: Sequence[Progress], title: str) -> list[Progress]:
         if p.request.captions is None:
             p.error = StageError(Stage.EDITOR, f"{title} needs captions, and this sample has none")
     return [p for p in progress if p.error is None]
+
+
+def guided_noise_pred(
+    unet: Any,
+    unet_input: Float[Tensor, "twice_b _ h w"],
+    timestep: Tensor,
+    conditions: diffusion.Condition,
+    guidance_scale: float,
+) -> Float[Tensor, "b c h w"]:
+    """Return a UNet's output with classifier-free guidance, for a sampler of diffusers.
+
+    Args:
+        unet: The UNet.
+        unet_input: The unconditional half of the batch, followed by the conditional one.
+        timestep: Of the sampler.
+        conditions: Conditions of the empty caption, followed by those of the captions.
+        guidance_scale: Scale of classifier-free guidance.
+    """
+    noise_pred = unet(unet_input, timestep, **conditions.arguments(unet_input)).sample
+    noise_pred_uncond, noise_pred_text = noise_pred.chunk(2)
+    guided: Tensor = noise_pred_uncond + guidance_scale * (noise_pred_text - noise_pred_uncond)
+    return guided

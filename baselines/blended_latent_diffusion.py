@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from PIL import Image
 from torch import Tensor
 
-from baselines.base import LatentMaskEditor
+from baselines.base import LatentMaskEditor, guided_noise_pred
 from instructedit.checks import require, require_whole
 from instructedit.diffusion import Condition
 from instructedit.editor import Edited
@@ -106,9 +106,7 @@ def sample(
     latents = noise(source.shape[1:], generators, source)
     for timestep in timesteps:
         latent_input = torch.cat([latents, latents])
-        noise_pred = backbone.unet(latent_input, timestep, **conditions.arguments(latent_input)).sample
-        noise_pred_uncond, noise_pred_text = noise_pred.chunk(2)
-        noise_pred = noise_pred_uncond + guidance_scale * (noise_pred_text - noise_pred_uncond)
+        noise_pred = guided_noise_pred(backbone.unet, latent_input, timestep, conditions, guidance_scale)
         latents = sampler.step(noise_pred, timestep, latents).prev_sample
         outside = sampler.add_noise(source, noise(source.shape[1:], generators, source), timestep[None])
         latents = inside * latents + (1 - inside) * outside

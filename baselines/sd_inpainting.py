@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from baselines.base import LatentMaskEditor
+from baselines.base import LatentMaskEditor, guided_noise_pred
 from instructedit.checks import require_one_of
 from instructedit.diffusion import Condition
 from instructedit.editor import Edited
@@ -131,10 +131,7 @@ def sample(
     image_input = torch.cat([image_input, image_input])
     for timestep in timesteps:
         latent_input = sampler.scale_model_input(torch.cat([latents] * 2), timestep)
-        noise_pred = unet(
-            torch.cat([latent_input, image_input], dim=1), timestep, **conditions.arguments(latent_input)
-        ).sample
-        noise_pred_uncond, noise_pred_text = noise_pred.chunk(2)
-        noise_pred = noise_pred_uncond + guidance_scale * (noise_pred_text - noise_pred_uncond)
+        unet_input = torch.cat([latent_input, image_input], dim=1)
+        noise_pred = guided_noise_pred(unet, unet_input, timestep, conditions, guidance_scale)
         latents = sampler.step(noise_pred, timestep, latents, generator=list(generators)).prev_sample
     return latents

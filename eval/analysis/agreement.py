@@ -65,7 +65,8 @@ def cohens_kappa(first: Sequence[bool] | np.ndarray, second: Sequence[bool] | np
     import torch
     from torchmetrics.functional.classification import binary_cohen_kappa
 
-    return _finite(binary_cohen_kappa(*(torch.tensor(np.asarray(values, dtype=int)) for values in (first, second))))
+    ratings = torch.from_numpy(np.array([first, second], dtype=int))
+    return _finite(binary_cohen_kappa(ratings[0], ratings[1]))
 
 
 def _kappa(table: pd.DataFrame, counts: np.ndarray) -> tuple[float | None, int]:

@@ -1,21 +1,20 @@
 """The cases of component labels: what an annotator sees of one edit (paper §5)."""
 
 import json
-import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from PIL import Image, ImageDraw
 from scipy.ndimage import binary_erosion
 
+from eval.annotation.triplets import source_of
 from eval.report.study import Study
 from eval.runs.records import EditRecord, FailureRecord, SampleRecord
 from eval.runs.run import Run
 from instructedit.files import digest
-from instructedit.images import load_image, mask_image, overlay
-from instructedit.types import Decisions, EditResult, Stage, StageError
+from instructedit.images import mask_image, overlay
+from instructedit.types import Decisions, EditResult, Stage
 
-log = logging.getLogger(__name__)
 SOURCE, MARKED, EDITED = "source", "marked", "edited"
 PICTURES = (SOURCE, MARKED, EDITED)
 _BOX_COLOUR = "#ffd400"
@@ -45,12 +44,7 @@ def cases(study: Study) -> Iterator[Case]:
         for sample in study.benchmark.samples:
             record = run.records.get(sample.id)
             asked = () if record is None else _asked(record)
-            if record is None or not asked:
-                continue
-            try:
-                source = load_image(sample.image)
-            except StageError as error:
-                log.warning("sample %s is left out: %s", sample.id, error)
+            if record is None or not asked or (source := source_of(sample)) is None:
                 continue
             yield _case(run, record, study.benchmark.images[sample.id], source, asked)
 

@@ -69,10 +69,7 @@ def triplets(study: Study) -> Iterator[Triplets]:
         made = [run for run in (reference, *baselines) if isinstance(run.records.get(sample.id), EditRecord)]
         if len(made) < 2 or made[0] is not reference:
             continue
-        try:
-            source = load_image(sample.image)
-        except StageError as error:
-            log.warning("sample %s is left out: %s", sample.id, error)
+        if (source := source_of(sample)) is None:
             continue
         edits = [Edited(run.name, run.run_id, run.store.read_result(sample.id).image) for run in made]
         if edits[0].image.size == source.size:
@@ -81,6 +78,15 @@ def triplets(study: Study) -> Iterator[Triplets]:
                 instruction = reference.records[sample.id].instruction
                 images = study.benchmark.images
                 yield Triplets(sample, instruction, images[sample.id], source, edits[0], others)
+
+
+def source_of(sample: Sample) -> Image.Image | None:
+    """Return the input of a sample that people may see; None, with a warning, if it cannot be read."""
+    try:
+        return load_image(sample.image)
+    except StageError as error:
+        log.warning("sample %s is left out: %s", sample.id, error)
+        return None
 
 
 def one_study(studies: Sequence[Study]) -> Study:
