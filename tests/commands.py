@@ -5,20 +5,22 @@ from pathlib import Path
 
 import pytest
 
-Command = Callable[..., int]
-"""The fixture ``command``: runs a script's main with arguments, and returns the exit code."""
+RunScript = Callable[..., int]
+"""The fixture ``run_script``: runs a script's main with arguments, and returns the exit code."""
 
 
-def refusal(command: Command, capsys: pytest.CaptureFixture[str], main: Callable[[], int], *arguments: object) -> str:
+def refusal(
+    run_script: RunScript, capsys: pytest.CaptureFixture[str], main: Callable[[], int], *arguments: object
+) -> str:
     """Return the one line with which a script refuses its arguments."""
-    assert command(main, *arguments) == 2
+    assert run_script(main, *arguments) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     return error
 
 
 def check_edited_once(
-    command: Command,
+    run_script: RunScript,
     capsys: pytest.CaptureFixture[str],
     main: Callable[[], int],
     arguments: Sequence[object],
@@ -27,15 +29,15 @@ def check_edited_once(
     """Check that a stored edit is not repeated, and that its folder takes no other edit.
 
     Args:
-        command: See :data:`Command`.
+        run_script: See :data:`RunScript`.
         capsys: Pytest's.
         main: The script's.
         arguments: Those of the stored edit: what is edited, the instruction, and overrides.
         out: The edit's folder.
     """
     written = {p: p.stat().st_mtime_ns for p in out.rglob("*")}
-    assert command(main, *arguments) == 0
+    assert run_script(main, *arguments) == 0
     assert "(edited before)" in capsys.readouterr().out
     assert {p: p.stat().st_mtime_ns for p in out.rglob("*")} == written
-    other = refusal(command, capsys, main, arguments[0], "Change the cat to a dog", *arguments[2:])
+    other = refusal(run_script, capsys, main, arguments[0], "Change the cat to a dog", *arguments[2:])
     assert "contains another edit" in other

@@ -46,7 +46,7 @@ def _hashes_of_test_models_are_not_kept_in_the_users_cache(tmp_path_factory: pyt
 
 
 @pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+def run_script(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """Run a script's main with arguments; returns the exit code."""
 
     def call(main: Callable[[], int], *arguments: object) -> int:

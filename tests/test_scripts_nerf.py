@@ -10,7 +10,7 @@ from instructedit.applications.nerf.scenes import read_scene
 from instructedit.applications.video.io import read_clip
 from scripts import nerf
 from tests.applications.test_nerf_scenes import nerfstudio
-from tests.commands import Command, check_edited_once, refusal
+from tests.commands import RunScript, check_edited_once, refusal
 
 SCENE = Path(__file__).parents[1] / "data" / "picturebook" / "benchmark_3d" / "scenes" / "scene_01_cat_to_lion"
 QUICK = (
@@ -21,11 +21,11 @@ QUICK = (
 
 @pytest.mark.slow
 def test_a_scene_goes_through_the_whole_path(
-    tmp_path: Path, command: Command, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, run_script: RunScript, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
     arguments = (SCENE, "Change the cat to a lion", f"results={tmp_path / 'r'}", f"out={out}", *QUICK)
-    assert command(nerf.main, *arguments) == 0
+    assert run_script(nerf.main, *arguments) == 0
     printed = capsys.readouterr().out
     assert "segmentation prompt: cat" in printed
     assert "18 of 20 training views are not edited" in printed
@@ -37,7 +37,7 @@ def test_a_scene_goes_through_the_whole_path(
         is_equal = np.array_equal(before.pictures[view], after.pictures[view])
         assert is_equal == (view in trace["unedited"])
     assert len(read_clip(out / "path.mp4", 12).frames) == 3
-    check_edited_once(command, capsys, nerf.main, arguments, out)
+    check_edited_once(run_script, capsys, nerf.main, arguments, out)
 
 
 @pytest.mark.parametrize(
@@ -56,14 +56,14 @@ def test_a_scene_goes_through_the_whole_path(
     ],
 )
 def test_wrong_input_is_named(
-    arguments: list[str], line: str, tmp_path: Path, command: Command, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], line: str, tmp_path: Path, run_script: RunScript, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert line in refusal(command, capsys, nerf.main, *arguments, f"results={tmp_path}")
+    assert line in refusal(run_script, capsys, nerf.main, *arguments, f"results={tmp_path}")
 
 
 def test_a_wrong_scene_is_named_before_a_model_loads(
-    tmp_path: Path, command: Command, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, run_script: RunScript, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = nerfstudio(tmp_path / "scene", lambda values: values["frames"][1].pop("transform_matrix"))
-    error = refusal(command, capsys, nerf.main, folder, "x", f"results={tmp_path}")
+    error = refusal(run_script, capsys, nerf.main, folder, "x", f"results={tmp_path}")
     assert "transforms.json: frames[1]: transform_matrix is missing" in error

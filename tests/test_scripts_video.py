@@ -12,7 +12,7 @@ import skimage.data
 from instructedit.applications.video.io import read_clip
 from scripts import video
 from tests.applications.clips import encoded
-from tests.commands import Command, check_edited_once, refusal
+from tests.commands import RunScript, check_edited_once, refusal
 
 
 @pytest.fixture
@@ -29,13 +29,13 @@ def photo(tmp_path: Path) -> Path:
 
 @pytest.mark.slow
 def test_a_photo_goes_through_the_whole_path(
-    photo: Path, tmp_path: Path, command: Command, capsys: pytest.CaptureFixture[str]
+    photo: Path, tmp_path: Path, run_script: RunScript, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
     # The shipped models know drawings only, so that a photo's cat is found with little certainty.
     detector = "segmenter.box_threshold=0.02"
     arguments = (photo, "Change the cat to a lion", f"results={tmp_path / 'r'}", "max_side=128", f"out={out}", detector)
-    assert command(video.main, *arguments) == 0
+    assert run_script(video.main, *arguments) == 0
     assert "reconstruction:" in capsys.readouterr().out
     clip, edited = read_clip(photo, 24), read_clip(out / "edited.mp4", 24)
     assert edited.frames.shape == clip.frames.shape
@@ -48,7 +48,7 @@ def test_a_photo_goes_through_the_whole_path(
     assert {p.name for p in out.iterdir()} == {
         "edited.mp4", "mask.mp4", "sheet.png", "canonical.png", "canonical_edited.png", "trace.json",
     }  # fmt: skip
-    check_edited_once(command, capsys, video.main, arguments, out)
+    check_edited_once(run_script, capsys, video.main, arguments, out)
 
 
 @pytest.mark.parametrize(
@@ -63,6 +63,6 @@ def test_a_photo_goes_through_the_whole_path(
     ],
 )
 def test_wrong_input_is_named(
-    arguments: list[str], line: str, tmp_path: Path, command: Command, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], line: str, tmp_path: Path, run_script: RunScript, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert line in refusal(command, capsys, video.main, *arguments, f"results={tmp_path}")
+    assert line in refusal(run_script, capsys, video.main, *arguments, f"results={tmp_path}")
