@@ -293,10 +293,6 @@ def _preferred(study: Study) -> Answer | None:
     return Answer(text, all(p.by_participant.low is not None and p.by_participant.low > 0.5 for p in found))
 
 
-def _never(study: Study) -> None:
-    return None
-
-
 CLAIMS = (
     Claim("Table 1", "keeps most of the input (lowest LPIPS)", _published("lpips"), _best("lpips", -1), TABLE1),
     Claim("Table 1", "highest CLIP score", _published("clip_score"), _best("clip_score", 1), TABLE1),
