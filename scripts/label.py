@@ -8,13 +8,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from omegaconf import DictConfig, ListConfig
+from omegaconf import DictConfig
 
-from instructedit.checks import require, require_one_of
+from instructedit.checks import require_one_of
 from instructedit.files import write_aside
 from instructedit.types import ConfigError
 from scripts.app import OK, launch
 from scripts.study import check_server
+from scripts.values import chosen_runs
 
 if TYPE_CHECKING:
     from eval.annotation.label import LabelStore
@@ -28,8 +29,8 @@ def task(config: DictConfig) -> int:
     """Serve or export."""
     require_one_of("action", config.action, ACTIONS)
     check_server(config)
-    accepted = "run ids as [v2-0123,v2-4567], all, latest, or null"
-    require(config.run is None or isinstance(config.run, str | ListConfig), "run", config.run, accepted)
+    if config.run is not None:
+        chosen_runs("run", config.run)
     return serve(config) if config.action == "serve" else export(config)
 
 
@@ -50,8 +51,7 @@ def serve(config: DictConfig) -> int:
     if config.run is None:
         store = _begun(config)
     else:
-        wanted = config.run if isinstance(config.run, str) else [str(run) for run in config.run]
-        found = studies(selected(Path(str(config.results)), wanted, None), {}, "")
+        found = studies(selected(Path(str(config.results)), chosen_runs("run", config.run), None), {}, "")
         for note in (note for study in found for note in study.notes):
             print(f"left out: {note}")
         if not any(study.runs for study in found):

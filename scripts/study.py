@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from omegaconf import DictConfig, ListConfig
+from omegaconf import DictConfig
 
 from instructedit.checks import require, require_one_of, require_whole
 from instructedit.types import ConfigError
 from scripts.app import OK, launch
+from scripts.values import chosen_runs
 
 if TYPE_CHECKING:
     from eval.annotation.study import UserStudy
@@ -45,8 +46,7 @@ def check(config: DictConfig) -> None:
         require_whole("samples", config.samples, 1)
     require_whole("checks", config.checks, 0)
     require_whole("allowed_failures", config.allowed_failures, 0)
-    is_choice = isinstance(config.runs, str | ListConfig)
-    require(is_choice, "runs", config.runs, "all, latest, or run ids as [v2-0123,v2-4567]")
+    chosen_runs("runs", config.runs)
     for key in ("question", "consent"):
         require(isinstance(config[key], str) and config[key].strip() != "", key, config[key], "texts")
     url = config.completion_url
@@ -85,7 +85,7 @@ def serve(config: DictConfig) -> int:
     from scripts.report import hyperparameters
 
     path, benchmark = path_of(config), config.get("benchmark")
-    wanted = config.runs if isinstance(config.runs, str) else [str(run) for run in config.runs]
+    wanted = chosen_runs("runs", config.runs)
     name = None if benchmark is None else str(benchmark.name)
     texts = str(config.question), str(config.consent).strip()
     if path.is_file() and (begun := UserStudy(path)).protocol is not None:
