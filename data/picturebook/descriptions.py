@@ -11,6 +11,7 @@ import numpy as np
 
 from data.picturebook.edits import Edit, possible
 from data.picturebook.phrases import (
+    GROUPS,
     IT,
     TEMPLATES,
     Answer,
@@ -57,12 +58,13 @@ def answer(wish: Wish, described: Scene) -> Answer:
 def meant(wish: Wish, described: Scene) -> Reference | None:
     """Return the described object that a wish refers to; None if there is none."""
     things, phrase = described.things, wish.reference
-    if phrase == IT:
-        only = things[0] if len(things) == 1 else None
+    if phrase == IT or phrase in GROUPS:
+        at = [i for i, t in enumerate(things) if phrase == IT or t.noun in GROUPS[phrase]]
+        only = things[at[0]] if len(at) == 1 else None
         # A mix has no noun, and only objects that have a colour can be recoloured.
         if only is None or only.mixed_with or (wish.kind == "recolour" and not only.colour):
             return None
-        return Reference(only.noun, (0,))
+        return Reference(only.noun, (at[0],))
     *colour, noun = bare(phrase).split()
     if noun in WEARABLES:
         for index, thing in enumerate(things):

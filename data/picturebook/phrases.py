@@ -9,7 +9,7 @@ from itertools import groupby
 
 import numpy as np
 
-from data.picturebook.world import ANIMALS, COLOURABLE, COLOURS, FACES, NOUNS, WEARABLES, Part, Scene, Thing
+from data.picturebook.world import ANIMALS, COLOURABLE, COLOURS, FACES, FOODS, NOUNS, WEARABLES, Part, Scene, Thing
 
 BACKGROUND_CAPTION = "empty background"
 """What is left when something is removed."""
@@ -17,6 +17,8 @@ _COUNT = {2: "two", 3: "three"}
 _WHERE = {2: ("on the left", "on the right"), 3: ("on the left", "in the middle", "on the right")}
 IT = "it"
 """How people refer to the one thing that they see."""
+GROUPS = {"animal": ANIMALS, "food": FOODS}
+"""Words for any noun of a group; they refer to the only thing of the group in a picture."""
 _NO_ARTICLE = ("glasses", "sunglasses", IT)
 
 

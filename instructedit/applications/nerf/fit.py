@@ -32,6 +32,12 @@ class Rays:
         """Return origins and directions of pixels."""
         return self.origins[views], self.directions[views, rows, columns]
 
+    def random(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Return views, rows and columns of ``count`` pixels, uniform over the pixels of all pictures."""
+        views, height, width = self.directions.shape[:3]
+        at = torch.randint(views * height * width, (count,), generator=generator).to(self.directions.device)
+        return at // (height * width), at // width % height, at % width
+
 
 class Optimiser:
     """Adam over a field's grids and its network.
@@ -92,11 +98,9 @@ class Fit:
     def _loss(self) -> Tensor:
         # One generator for each step, so that a continued fit draws the rays that an uninterrupted one would.
         generator = step_generator(self.settings.seed, self.step)
-        count, height, width = self.pictures.shape[:3]
-        at = torch.randint(count * height * width, (self.settings.rays,), generator=generator).to(self.device)
-        views, rows, columns = at // (height * width), at // width % height, at % width
-        rendered = render_rays(self.field, *self.rays.at(views, rows, columns), generator)
-        return ((rendered.colours - self.pictures[views, rows, columns] / 255) ** 2).mean()
+        pixels = self.rays.random(self.settings.rays, generator)
+        rendered = render_rays(self.field, *self.rays.at(*pixels), generator)
+        return ((rendered.colours - self.pictures[pixels] / 255) ** 2).mean()
 
     def state(self) -> dict[str, Tensor]:
         """Return everything that a continuation needs, as tensors."""

@@ -49,7 +49,9 @@ class UpdateSettings:
     patch: int
     """Side of the square patches of rays, in pixels."""
     patches: int
-    """Patches of a step."""
+    """Patches of a step, for L1 and LPIPS."""
+    rays: int
+    """Further rays of a step, drawn from all views, for L1 alone: patches show the step only a few places."""
     l1_weight: float
     lpips_weight: float
     learning_rate: float
@@ -61,7 +63,7 @@ class UpdateSettings:
 
     def __post_init__(self) -> None:
         for key, low in (("steps", 0), ("edit_every", 1), ("edit_count", 1), ("diffusion_steps", 1), ("patch", 2),
-                         ("patches", 1), ("seed", 0)):  # fmt: skip
+                         ("patches", 1), ("rays", 0), ("seed", 0)):  # fmt: skip
             require_whole(f"update.{key}", getattr(self, key), low)
         is_range = len(self.noise) == 2 and all(is_number(v) and 0 < v <= 1 for v in self.noise)
         accepted = "two numbers above 0 and up to 1, the smaller first"
@@ -187,11 +189,14 @@ class Update:
         rows = (tops[:, None, None] + offset[:, None]).expand(-1, side, side).flatten().to(self.device)
         columns = (lefts[:, None, None] + offset).expand(-1, side, side).flatten().to(self.device)
         owners = views.repeat_interleave(side * side).to(self.device)
-        colours = render_rays(self.field, *self.rays.at(owners, rows, columns), generator).colours
-        target = self.pictures[owners, rows, columns] / 255
+        drawn = self.rays.random(settings.rays, generator)
+        pixels = tuple(torch.cat(v) for v in zip((owners, rows, columns), drawn, strict=True))
+        colours = render_rays(self.field, *self.rays.at(*pixels), generator).colours
+        target = self.pictures[pixels] / 255
         loss = settings.l1_weight * (colours - target).abs().mean()
         if self.perceptual is not None and settings.lpips_weight:
-            first, second = (v.view(-1, side, side, 3).permute(0, 3, 1, 2) * 2 - 1 for v in (colours, target))
+            patched = (v[: len(owners)].view(-1, side, side, 3) for v in (colours, target))
+            first, second = (v.permute(0, 3, 1, 2) * 2 - 1 for v in patched)
             loss = loss + settings.lpips_weight * self.perceptual(first.clamp(-1, 1), second).mean()
         return loss
 
