@@ -135,7 +135,8 @@ class Study:
         """Component verdicts, see :mod:`eval.analysis.components`; human verdicts if there are labels."""
         if self.labels:
             return labelled(self.runs, [self.benchmark], self.labels)
-        runs = [replace(r, values=r.values[r.values["card_id"].isin(self.cards)]) for r in self.runs]
+        shown = set(self.frame["card_id"])
+        runs = [replace(r, values=r.values[r.values["card_id"].isin(shown)]) for r in self.runs]
         return verdicts(runs, [self.benchmark])
 
     @property
