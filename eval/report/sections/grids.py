@@ -57,7 +57,7 @@ def methods(study: Study, page: Page) -> Section:
     order = sorted(study.methods, key=lambda name: name == "instructedit")
     runs = [r for name in order if (r := study.representative(name)) is not None]
     if len(runs) < 2:
-        found = f"there are runs of {', '.join(order) or 'none'}"
+        found = f"there are runs of {order[0]} only" if order else "there are none"
         raise Missing(f"Fig. 5 needs two methods, and {found}: {command(study)} experiment=table1")
 
     def rows(sample: Sample) -> list[Row]:

@@ -53,7 +53,7 @@ def table_differences(study: Study, page: Page) -> Section:
     """Make the table of paired differences to the reference run, see :func:`eval.analysis.differences.differences`."""
     base = study.reference_run
     if base is None:
-        accepted = ", ".join(study.methods) or "none"
+        accepted = ", ".join(study.methods) or "no method"
         raise Missing(f"there is no run of reference={study.reference} to compare with; there are runs of {accepted}")
     table = differences(study.numbers, study.counts, base.run_id, interval=study.interval)
     if table.empty:
