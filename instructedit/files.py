@@ -29,7 +29,7 @@ def located(path: Path | str) -> Path:
 
 
 @contextlib.contextmanager
-def write_aside(path: Path) -> Iterator[BinaryIO]:
+def write_aside(path: Path, sync: bool = True) -> Iterator[BinaryIO]:
     """Open a temporary file beside ``path`` that is renamed to ``path`` once it is complete and on disk.
 
     The temporary name has random bytes and the host's name, so processes of several hosts may write the same path; the
@@ -37,6 +37,8 @@ def write_aside(path: Path) -> Iterator[BinaryIO]:
 
     Args:
         path: Target path; missing folders are created.
+        sync: Whether to wait until the file is on disk, which takes some 20 ms. Without, ``path`` may be empty after a
+            crash of the machine, though never after one of the process.
 
     Yields:
         The temporary file, in binary mode. If the body raises, it is removed and ``path`` is unchanged.
@@ -48,8 +50,9 @@ def write_aside(path: Path) -> Iterator[BinaryIO]:
         # tempfile would create files that only their owner can read, but caches and results are shared.
         with temporary.open("xb") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -38,12 +38,15 @@ def task(config: DictConfig) -> int:
     # Only now: these load torch and PyAV.
     from PIL import Image
 
+    from eval.benchmarks.packed import unpack_around
     from eval.runs import scenes
     from instructedit.applications.nerf.editor import SceneEditor
     from instructedit.applications.nerf.scenes import read_scene
 
     radiance, update = (instantiate(config[key], _convert_="all") for key in ("radiance", "update"))
-    scene = read_scene(located(str(config.scene)))
+    path = located(str(config.scene))
+    unpack_around(path)
+    scene = read_scene(path)
     described: Any = OmegaConf.to_container(config.wrapper, resolve=True)
     order = scenes.SceneOrder(
         instruction=str(config.instruction),

@@ -7,6 +7,10 @@ python -m scripts.tables check README.md --results results
 A comment above a table names the overrides of the ``scripts.run`` that makes its runs, and the metrics if not all:
 
     <!-- table: experiment=theta; metrics: mask_iou -->
+
+A table's rows may also come from a CSV file of a report, below the head that stands in the file:
+
+    <!-- csv: results/report/picturebook/tables/components.csv; where: by == "all"; row: {component} | {rate:.1%} -->
 """
 
 import argparse
@@ -22,6 +26,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
 from eval.analysis.summary import summary
+from eval.display.csv_rows import csv_rows
 from eval.display.markdown import markdown_table
 from eval.display.style import metric_place
 from eval.runs.labels import distinguished
@@ -33,8 +38,10 @@ from instructedit.types import ConfigError
 from scripts.app import CONF, OK, SOME_FAILED, WRONG_REQUEST
 from scripts.values import check_values
 
-_COMMENT = re.compile(r"<!-- table: (?P<overrides>[^;]+?)(; metrics: (?P<metrics>[\w ]+?))? -->")
-
+_RUNS = re.compile(r"<!-- table: (?P<overrides>[^;]+?)(; metrics: (?P<metrics>[\w ]+?))? -->")
+_CSV = re.compile(r"<!-- csv: (?P<path>[^;]+?)(; where: (?P<where>[^;]+?))?; row: (?P<row>.+?) -->")
+_HEAD = 2
+"""Lines of a table's head."""
 
 _DECIMAL = re.compile(r"-?\d+\.\d+")
 UNITS = 2
@@ -47,9 +54,7 @@ class Place:
 
     line: int
     """Line of its comment, counted from 0."""
-    overrides: tuple[str, ...]
-    metrics: tuple[str, ...]
-    """Empty for all metrics of the runs."""
+    comment: re.Match[str]
     start: int
     end: int
     """Lines of the table."""
@@ -69,13 +74,13 @@ def main() -> int:
             # From the end, so that a table of another length does not move those that follow.
             for place in reversed(list(_places(lines))):
                 number += 1
-                table = _table(place, args.results, f"{path}:{place.line + 1}")
-                written = lines[place.start : place.end]
+                written, at = lines[place.start : place.end], f"{path}:{place.line + 1}"
+                table = _table(place.comment, written, args.results, at)
                 if args.what == "write":
                     lines[place.start : place.end] = table
                 elif wrong := _differences(written, table):
                     code = SOME_FAILED
-                    print(f"{path}:{place.start + 1}: the table differs from its runs", *wrong, sep="\n")
+                    print(f"{path}:{place.start + 1}: the table differs from its source", *wrong, sep="\n")
             if args.what == "write":
                 with write_aside(path) as file:
                     file.write("".join(f"{line}\n" for line in lines).encode())
@@ -95,14 +100,14 @@ def _read(path: Path) -> list[str]:
 
 def _places(lines: Sequence[str]) -> Iterator[Place]:
     for number, line in enumerate(lines):
-        if match := _COMMENT.fullmatch(line.strip()):
+        if match := _RUNS.fullmatch(line.strip()) or _CSV.fullmatch(line.strip()):
             start = number + 1
             while start < len(lines) and not lines[start].strip():
                 start += 1
             end = start
             while end < len(lines) and lines[end].startswith("|"):
                 end += 1
-            yield Place(number, tuple(match["overrides"].split()), tuple((match["metrics"] or "").split()), start, end)
+            yield Place(number, match, start, end)
 
 
 def _differences(written: Sequence[str], table: Sequence[str]) -> list[str]:
@@ -126,14 +131,16 @@ def _equal(line: str, row: str) -> bool:
     )
 
 
-def _table(place: Place, results: Path, where: str) -> list[str]:
-    runs = _runs(place.overrides, results, where)
+def _table(comment: re.Match[str], written: Sequence[str], results: Path, where: str) -> list[str]:
+    if comment.re is _CSV:
+        return [*written[:_HEAD], *csv_rows(Path(comment["path"]), comment["where"], comment["row"], where)]
+    runs = _runs(comment["overrides"].split(), results, where)
     frame, counts = frame_of(runs), counts_of(runs)
-    known = sorted(dict.fromkeys(frame["metric"]), key=metric_place)
-    if unknown := [m for m in place.metrics if m not in known]:
+    known, metrics = sorted(dict.fromkeys(frame["metric"]), key=metric_place), (comment["metrics"] or "").split()
+    if unknown := [m for m in metrics if m not in known]:
         raise ConfigError(f"{where}: metrics: {', '.join(unknown)}: accepted are {', '.join(known)}")
     directions = {k: v for run in runs for k, v in run.higher_is_better.items()}
-    return markdown_table(summary(frame, counts), counts, directions, place.metrics or known)
+    return markdown_table(summary(frame, counts), counts, directions, metrics or known)
 
 
 def _runs(overrides: Sequence[str], results: Path, where: str) -> list[Run]:

@@ -24,7 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 from eval.benchmarks.manifest import read
 from eval.runs.plan import plan
 from instructedit.types import ConfigError
-from scripts import benchmark, edit, label, models, nerf, report, study, video
+from scripts import benchmark, edit, label, models, nerf, report, study, tables, video
 from scripts.app import CONF
 from scripts.arguments import overrides as overridden
 
@@ -495,3 +495,16 @@ def test_the_citation_is_that_of_the_paper() -> None:
     text = (ROOT / "README.md").read_text()
     assert paper["title"] in text
     assert " and ".join(f"{a['family-names']}, {a['given-names']}" for a in paper["authors"]) in text
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if "<!-- csv: " in p.read_text()], ids=lambda p: p.name)
+def test_tables_equal_the_example_report(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tables_only = re.findall(r"^<!-- csv: .+ -->\n+(?:\|.*\n)+", page.read_text(), re.M)
+    assert all(table.startswith("<!-- csv: results/example/report/") for table in tables_only)
+    copy = tmp_path / page.name
+    copy.write_text("\n".join(tables_only))
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "argv", ["tables", "check", str(copy)])
+    assert tables.main() == 0, capsys.readouterr().out

@@ -267,7 +267,7 @@ def test_tables_of_a_page_are_written_and_checked(
     capsys.readouterr()
     assert script(tables_script.main, "check", *call, results=False) == 1
     assert capsys.readouterr().out.splitlines() == [
-        f"{page}:4: the table differs from its runs",
+        f"{page}:4: the table differs from its source",
         f"  - {rows[1].replace(lpips, far)}",
         f"  + {rows[1]}",
         f"{page}: 1 tables",
@@ -275,6 +275,32 @@ def test_tables_of_a_page_are_written_and_checked(
     page.write_text(page.read_text().replace("lpips -->", "lips -->"))
     assert script(tables_script.main, "check", *call, results=False) == 2
     assert "metrics: lips: accepted are brisque, lpips," in capsys.readouterr().err
+
+
+def test_rows_of_a_table_come_from_a_csv_file(
+    script: Script, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    data, page = tmp_path / "rates.csv", tmp_path / "page.md"
+    data.write_text("by,name,rate,paper\nall,a|b,0.125,0.5\nall,c,0.25,\nedit,d,1,1\n")
+    comment = f"<!-- csv: {data}; where: by == 'all'; row: {{name}} | {{rate:.1%}} | {{paper:.2f}} -->"
+    page.write_text(f"{comment}\n| what | right | paper |\n| --- | --- | --- |\n| old | 1 | 2 |\n")
+    assert script(tables_script.main, "check", str(page), results=False) == 1
+    assert script(tables_script.main, "write", str(page), results=False) == 0
+    head, _, *rows = page.read_text().splitlines()[1:]
+    assert [head, *rows] == ["| what | right | paper |", r"| a\|b | 12.5 % | 0.50 |", "| c | 25.0 % | |"]
+    assert script(tables_script.main, "check", str(page), results=False) == 0
+    for wrong, said in (
+        (comment.replace("{name}", "{nam}"), "field 'nam': accepted are by, name, rate, paper"),
+        (comment.replace("by ==", "be =="), "name 'be' is not defined"),
+        (comment.replace("rates", "rate"), f"{tmp_path / 'rate.csv'} is missing"),
+    ):
+        page.write_text(f"{wrong}\n| what |\n| --- |\n")
+        capsys.readouterr()
+        assert script(tables_script.main, "check", str(page), results=False) == 2
+        error = capsys.readouterr().err
+        assert error.startswith(f"{page}:1: ")
+        assert said in error
+        assert error.count("\n") == 1
 
 
 def test_status_without_runs_and_slurm_without_slurm_say_so(

@@ -3,8 +3,9 @@
     python -m scripts.draw benchmarks
 
 ``benchmark`` has 30 samples, ten of each category of the paper's Table 1; ``benchmark_ablation`` has 85, over the
-paper's four kinds of edit (§5); ``benchmark_unclear`` has 30 whose instructions say "it" (§3.2: BLIP-2 helps where the
-instruction is unclear). Each is a folder that ``eval.benchmarks.base.load_benchmark`` reads.
+paper's four kinds of edit (§5); ``benchmark_unclear`` has 40 whose instructions say "it", or "the animal" beside other
+things (§3.2: BLIP-2 helps where the instruction is unclear). Each is a folder that
+``eval.benchmarks.base.load_benchmark`` reads.
 """
 
 import json
@@ -21,10 +22,11 @@ from PIL import Image
 
 from data.picturebook.benchmark_card import card
 from data.picturebook.edits import Edit, possible
-from data.picturebook.phrases import HELD_OUT_TEMPLATES, IT, Wish, describe, references
+from data.picturebook.phrases import HELD_OUT_TEMPLATES, Wish, describe, references, unnamed
 from data.picturebook.training.scenes import SPLITS
 from data.picturebook.world import BACKGROUNDS, Part, Scene, Thing, pixels, render, sample_scene
 from eval.benchmarks.base import MANIFEST
+from eval.benchmarks.packed import pack
 from instructedit.files import write_aside
 
 FOLDER = Path(__file__).parent
@@ -75,7 +77,7 @@ class Slot:
     is_bare: bool = False
     """Whether the animals wear nothing before the edit."""
     is_unclear: bool = False
-    """Whether the instruction says "it", so that only the picture tells what is edited."""
+    """Whether the instruction names no noun, so that only the picture tells what is edited."""
 
 
 def _paper(style: str, background: str, wish: Wish, template: str, *things: Thing) -> tuple[Scene, Wish, str]:
@@ -141,8 +143,12 @@ ABLATION = tuple(
     for number in range(count)
 )
 UNCLEAR = tuple(
-    Slot("single", kind, is_bare=kind != "add" or number % 2 == 0, is_unclear=True)
-    for kind, count in {"change": 12, "add": 9, "remove": 3, "mix": 6}.items()
+    Slot(category, kind, is_bare=kind != "add" or number % 2 == 0, is_unclear=True)
+    for category, counts in {
+        "single": {"change": 8, "add": 6, "remove": 2, "mix": 4},
+        "different": {"change": 9, "add": 5, "remove": 3, "mix": 3},
+    }.items()
+    for kind, count in counts.items()
     for number in range(count)
 )
 BENCHMARKS = {
@@ -151,6 +157,8 @@ BENCHMARKS = {
     "benchmark_unclear": (UNCLEAR, "edit"),
 }
 """By folder: the specifications of the samples, and the field that their ids begin with."""
+EXAMPLE = "benchmark"
+"""The folder whose pictures are files of the repository; those of the others are packed in one archive each."""
 
 
 def draw(name: str) -> list[Drawn]:
@@ -166,7 +174,7 @@ def draw(name: str) -> list[Drawn]:
         used.update(_words(edit))
         head = slot.category if prefix == "category" else edit.edit
         numbers[head] += 1
-        said = replace(edit.wish, reference=IT) if slot.is_unclear else edit.wish
+        said = replace(edit.wish, reference=_unnamed(edit) or edit.wish.reference) if slot.is_unclear else edit.wish
         samples.append(
             Drawn(
                 id=f"{head}_{numbers[head]:02d}_{_slug(edit.wish)}",
@@ -218,8 +226,11 @@ def _candidates(rng: np.random.Generator, slot: Slot, index: int) -> Iterator[Ed
         if slot.is_bare:
             scene = replace(scene, things=tuple(replace(t, parts=()) for t in scene.things))
         edits = possible(rng, scene, slot.kind)
-        # "it" is the only thing of the picture, not what the thing wears.
-        yield from islice((e for e in edits if not slot.is_unclear or e.reference.phrase == scene.things[0].noun), 1)
+        yield from islice((e for e in edits if not slot.is_unclear or _unnamed(e)), 1)
+
+
+def _unnamed(edit: Edit) -> str | None:
+    return unnamed(edit.reference.phrase, [thing.noun for thing in edit.scene.things])
 
 
 def _words(edit: Edit) -> tuple[str, ...]:
@@ -274,7 +285,7 @@ def line(sample: Drawn) -> dict[str, Any]:
 
 
 def write(name: str, samples: Sequence[Drawn], folder: Path) -> None:
-    """Write a benchmark's pictures, manifest and card, and delete pictures that belong to no sample."""
+    """Write a benchmark's pictures, their archive, manifest and card, and delete pictures that belong to no sample."""
     written = set()
     for sample in samples:
         pictures = {
@@ -291,8 +302,10 @@ def write(name: str, samples: Sequence[Drawn], folder: Path) -> None:
                 picture.save(file, format="PNG", compress_type=Image.RLE)
     for stale in set(folder.rglob("*.png")) - written:
         stale.unlink()
+    if name != EXAMPLE:
+        pack(folder)
     lines = [line(sample) for sample in samples]
     with write_aside(folder / MANIFEST) as file:
         file.write("".join(json.dumps(item) + "\n" for item in lines).encode())
     with write_aside(folder / "README.md") as file:
-        file.write(card(name, lines, [sample.edit.scene for sample in samples]).encode())
+        file.write(card(name, lines, [sample.edit.scene for sample in samples], name != EXAMPLE).encode())

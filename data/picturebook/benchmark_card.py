@@ -1,7 +1,7 @@
 """The dataset card of a picturebook benchmark."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from data.picturebook.training.scenes import SPLITS
@@ -23,8 +23,8 @@ animals).""",
     "benchmark_unclear": (
         "picturebook_unclear",
         """The instructions do not name what is edited ("Change it to a lion"): only the picture tells. The paper
-has BLIP-2 describe the picture for such instructions (§3.2). Every picture shows one thing, so that "it" is
-unambiguous.""",
+has BLIP-2 describe the picture for such instructions (§3.2). In 20 pictures there is one thing, and the instructions
+say "it"; in 20 there are several, and they say "the animal" or "the food", of which there is one.""",
     ),
 }
 _TEXT = """\
@@ -45,7 +45,7 @@ templates of the paraphrases (`HELD_OUT_TEMPLATES` in `data/picturebook/phrases.
 ## Contents
 
 {counts}
-
+{packed}
 A line of `manifest.jsonl` is one sample:
 
 - `instruction`, and `variations`: paraphrases of the instruction.
@@ -68,19 +68,22 @@ them and the texts are under the MIT License.
 
 ## All samples
 
-| instruction | input | mask | reference edit |
-|---|---|---|---|
 {rows}
+"""
+PACKED = """
+The pictures are in `pictures.zip`. The first command that reads the benchmark unpacks them into this folder, where git
+ignores them.
 """
 
 
-def card(name: str, lines: Sequence[Mapping[str, Any]], scenes: Sequence[Scene]) -> str:
+def card(name: str, lines: Sequence[Mapping[str, Any]], scenes: Sequence[Scene], is_packed: bool) -> str:
     """Return the card in Markdown.
 
     Args:
         name: Name of the benchmark's folder.
         lines: Lines of its manifest.
         scenes: One per line, before the edit.
+        is_packed: Whether the pictures are in an archive. If so, the card has captions in the place of pictures.
     """
     title, about = _ABOUT[name]
     counts = [
@@ -98,8 +101,9 @@ def card(name: str, lines: Sequence[Mapping[str, Any]], scenes: Sequence[Scene])
         train=SPLITS["train"],
         held_out=SPLITS["held_out"],
         counts="\n".join(counts),
+        packed=PACKED if is_packed else "",
         categories=", ".join(dict.fromkeys(line["category"] for line in lines)),
-        rows="\n".join(_row(line) for line in lines),
+        rows="\n".join(_texts(lines) if is_packed else _pictures(lines)),
     )
 
 
@@ -107,7 +111,18 @@ def _counted(what: str, values: Iterable[str]) -> str:
     return f"- by {what}: " + ", ".join(f"{count} {value}" for value, count in Counter(values).most_common())
 
 
-def _row(line: Mapping[str, Any]) -> str:
-    truth = line["truth"]
-    pictures = (line["image"], truth["mask"], truth["edited"])
-    return " | ".join((f"| {line['instruction']}", *(f"![]({path})" for path in pictures))) + " |"
+def _pictures(lines: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    yield "| instruction | input | mask | reference edit |"
+    yield "|---|---|---|---|"
+    for line in lines:
+        truth = line["truth"]
+        pictures = (line["image"], truth["mask"], truth["edited"])
+        yield " | ".join((f"| {line['instruction']}", *(f"![]({path})" for path in pictures))) + " |"
+
+
+def _texts(lines: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    yield "| sample | instruction | caption of the input | caption of the reference edit |"
+    yield "|---|---|---|---|"
+    for line in lines:
+        captions = line["captions"]
+        yield f"| `{line['id']}` | {line['instruction']} | {captions['input']} | {captions['edited']} |"

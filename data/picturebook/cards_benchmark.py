@@ -4,12 +4,14 @@ python -m scripts.draw scenes
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from data.picturebook.benchmark_card import PACKED
 from data.picturebook.cards import (
     ARC,
     FOCAL,
@@ -27,6 +29,7 @@ from data.picturebook.cards import (
 from data.picturebook.clips_benchmark import line, save
 from data.picturebook.world import SIZE
 from eval.benchmarks.base import MANIFEST
+from eval.benchmarks.packed import pack
 from instructedit.applications.nerf.cameras import Camera
 from instructedit.applications.nerf.scenes import Scene, write_scene
 from instructedit.applications.strips import rolled
@@ -58,7 +61,7 @@ card. `data/picturebook/cards.py` lists the scenes, and casts the rays exactly: 
 | scene | instruction | things |
 | --- | --- | --- |
 {table}
-
+{packed}
 - `scenes/<id>/`: the scene as nerfstudio reads it, `transforms.json` and PNGs, with the splits. `aabb` is a key of
   this project: the box in which the scene lies.
 - `images/<id>.webp`: the same views as a *strip*, below each other in the order of `transforms.json`, which is the
@@ -94,7 +97,7 @@ def depth_strip(shots: Sequence[Shot]) -> Float[np.ndarray, "h w"]:
 
 
 def write(scenes: Sequence[CardScene], folder: Path) -> None:
-    """Write scenes, ground truth, manifest and card."""
+    """Write scenes, ground truth, archive, manifest and card."""
     for scene in scenes:
         shots = [shoot(scene, pose) for pose in poses()]
         edited = [shoot(scene.edited, pose) for pose in poses()]
@@ -106,16 +109,21 @@ def write(scenes: Sequence[CardScene], folder: Path) -> None:
         save(visible, folder / "masks" / f"{scene.id}.png")
         save(depth_strip(shots).round().astype(np.uint16), folder / "depth" / f"{scene.id}.png")
         save(depth_strip(edited).round().astype(np.uint16), folder / "depth_edited" / f"{scene.id}.png")
+    pack(folder)
     lines = [line(scene) for scene in scenes]
     with write_aside(folder / MANIFEST) as file:
         file.write("".join(json.dumps(item) + "\n" for item in lines).encode())
+    with write_aside(folder / "README.md") as file:
+        file.write(card(scenes, lines).encode())
+
+
+def card(scenes: Sequence[CardScene], lines: Sequence[Mapping[str, Any]]) -> str:
+    """Return the benchmark's card in Markdown, from scenes and their lines of the manifest."""
     rows = [
         f"| `{scene.id}` | {item['instruction']} | {', '.join(t.noun for t in scene.scene.things)} |"
         for scene, item in zip(scenes, lines, strict=True)
     ]
-    card = _CARD.format(
+    return _CARD.format(
         count=len(scenes), views=VIEWS, size=SIZE, arc=2 * np.degrees(ARC), radius=RADIUS, height=HEIGHT,
-        held_out=", ".join(map(str, HELD_OUT)), table="\n".join(rows),
+        held_out=", ".join(map(str, HELD_OUT)), table="\n".join(rows), packed=PACKED,
     )  # fmt: skip
-    with write_aside(folder / "README.md") as file:
-        file.write(card.encode())

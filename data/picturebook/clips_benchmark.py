@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from data.picturebook.benchmark_card import PACKED
 from data.picturebook.cards import CardScene
 from data.picturebook.clips import FRAMES, RATE, Film, flow, frames, masks, strip
 from data.picturebook.phrases import describe
 from data.picturebook.world import SIZE
 from eval.benchmarks.base import MANIFEST
+from eval.benchmarks.packed import pack
 from eval.metrics.video import encoded_flow
 from instructedit.files import write_aside
 
@@ -42,7 +44,7 @@ card. `data/picturebook/clips.py` lists the clips.
 | clip | instruction | things | camera |
 | --- | --- | --- | --- |
 {table}
-
+{packed}
 A line of `manifest.jsonl` is one sample:
 
 - `image`: the filmstrip. `instruction` and `captions`: of the clip's first frame.
@@ -80,7 +82,7 @@ def line(film: Film | CardScene) -> dict[str, Any]:
 
 
 def write(films: Sequence[Film], folder: Path) -> None:
-    """Write clips, ground truth, manifest and card."""
+    """Write clips, ground truth, their archive, manifest and card."""
     for film in films:
         drawn = frames(film)
         visible = masks(film, drawn)
@@ -89,11 +91,12 @@ def write(films: Sequence[Film], folder: Path) -> None:
         save(strip([frame.pixels for frame in frames(film.edited)]), folder / "edited" / f"{film.id}.webp")
         save(strip(list(visible.astype(np.uint8) * 255)), folder / "masks" / f"{film.id}.png")
         save(strip(list(moved)), folder / "flow" / f"{film.id}.png")
+    pack(folder)
     lines = [line(film) for film in films]
     with write_aside(folder / MANIFEST) as file:
         file.write("".join(json.dumps(item) + "\n" for item in lines).encode())
     with write_aside(folder / "README.md") as file:
-        file.write(_card(films, lines).encode())
+        file.write(card(films, lines).encode())
 
 
 def save(picture: Image.Image | np.ndarray, path: Path) -> None:
@@ -107,7 +110,8 @@ def save(picture: Image.Image | np.ndarray, path: Path) -> None:
             picture.save(file, "PNG", compress_level=9)
 
 
-def _card(films: Sequence[Film], lines: Sequence[dict[str, Any]]) -> str:
+def card(films: Sequence[Film], lines: Sequence[dict[str, Any]]) -> str:
+    """Return the benchmark's card in Markdown, from clips and their lines of the manifest."""
     rows = []
     for film, item in zip(films, lines, strict=True):
         things = ", ".join(
@@ -115,7 +119,8 @@ def _card(films: Sequence[Film], lines: Sequence[dict[str, Any]]) -> str:
         )
         camera = f"pans {film.pan:+.0f}" if film.pan else "stands"
         rows.append(f"| `{film.id}` | {item['instruction']} | {things} | {camera} |")
-    return _CARD.format(count=len(films), frames=FRAMES, size=SIZE, rate=RATE, table="\n".join(rows))
+    table = "\n".join(rows)
+    return _CARD.format(count=len(films), frames=FRAMES, size=SIZE, rate=RATE, table=table, packed=PACKED)
 
 
 def _motion(motion: Any) -> str:

@@ -22,6 +22,7 @@ from data.picturebook.phrases import (
     plural,
     sample_wish,
     templates,
+    unnamed,
 )
 from data.picturebook.world import ANIMALS, COLOURS, NOUNS, WEARABLES, Scene, Thing, sample_parts, sample_scene, swap
 
@@ -97,13 +98,12 @@ def sample_exchange(rng: np.random.Generator, *, held_out: bool = False) -> Exch
     """
     if rng.random() < 0.5:
         wish, described = sample_wish(rng), None
-        refers_vaguely = not wish.many and wish.reference.split()[-1] not in WEARABLES and rng.random() < _VAGUE
+        vague = IT if not wish.many and wish.reference.split()[-1] not in WEARABLES and rng.random() < _VAGUE else None
     else:
         scene, wish = wish_about_a_picture(rng)
         described = as_described(rng, scene)
-        refers_vaguely = len(scene.things) == 1 and wish.reference == scene.things[0].noun and rng.random() < 0.5
-    if refers_vaguely:
-        wish = replace(wish, reference=IT)
+        vague = unnamed(wish.reference, [t.noun for t in scene.things]) if rng.random() < 0.5 else None
+    wish = replace(wish, reference=vague or wish.reference)
     words = wish.words(str(rng.choice(templates(wish.kind, held_out))), rng)
     if described is None:
         return Exchange(words, None, wish.answer())

@@ -1,13 +1,15 @@
 """How people ask for an edit, as a grammar: verbs times frames, sentences of other shapes, openings and endings.
 
 :data:`CORES` holds every sentence that it makes, with the slots {r} (what is edited, determiner included), {n} (what
-comes, article included) and {c} (a colour). The language model learns from them; no other model does.
+comes, article included), {c} (a colour) and {k} (a person). The language model learns from them; no other model does.
 """
 
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
+from data.picturebook.patterns import PATTERNS, expanded
 from data.picturebook.phrases import HELD_OUT_TEMPLATES, templates
 from data.picturebook.sentences import DIRECT
 
@@ -213,5 +215,7 @@ SENTENCES = {
     for kind, direct in DIRECT.items()
 }
 """The sentences of other shapes, with the templates of the other models among them."""
-CORES = {kind: tuple(dict.fromkeys(COMPOSED[kind] + SENTENCES[kind])) for kind in ACTIONS}
+VARIED = {kind: tuple(_without_held_out(expanded(p)) for p in patterns) for kind, patterns in PATTERNS.items()}
+"""The sentences of each pattern."""
+CORES = {kind: tuple(dict.fromkeys(chain(COMPOSED[kind], SENTENCES[kind], *VARIED[kind]))) for kind in ACTIONS}
 """Everything that is said between an opening and an ending, by kind of edit."""

@@ -19,7 +19,26 @@ IT = "it"
 """How people refer to the one thing that they see."""
 GROUPS = {"animal": ANIMALS, "food": FOODS}
 """Words for any noun of a group; they refer to the only thing of the group in a picture."""
-_NO_ARTICLE = ("glasses", "sunglasses", IT)
+
+
+def unnamed(phrase: str, nouns: Sequence[str]) -> str | None:
+    """Return how to call a thing without its noun; None if something else could be meant, too.
+
+    The only thing of a picture is "it"; the only one of a group among several things is called by its group.
+
+    Args:
+        phrase: The noun, or another reference, for which there is no other name.
+        nouns: Of all things in the picture.
+    """
+    if phrase not in nouns:
+        return None
+    if len(nouns) == 1:
+        return IT
+    groups = (group for group, known in GROUPS.items() if phrase in known)
+    return next((group for group in groups if sum(noun in GROUPS[group] for noun in nouns) == 1), None)
+
+
+_NO_ARTICLE = ("glasses", "sunglasses", "food", IT)
 
 
 def plural(noun: str) -> str:

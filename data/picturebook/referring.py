@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 from itertools import chain
+from typing import TypeVar
 
 import numpy as np
 
 from data.picturebook.phrases import IT, article, plural
 from data.picturebook.world import FACES, SPRITES, WEARABLES
+
+_Option = TypeVar("_Option")
 
 
 def plural_of(phrase: str) -> str:
@@ -37,6 +40,8 @@ SYNONYMS = {
     "bow": ("ribbon",),
     "crown": ("tiara",),
     "scarf": ("shawl",),
+    "animal": ("creature", "pet", "beast"),
+    "food": ("snack",),
 }
 """Other words for what the world knows."""
 PRONOUNS = (IT, IT, IT, "this", "this one", "this thing", "that", "that thing", "this object")
@@ -105,7 +110,7 @@ FORMS = tuple(
 
 def another_word(rng: np.random.Generator, noun: str, share: float = 0.2) -> str:
     """Return the noun or, now and then, another word for it."""
-    return _any(rng, SYNONYMS[noun]) if noun in SYNONYMS and rng.random() < share else noun
+    return one_of(rng, SYNONYMS[noun]) if noun in SYNONYMS and rng.random() < share else noun
 
 
 def named(rng: np.random.Generator, reference: str, *, many: bool = False, owner: str | None = None) -> str:
@@ -118,34 +123,34 @@ def named(rng: np.random.Generator, reference: str, *, many: bool = False, owner
         owner: The animal that wears it, if it is known.
     """
     if reference == IT:
-        return _any(rng, PRONOUNS)
+        return one_of(rng, PRONOUNS)
     if many:
         noun = next(s for s in SPRITES if reference.split()[-1] == plural(s))
         head = " ".join(reference.split()[:-1])
         one = f"{head} {another_word(rng, noun)}".strip()
-        return _any(rng, _MANY).format(s=plural_of(one), one=one)
+        return one_of(rng, _MANY).format(s=plural_of(one), one=one)
     first, _, rest = reference.partition(" ")
     if first in _SIZES:
         noun = another_word(rng, rest)
-        return _any(rng, _SIZED).format(size=_any(rng, _SIZES[first]), n=noun, s=plural_of(noun))
+        return one_of(rng, _SIZED).format(size=one_of(rng, _SIZES[first]), n=noun, s=plural_of(noun))
     for where, side in _SIDES.items():
         if reference.endswith(where):
             noun = another_word(rng, reference.removesuffix(f" {where}"))
             if side == "middle":
-                return _any(rng, _CENTRAL).format(n=noun)
+                return one_of(rng, _CENTRAL).format(n=noun)
             forms = _ORDINAL[side] if rng.random() < 0.15 else _PLACED
-            return _any(rng, forms).format(n=noun, side=side)
+            return one_of(rng, forms).format(n=noun, side=side)
     *colour, noun = reference.split(" ")
     words = " ".join([*colour, another_word(rng, noun)])
     if noun in WEARABLES and rng.random() < (0.35 if owner is None else 0.6):
-        return _any(rng, _OWNED).format(n=words, a=owner or _any(rng, FACES))
+        return one_of(rng, _OWNED).format(n=words, a=owner or one_of(rng, FACES))
     if colour and rng.random() < 0.1:
         return f"the {noun} that is {colour[0]}" if rng.random() < 0.5 else f"the {colour[0]} colored {noun}"
     if rng.random() < 0.05:
-        words = f"{_any(rng, OPINIONS)} {words}"
+        words = f"{one_of(rng, OPINIONS)} {words}"
     if rng.random() < 0.06:
         return article(words)
-    determiner = _any(rng, _DETERMINERS)
+    determiner = one_of(rng, _DETERMINERS)
     return f"{determiner} {words}".strip()
 
 
@@ -156,18 +161,20 @@ def introduced(rng: np.random.Generator, new: str, *, many: bool = False) -> str
         roll = rng.random()
         if roll < 0.08:
             return article(next((n for n in SPRITES if plural(n) == new), new))
-        return new if roll < 0.75 else f"{_any(rng, ('some', 'two', 'three'))} {new}" if roll < 0.9 else f"a few {new}"
+        return (
+            new if roll < 0.75 else f"{one_of(rng, ('some', 'two', 'three'))} {new}" if roll < 0.9 else f"a few {new}"
+        )
     words = " ".join([*colour, another_word(rng, noun)])
     roll = rng.random()
     if noun in WEARABLES and noun.endswith("glasses"):
-        return words if roll < 0.6 else f"{_any(rng, ('a pair of', 'some', 'the', 'a'))} {words}"
+        return words if roll < 0.6 else f"{one_of(rng, ('a pair of', 'some', 'the', 'a'))} {words}"
     if roll < 0.8:
         return article(words)
     if roll < 0.93:
-        return f"{_any(rng, ('', '', 'some', 'the', 'one', 'another'))} {words}".strip()
-    return article(f"{_any(rng, OPINIONS)} {words}")
+        return f"{one_of(rng, ('', '', 'some', 'the', 'one', 'another'))} {words}".strip()
+    return article(f"{one_of(rng, OPINIONS)} {words}")
 
 
-def _any(rng: np.random.Generator, words: Sequence[str]) -> str:
-    # Faster than rng.choice, which makes an array of the words.
-    return words[int(rng.integers(len(words)))]
+def one_of(rng: np.random.Generator, options: Sequence[_Option]) -> _Option:
+    """Return one of the options; faster than ``rng.choice``, which makes an array of them."""
+    return options[int(rng.integers(len(options)))]

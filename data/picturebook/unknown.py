@@ -1,10 +1,9 @@
 """Requests that the drawn world has no words for: unknown things and colours, poses, places, light, talk, two edits."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from data.picturebook.phrases import article
+from data.picturebook.referring import one_of
 from data.picturebook.world import SPRITES
 
 NOUNS = tuple(
@@ -149,28 +148,28 @@ _VOWELS, _CONSONANTS, _ENDINGS = (
 def word(rng: np.random.Generator) -> str:
     """Return a word that the tokenizer spells: of :data:`NOUNS`, or one that nobody has ever seen."""
     if rng.random() < 0.55:
-        noun = _any(rng, NOUNS)
+        noun = one_of(rng, NOUNS)
         return noun + "s" if rng.random() < 0.1 else noun
     return invented(rng)
 
 
 def verb(rng: np.random.Generator) -> str:
     """Return a verb that no list of :mod:`data.picturebook.grammar` holds."""
-    return _any(rng, VERBS) if rng.random() < 0.7 else invented(rng)
+    return one_of(rng, VERBS) if rng.random() < 0.7 else invented(rng)
 
 
 def invented(rng: np.random.Generator) -> str:
     """Return a made-up word of two or three syllables that resembles nothing that is drawn."""
     while True:
-        letters = [_any(rng, _CONSONANTS) + _any(rng, _VOWELS) for _ in range(int(rng.integers(1, 4)))]
-        made = "".join(letters) + _any(rng, _ENDINGS)
+        letters = [one_of(rng, _CONSONANTS) + one_of(rng, _VOWELS) for _ in range(int(rng.integers(1, 4)))]
+        made = "".join(letters) + one_of(rng, _ENDINGS)
         if len(made) > 3 and not any(made[:3] == s[:3] or s in made for s in SPRITES):
             return made
 
 
 def colour(rng: np.random.Generator) -> str:
     """Return a colour that is not drawn."""
-    return _any(rng, COLOURS) if rng.random() < 0.85 else _any(rng, _SHADES)
+    return one_of(rng, COLOURS) if rng.random() < 0.85 else one_of(rng, _SHADES)
 
 
 def thing(rng: np.random.Generator) -> str:
@@ -178,7 +177,7 @@ def thing(rng: np.random.Generator) -> str:
     roll = rng.random()
     if roll < 0.7:
         return word(rng)
-    return f"{colour(rng)} {word(rng)}" if roll < 0.78 else f"{colour(rng)} {_any(rng, SPRITES)}"
+    return f"{colour(rng)} {word(rng)}" if roll < 0.78 else f"{colour(rng)} {one_of(rng, SPRITES)}"
 
 
 def introduced(rng: np.random.Generator) -> str:
@@ -190,8 +189,4 @@ def fill(rng: np.random.Generator, template: str, **slots: str) -> str:
     """Fill a template of this file; every {a} and {u} is drawn anew."""
     while "{u}" in template:
         template = template.replace("{u}", word(rng), 1)
-    return template.replace("{a}", _any(rng, ADJECTIVES)).format(**slots)
-
-
-def _any(rng: np.random.Generator, words: Sequence[str]) -> str:
-    return words[int(rng.integers(len(words)))]
+    return template.replace("{a}", one_of(rng, ADJECTIVES)).format(**slots)

@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from eval.benchmarks.packed import unpack
 from instructedit.files import located
 from instructedit.types import ConfigError, Sample
 
@@ -68,7 +69,7 @@ omitted and such pictures refused."""
 def load_benchmark(
     folder: Path, limit: int | None = None, reader: str | None = None, masks: Path | None = None
 ) -> Benchmark:
-    """Read and validate a benchmark.
+    """Read and validate a benchmark; packed pictures are unpacked first (:mod:`eval.benchmarks.packed`).
 
     A missing or damaged picture is not an error here; its sample fails when the picture is read.
 
@@ -91,6 +92,7 @@ def load_benchmark(
     matching = (path for index, path in READERS.items() if (folder / index).is_file())
     path = reader or next(matching, READERS[MANIFEST])
     read = _imported(path)
+    unpack(folder)
     try:
         benchmark = read(folder, masks)
     except ConfigError:

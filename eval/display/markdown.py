@@ -28,10 +28,11 @@ def markdown_table(
         + [_cell(numbers.loc[key], places[m]) if (key := (run.run_id, m)) in numbers.index else "" for m in metrics]
         for run in counts.itertuples(index=False)
     ]
-    return [_line(heads), _line(["---"] * len(heads)), *map(_line, rows)]
+    return [line(heads), line(["---"] * len(heads)), *map(line, rows)]
 
 
-def _line(cells: Sequence[str]) -> str:
+def line(cells: Sequence[str]) -> str:
+    """Return a table's line."""
     # An empty cell has one space, as in tables that are written by hand.
     return "".join(f"| {cell} " if cell else "| " for cell in (c.replace("|", r"\|") for c in cells)) + "|"
 

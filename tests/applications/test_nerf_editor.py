@@ -209,6 +209,15 @@ def test_lpips_of_patches_is_part_of_the_loss(tmp_path: Path) -> None:
     assert losses[1.0] > losses[0.0] + 0.01
 
 
+def test_rays_from_all_views_make_the_field_follow_the_edited_views(tmp_path: Path) -> None:
+    followed = []
+    for rays in (0, 1024):
+        found = edited(editor(tmp_path, Inverts(), update(steps=12, edit_every=2, patches=1, rays=rays), steps=60).edit(SCENE, request()))
+        train = [*SCENE.train]
+        followed.append(np.mean([nerf.psnr(found.renders[i], found.pictures[i]) for i in train]))
+    assert followed[1] > followed[0] + 0.2, followed
+
+
 def test_a_strip_is_a_sample_of_the_harness(tmp_path: Path) -> None:
     write_scene(tmp_path / "scenes" / "card", SCENE, SCENE.pictures)
     arguments = {"radiance": radiance(steps=5), "update": update(steps=5), "lpips": LPIPS, "calibration": "none"}

@@ -11,12 +11,13 @@ import pytest
 from PIL import Image, ImageFilter
 
 from data.picturebook import benchmark
-from data.picturebook.benchmark import BENCHMARKS, Drawn, draw, write
+from data.picturebook.benchmark import BENCHMARKS, EXAMPLE, Drawn, draw, write
 from data.picturebook.edits import MIN_MASK
 from data.picturebook.phrases import HELD_OUT_TEMPLATES, TEMPLATES, references
 from data.picturebook.training.scenes import SPLITS
 from data.picturebook.world import BACKGROUNDS, STYLES, Scene, mask, pixels
 from eval.benchmarks.base import load_benchmark
+from eval.benchmarks.packed import ARCHIVE, unpack
 
 FOLDER = Path(benchmark.__file__).parent
 NAMES = list(BENCHMARKS)
@@ -54,10 +55,12 @@ def near(scene: Scene, index: int) -> np.ndarray:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_drawn_again_it_is_the_same_to_the_byte(name, drawn, tmp_path):
+    unpack(FOLDER / name)
     write(name, drawn[name], tmp_path / name)
     again, committed = files(tmp_path / name), files(FOLDER / name)
     assert sorted(again) == sorted(committed)
     assert [path for path in again if again[path] != committed[path]] == []
+    assert (ARCHIVE in again) == (name != EXAMPLE)
 
 
 def test_pictures_of_no_sample_are_taken_away(drawn, tmp_path):

@@ -7,9 +7,10 @@ import pytest
 from PIL import Image
 
 from data.picturebook.cards import FOCAL, HELD_OUT, SCENES, VIEWS, box, cards, mask, poses, shoot
-from data.picturebook.cards_benchmark import DEPTH_UNIT, FARTHEST, FOLDER, posed, write
+from data.picturebook.cards_benchmark import DEPTH_UNIT, FARTHEST, FOLDER, card, line, posed, write
 from data.picturebook.world import SIZE, render
 from eval.benchmarks.base import load_benchmark
+from eval.benchmarks.packed import ARCHIVE, unpack
 from eval.benchmarks.scenes import read
 from instructedit.applications.nerf.scenes import TRANSFORMS, read_scene, read_strip
 from instructedit.images import load_image
@@ -17,6 +18,11 @@ from instructedit.images import load_image
 READER = "eval.benchmarks.scenes.read"
 POSES = list(poses())
 SCENE = SCENES[0]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _unpacked() -> None:
+    unpack(FOLDER)
 
 
 @pytest.mark.slow
@@ -40,7 +46,11 @@ def test_five_scenes_with_ground_truth_are_there() -> None:
         for path in (sample.truth.mask, sample.truth.edited):
             assert path is not None
             assert load_image(path).size == strip.size
-    assert sum(p.stat().st_size for p in FOLDER.rglob("*.*")) < 4e6
+    assert (FOLDER / ARCHIVE).stat().st_size < 4e6
+
+
+def test_the_card_is_what_the_code_writes() -> None:
+    assert (FOLDER / "README.md").read_text() == card(SCENES, [line(scene) for scene in SCENES])
 
 
 def test_a_scenes_folder_has_the_views_of_its_strip() -> None:
@@ -79,13 +89,13 @@ def test_the_middle_of_the_arc_sees_the_scene_that_was_composed() -> None:
 def test_depth_is_the_distance_along_the_axis() -> None:
     pose = POSES[5]
     shot = shoot(SCENE, pose)
-    card = cards(SCENE)[1]
+    flat = cards(SCENE)[1]
     inside = shot.shares[1] > 0.999
-    # The card is the plane y = card.y: depth = (card.y - eye_y) / ray_y with a ray of unit depth.
+    # The card is the plane y = flat.y: depth = (flat.y - eye_y) / ray_y with a ray of unit depth.
     ys, xs = np.nonzero(inside)
     rays = np.stack([(xs + 0.5 - SIZE / 2) / FOCAL, -(ys + 0.5 - SIZE / 2) / FOCAL, -np.ones(len(xs))], axis=-1)
     world = rays @ pose[:3, :3].T
-    np.testing.assert_allclose(shot.depth[inside], (card.y - pose[1, 3]) / world[:, 1], atol=1e-9)
+    np.testing.assert_allclose(shot.depth[inside], (flat.y - pose[1, 3]) / world[:, 1], atol=1e-9)
     assert (shot.depth[:40] == 0).mean() > 0.5  # the sky
     stored = np.asarray(Image.open(FOLDER / "depth" / f"{SCENE.id}.png"))[5 * SIZE : 6 * SIZE]
     np.testing.assert_allclose(stored * DEPTH_UNIT, np.minimum(shot.depth, FARTHEST * DEPTH_UNIT), atol=DEPTH_UNIT)
@@ -94,9 +104,9 @@ def test_depth_is_the_distance_along_the_axis() -> None:
 def test_the_box_holds_the_cards_and_the_cameras_see_it() -> None:
     for scene in SCENES:
         lower, upper = box(scene)
-        for card in cards(scene):
-            assert (lower < [card.x - card.side / 2, card.y, 0]).all()
-            assert (upper > [card.x + card.side / 2, card.y, card.bottom + card.side]).all()
+        for flat in cards(scene):
+            assert (lower < [flat.x - flat.side / 2, flat.y, 0]).all()
+            assert (upper > [flat.x + flat.side / 2, flat.y, flat.bottom + flat.side]).all()
         views = posed(scene, np.zeros((VIEWS, SIZE, SIZE, 3), np.uint8))
         assert all((views.box.mean(0) - c.pose[:3, 3]) @ c.axis > 0 for c in views.cameras)
 

@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 
 from data.picturebook.clips import FILMS, FRAMES, frames, masks
-from data.picturebook.clips_benchmark import FOLDER, write
+from data.picturebook.clips_benchmark import FOLDER, card, line, write
 from eval.benchmarks.base import load_benchmark
+from eval.benchmarks.packed import ARCHIVE, unpack
 
 
 @pytest.mark.slow
 def test_the_shipped_clips_are_drawn_again_byte_for_byte(tmp_path: Path) -> None:
     write(FILMS[:2], tmp_path)
+    unpack(FOLDER)
     drawn = sorted(p.relative_to(tmp_path) for p in tmp_path.rglob("*.*") if p.parent != tmp_path)
     assert len(drawn) == 8
     for path in drawn:
@@ -29,7 +31,11 @@ def test_ten_clips_with_ground_truth_are_there() -> None:
         assert sample.truth.mask.is_file()
         assert sample.truth.edited
         assert sample.truth.edited.is_file()
-    assert sum(p.stat().st_size for p in FOLDER.rglob("*.*")) < 4e6
+    assert (FOLDER / ARCHIVE).stat().st_size < 4e6
+
+
+def test_the_card_is_what_the_code_writes() -> None:
+    assert (FOLDER / "README.md").read_text() == card(FILMS, [line(film) for film in FILMS])
 
 
 def test_the_reference_edit_equals_the_clip_away_from_the_edit() -> None:

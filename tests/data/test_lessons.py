@@ -6,13 +6,18 @@ import numpy as np
 import pytest
 
 from data.picturebook import unknown
-from data.picturebook.grammar import CORES, shape
-from data.picturebook.lessons import Lesson, Request, sample_lesson, words
+from data.picturebook.clothes_and_colours import CHANGES_OF_CLOTHES, FRAGMENTS, OTHER_COLOURS, TAKINGS
+from data.picturebook.grammar import CORES, VARIED, shape
+from data.picturebook.lessons import Lesson, sample_lesson
+from data.picturebook.patterns import expanded
 from data.picturebook.phrases import HELD_OUT_TEMPLATES, Wish, plural
 from data.picturebook.referring import SYNONYMS, named
+from data.picturebook.refusals import are_of_one_thing, refused
+from data.picturebook.requested import Request
 from data.picturebook.training.language_model import CHAT_TEMPLATE
 from data.picturebook.training.tokenizers import language_tokenizer
 from data.picturebook.typing_errors import mistyped
+from data.picturebook.wording import words
 from data.picturebook.world import COLOURS, SPRITES, Part, Scene, Thing
 from instructedit.language.parse import REFUSAL, NoEditError, parse_reply
 
@@ -89,6 +94,54 @@ def test_two_edits_of_one_thing_are_one_answer(request_, edited):
         names = (word.removesuffix("s"), *SYNONYMS.get(word.removesuffix("s"), ()), *SYNONYMS.get(word, ()))
         if word in (*SPRITES, *COLOURS, *map(plural, SPRITES)) and word not in answer.input.split():
             assert all(any(n in text for n in names) for text in said), word
+
+
+@pytest.mark.parametrize(
+    ("request_", "patterns"),
+    [
+        (Request(Wish("change", "hat", "crown")), CHANGES_OF_CLOTHES),
+        (Request(Wish("recolour", "red car", "blue")), OTHER_COLOURS),
+        (Request(Wish("recolour", "car", "blue")), FRAGMENTS),
+        (Request(Wish("remove", "hat", "")), TAKINGS),
+    ],
+)
+def test_clothes_and_colours_have_sentences_of_their_own(request_, patterns):
+    first = {sentence.split()[0] for pattern in patterns for sentence in expanded(pattern)}
+    assert len(first) > 5
+    rng = np.random.default_rng(6)
+    said = {words(rng, request_) for _ in range(300)}
+    assert len(said) > 200
+    assert not any("{" in text or "(" in text for text in said)
+    if request_.wish.reference == "red car":
+        assert all("red" in text and "blue" in text for text in said)
+
+
+def test_what_comes_is_often_named_first():
+    for kind in ("change", "add", "recolour"):
+        slot = "{c}" if kind == "recolour" else "{n}"
+        share = np.mean([p[0].index(slot) < p[0].index("{r}") for p in VARIED[kind]])
+        assert 0.1 < share < 0.75, kind
+
+
+def test_a_pattern_makes_each_of_its_sentences_once():
+    assert expanded("(let|have) {n} (be|) here") == (
+        "let {n} be here", "let {n} here", "have {n} be here", "have {n} here",
+    )  # fmt: skip
+    assert expanded("{r}( now|), {n}") == ("{r} now, {n}", "{r}, {n}")
+
+
+def test_requests_that_cannot_be_met_are_filled_in():
+    rng = np.random.default_rng(7)
+    said = [refused(rng) for _ in range(1000)]
+    assert len(set(said)) > 900
+    assert not any("{" in text or "(" in text for text in said)
+
+
+def test_two_requests_about_it_are_not_taken_for_two_things():
+    it = Request(Wish("change", "it", "lion"))
+    assert are_of_one_thing(it, Request(Wish("add", "it", "hat")))
+    assert are_of_one_thing(Request(Wish("change", "cat", "lion")), Request(Wish("add", "bigger cat", "hat")))
+    assert not are_of_one_thing(Request(Wish("change", "cat", "lion")), Request(Wish("add", "dog", "hat")))
 
 
 def test_two_edits_about_a_picture_keep_the_rest_of_it():

@@ -1,10 +1,11 @@
 """The phrasings written by hand: that they are well formed, and that no training template makes one of them."""
 
 import re
+from functools import cache
 
 import pytest
 
-from data.picturebook import grammar, sentences, unknown
+from data.picturebook import clothes_and_colours, grammar, impossible, patterns, sentences, unknown, wording
 from data.picturebook.phrases import HELD_OUT_TEMPLATES, plural
 from data.picturebook.phrasings import PHRASINGS, UNREAD, phrasings
 from data.picturebook.referring import OPINIONS, SYNONYMS
@@ -31,6 +32,10 @@ _SLOTS = {
     "c": rf"(?:{_COLOUR})",
     "a": rf"(?:{'|'.join(unknown.ADJECTIVES)})",
     "u": rf"(?:(?:a|an) )?(?:{_UNKNOWN})",
+    "k": rf"(?:{'|'.join(patterns.PEOPLE)})",
+    "o": rf"(?:{_COLOUR}|{_THING})",
+    "b": rf"(?:{_NOUN})",
+    "w": rf"(?:{_NOUN})",
 }
 
 
@@ -42,25 +47,27 @@ def _any_of(options: tuple[str, ...]) -> str:
     return "|".join(sorted({re.escape(_plain(o)) for o in options} - {""}, key=len, reverse=True))
 
 
-_TAIL = re.compile(rf" (?:{_any_of(sentences.TAILS + sentences.INSTEAD)})$")
-
-
 def cores(instruction: str) -> set[str]:
     """The instruction, and what is left of it without one or more openings and endings."""
     found, new = set[str](), {_plain(instruction)}
     while new:
         found |= new
         shorter = {text[m.end() :] for text in new if (m := _OPENING.match(text))}
-        new = (shorter | {_TAIL.sub("", text) for text in new}) - found - {""}
+        # An ending follows an edit, never a thing alone.
+        ended = {text for text in (_ENDING.sub("", text) for text in new) if not re.fullmatch(_SLOTS["r"], text)}
+        new = (shorter | ended | {_TAIL.sub("", text) for text in new}) - found - {""}
     return found
 
 
+@cache
 def pattern(template: str) -> str:
     """A regular expression for every instruction that a template makes."""
     plain = re.sub(r"\b(?:the|a|an) (?=\{)", "", _plain(template))
     return re.sub(r"\\\{(\w)\\\}", lambda slot: _SLOTS[slot[1]], re.escape(plain).replace(r"\ ", " "))
 
 
+_TAIL = re.compile(rf" (?:{_any_of(sentences.TAILS + sentences.INSTEAD)})$")
+_ENDING = re.compile(rf" (?:{'|'.join(map(pattern, (*wording.COLOURED, *wording.DRESSED)))})$")
 _OPENING = re.compile(
     rf"(?:{_any_of(sentences.OPENINGS + sentences.PREFIXES)}|{'|'.join(map(pattern, sentences.MENTIONS))}) "
 )
@@ -70,16 +77,43 @@ TEMPLATES = [
     *(template.replace("{a}", "{s}") for template in sentences.UNDRESSED),
     *unknown.ATTRIBUTES,
     *unknown.GLOBAL,
+    *(
+        template.replace("{a}", "{s}") if family is clothes_and_colours.TAKINGS else template
+        for family in (
+            clothes_and_colours.CHANGES_OF_CLOTHES,
+            clothes_and_colours.OTHER_COLOURS,
+            clothes_and_colours.TAKINGS,
+            clothes_and_colours.FRAGMENTS,
+            impossible.PATTERNS,
+        )
+        for each in family
+        for template in patterns.expanded(each)
+    ),
 ]
+_LITERALS = [
+    (template, [re.sub(r"\b(?:the|an?)$", "", text).strip() for text in re.split(r"\{\w\}", _plain(template))])
+    for template in TEMPLATES
+]
+"""Each template with the words between its slots."""
+
+
+def _may_make(literals: list[str], instruction: str) -> bool:
+    """Whether the words between the slots stand in the instruction, in their order."""
+    at = 0
+    for words in literals:
+        at = instruction.find(words, at)
+        if at < 0:
+            return False
+        at += len(words)
+    return instruction.startswith(literals[0]) and instruction.endswith(literals[-1])
 
 
 def matches(instruction: str) -> list[str]:
     """The templates that make an instruction."""
     possible = cores(instruction)
-    # Words that a template has beside its slots must stand in the instruction: sorts out most at once.
-    said = {word for text in possible for word in text.split()}
-    near = [t for t in TEMPLATES if {*_plain(re.sub(r"\{\w\}", " ", t)).split()} - {"the", "a", "an"} <= said]
-    return [t for t in near if any(re.fullmatch(pattern(t), text) for text in possible)]
+    # The comparison of whole sentences is slow, and few templates need it.
+    near = [(t, text) for t, literals in _LITERALS for text in possible if _may_make(literals, text)]
+    return list(dict.fromkeys(t for t, text in near if re.fullmatch(pattern(t), text)))
 
 
 ALL = (*phrasings(PHRASINGS), *phrasings(UNREAD))

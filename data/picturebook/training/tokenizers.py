@@ -9,7 +9,17 @@ from typing import Any
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import BertTokenizer, CLIPTokenizer, PreTrainedTokenizerFast
 
-from data.picturebook import grammar, lessons, phrases, referring, sentences, unknown
+from data.picturebook import (
+    clothes_and_colours,
+    grammar,
+    impossible,
+    patterns,
+    phrases,
+    referring,
+    sentences,
+    unknown,
+    wording,
+)
 from data.picturebook.world import BACKGROUNDS, COLOURS, NOUNS, SPRITES, STYLES, WEARABLES
 from instructedit.language.parse import REFUSAL
 
@@ -111,7 +121,13 @@ def lesson_words() -> list[str]:
         *sentences.MENTIONS,
         *referring.FORMS,
         *referring.OPINIONS,
-        *lessons.ENDINGS,
+        *wording.ENDINGS,
+        *clothes_and_colours.CHANGES_OF_CLOTHES,
+        *clothes_and_colours.OTHER_COLOURS,
+        *clothes_and_colours.TAKINGS,
+        *clothes_and_colours.FRAGMENTS,
+        *impossible.PATTERNS,
+        *patterns.PEOPLE,
     ]
     said += [short for pair in sentences.CONTRACTIONS for short in (pair[1], pair[1].replace("'", ""))]
     for cores in grammar.CORES.values():

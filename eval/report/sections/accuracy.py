@@ -38,16 +38,17 @@ def accuracy(study: Study, page: Page) -> Section:
     groups = [Group("all", "all", len(verdicts), rates(verdicts)), *_groups(verdicts)]
     by = " and ".join(verdicts["judge"].unique())
     matrices = {given: conditional(verdicts, given) for given in (True, False)}
+    helps = _helps(study.judged)
     html = page.render(
         "accuracy.html", study=study, by=by, is_by_truth=by == TRUTH, is_by_vlm=by.startswith(VLM),
         components=COMPONENTS, groups=groups, edits=len(verdicts), images=verdicts["image_id"].nunique(),
         cells=_cells(matrices), paper=published.COMPONENTS,
         given_segmenter=published.EDITOR_RIGHT_WHEN_SEGMENTER_WRONG, sensitive=_sensitive(verdicts),
-        sensitive_paper=published.RATIO_SENSITIVE, titles=GROUPS, helps=_helps(study.judged),
+        sensitive_paper=published.RATIO_SENSITIVE, titles=GROUPS, helps=helps,
         helps_paper=published.DESCRIPTION_HELPS_ADDITIONS, outcomes=OUTCOMES,
         agreements=study.labels.agreements(study.benchmark.images) if study.labels else {},
     )  # fmt: skip
-    return Section(f"accuracy-{study.key}", "Component accuracy", html, _files(study, by, groups, matrices))
+    return Section(f"accuracy-{study.key}", "Component accuracy", html, _files(study, by, groups, matrices, helps))
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,9 @@ def percent(rate: float | None) -> str:
     return words.NONE if rate is None or pd.isna(rate) else f"{100 * rate:.1f}"
 
 
-def _files(study: Study, by: str, groups: list[Group], matrices: Mapping[bool, pd.DataFrame]) -> dict[str, bytes]:
+def _files(
+    study: Study, by: str, groups: list[Group], matrices: Mapping[bool, pd.DataFrame], helps: list[Help]
+) -> dict[str, bytes]:
     rows = [
         (g.by, g.value, c, g.edits, i.mean, i.low, i.high, published.COMPONENTS[c] / 100 if g.by == "all" else None)
         for g in groups for c, i in g.rates.items()
@@ -122,7 +125,14 @@ def _files(study: Study, by: str, groups: list[Group], matrices: Mapping[bool, p
         ["edits", "n", *COMPONENTS], lines, caption, "tab:components", "(paper: section 5, judged by people)."
     )
     stem = f"{study.key}/tables"
-    return {
+    described = [
+        {"edit": h.edit, "n": h.n}
+        | {outcome: interval.mean for outcome, interval in h.shares.items()}
+        | {f"{component}_gain": gain / 100 for component, gain in h.gains.items()}
+        for h in helps
+    ]
+    made = {f"{stem}/descriptions.csv": pd.DataFrame(described).to_csv(index=False).encode()} if described else {}
+    return made | {
         f"{stem}/components.csv": pd.DataFrame(rows, columns=columns).to_csv(index=False).encode(),
         f"{stem}/component_matrices.csv": conditional_rates.to_csv(index=False).encode(),
         f"{stem}/components.tex": tex,

@@ -52,7 +52,14 @@ def claims(study: Study, page: Page) -> Section:
         raise Missing(f"none of the paper's claims can be tested on {study.name}: {TABLE1} makes the runs")
     html = page.render("claims.html", study=study, answered=answered)
     rows = [
-        (c.where, c.says, c.paper, a.ours if a else "", "" if a is None else a.holds, "" if a else c.needs)
+        (
+            c.where,
+            c.says,
+            c.paper,
+            a.ours if a else "",
+            "" if a is None else "yes" if a.holds else "no",
+            "" if a else c.needs,
+        )
         for c, a in answered
     ]
     columns = ["where", "claim", "paper", "ours", "holds", "not measured because"]

@@ -1,7 +1,7 @@
 """Fixed and tuned hyperparameters (paper D.2): the choices of sweeps with ``tuning``, made without ground truth."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import pandas as pd
 
@@ -57,6 +57,8 @@ def tuning(study: Study, page: Page) -> Section:
     for number, block in enumerate(blocks, 1):
         stem = f"{study.key}/tables/tuned" + (f"_{number}" if number > 1 else "")
         files |= {f"{stem}.csv": _csv(study, block), f"{stem}.tex": _latex(study, block)}
+        if block.regrets:
+            files[f"{stem}_regret.csv"] = pd.DataFrame([asdict(r) for r in block.regrets]).to_csv(index=False).encode()
     return Section(f"tuned-{study.key}", "Fixed and tuned", html, files)
 
 

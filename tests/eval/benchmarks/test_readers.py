@@ -45,10 +45,13 @@ def picture(path: Path, size: tuple[int, int] = (16, 16)) -> Path:
         ("benchmark", "d2f0fe4846110eb18febef1b64e7818af4ebeabbd43bf70dbc90f2ad58e7a4ab"),
         ("benchmark_ablation", "6103b78f37e1577a51dcd2ab365a92260486868440e531e57efa20911ab5bea5"),
         ("benchmark_unclear", "8bddbafe5aefd114f08796b4cb68073cb2036e104db255a4070946da0a188028"),
+        ("benchmark_video", "0dbce2248283c11ae4d76afe8bf5e6da400aadd17d2edee0c1a4aa40cf3402b3"),
+        ("benchmark_3d", "79b6a77094b162053ea31caff5e4023794fd3d04a19c783c9531ff7b8af49a62"),
     ],
 )
 def test_picturebooks_address_is_what_it_was(name: str, revision: str) -> None:
-    benchmark = load_benchmark(ROOT / "data" / "picturebook" / name)
+    reader = "eval.benchmarks.scenes.read" if name == "benchmark_3d" else None
+    benchmark = load_benchmark(ROOT / "data" / "picturebook" / name, reader=reader)
     assert (benchmark.name, benchmark.revision) == (name, revision)
 
 

@@ -105,6 +105,6 @@ def test_the_claim_compares_the_carried_edit_with_per_frame_editing(benchmark: P
     (row,) = [line for line in csv.decode().splitlines() if line.startswith("§4.7")]
     assert "difference −" in row
     assert "on 3 clips" in row
-    assert ",True," in row
+    assert ",yes," in row
     with pytest.raises(Missing, match="none of the paper's claims"):
         claims(study(benchmark, tmp_path / "one", "field"), page(tmp_path))
