@@ -12,18 +12,16 @@ from jaxtyping import Bool, Float
 from PIL import Image
 from torch import Tensor
 
-from instructedit import diffusion
-from instructedit.cache import StageCache, code_of, hash_image
+from baselines.base import LatentMaskEditor, guided_noise_pred
 from instructedit.checks import require, require_whole
 from instructedit.diffusion import Condition
-from instructedit.editor import Edited, edit_by_size, finished_edits, grow
-from instructedit.images import mask_image
+from instructedit.editor import Edited
 from instructedit.latent_diffusion import LatentDiffusion, generator, noise, to_images
 from instructedit.models import Checkpoint, Context
-from instructedit.types import Captions, EditRequest, Stage, StageError
+from instructedit.types import EditRequest, Stage
 
 
-class BlendedLatentDiffusionEditor:
+class BlendedLatentDiffusionEditor(LatentMaskEditor):
     """An :class:`instructedit.editor.Editor` by Blended Latent Diffusion's Alg. 1, as in the authors' code.
 
     As there, the first latents are noise even if the first steps are skipped, the input is noised to the level from
@@ -42,9 +40,6 @@ class BlendedLatentDiffusionEditor:
         ConfigError: A parameter has a value that is not accepted.
     """
 
-    takes_ratio = False
-    takes_restart = False
-
     def __init__(
         self,
         context: Context,
@@ -60,56 +55,28 @@ class BlendedLatentDiffusionEditor:
         self.blending_start, self.steps = blending_start, steps
         self.guidance_scale, self.dilate = guidance_scale, dilate
 
-    def edit(
-        self,
-        requests: Sequence[EditRequest],
-        captions: Sequence[Captions],
-        masks: Sequence[Bool[np.ndarray, "_ _"]],
-    ) -> list[Edited | StageError]:
-        """Edit inside each mask; images of one working size are processed together. See :class:`Editor`."""
-        inside = [self._latent_mask(r.image, m) for r, m in zip(requests, masks, strict=True)]
-        empty = StageError(Stage.EDITOR, f"the mask is empty on the latent grid (dilate={self.dilate})")
-        return edit_by_size(self.backbone, self._edit, requests, captions, inside, empty)
-
-    def _latent_mask(self, image: Image.Image, mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "rows columns"]:
+    def _reduced(self, image: Image.Image, mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "rows columns"]:
         width, height = (side // self.backbone.vae_scale_factor for side in self.backbone.size(image))
-        grown = Image.fromarray(grow(mask, self.dilate))
-        return np.array(grown.resize((width, height), Image.Resampling.NEAREST))
+        return np.array(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST))
 
-    def _edit(
-        self, requests: list[EditRequest], captions: list[Captions], masks: list[Bool[np.ndarray, "_ _"]]
-    ) -> list[Edited]:
-        keys = [
-            StageCache.key(
-                Stage.EDIT, code_of(BlendedLatentDiffusionEditor, LatentDiffusion, diffusion),
-                image=hash_image(r.image), edited=c.edited, mask=hash_image(mask_image(mask)), sample=r.id, seed=r.seed,
-                steps=self.steps, blending_start=float(self.blending_start),
-                guidance_scale=float(self.guidance_scale), model=self.backbone.checkpoint.fingerprint,
-            )
-            for r, c, mask in zip(requests, captions, masks, strict=True)
-        ]  # fmt: skip
-        return finished_edits(
-            self.backbone.context.cache,
-            keys,
-            lambda some: self._sample(
-                [requests[i] for i in some], [captions[i] for i in some], [masks[i] for i in some]
-            ),
-        )
+    def _parameters(self, prompt: str) -> dict[str, Any]:
+        return {
+            "edited": prompt, "steps": self.steps, "blending_start": float(self.blending_start),
+            "guidance_scale": float(self.guidance_scale),
+        }  # fmt: skip
 
     @torch.no_grad()
     def _sample(
-        self, requests: list[EditRequest], captions: list[Captions], masks: list[Bool[np.ndarray, "_ _"]]
+        self, requests: list[EditRequest], prompts: list[str], masks: list[Bool[np.ndarray, "_ _"]]
     ) -> list[Edited]:
         backbone = self.backbone
         source = backbone.encode([r.image for r in requests])
         inside = torch.from_numpy(np.stack(masks))[:, None].to(source)
-        conditions = Condition.cat([backbone.embed([""] * len(captions)), backbone.embed([c.edited for c in captions])])
+        conditions = Condition.cat([backbone.embed([""] * len(prompts)), backbone.embed(prompts)])
         sampler = backbone.sampler("ddim", self.steps)
         timesteps = sampler.timesteps[int(self.steps * self.blending_start) :]
         generators = [generator(r, Stage.EDITOR) for r in requests]
-        latents = sample(
-            backbone, sampler, timesteps, source, inside, conditions, self.guidance_scale, generators
-        )  # fmt: skip
+        latents = sample(backbone, sampler, timesteps, source, inside, conditions, self.guidance_scale, generators)
         edited = to_images(backbone.decode(latents), [r.image.size for r in requests])
         return [Edited(e, {Stage.EDIT: 2 * len(timesteps)}) for e in edited]
 
@@ -139,9 +106,7 @@ def sample(
     latents = noise(source.shape[1:], generators, source)
     for timestep in timesteps:
         latent_input = torch.cat([latents, latents])
-        noise_pred = backbone.unet(latent_input, timestep, **conditions.arguments(latent_input)).sample
-        noise_pred_uncond, noise_pred_text = noise_pred.chunk(2)
-        noise_pred = noise_pred_uncond + guidance_scale * (noise_pred_text - noise_pred_uncond)
+        noise_pred = guided_noise_pred(backbone.unet, latent_input, timestep, conditions, guidance_scale)
         latents = sampler.step(noise_pred, timestep, latents).prev_sample
         outside = sampler.add_noise(source, noise(source.shape[1:], generators, source), timestep[None])
         latents = inside * latents + (1 - inside) * outside

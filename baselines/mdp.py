@@ -1,7 +1,8 @@
 """MDP-eps_t (Wang et al. 2023b): mixes the predicted noises of two captions in a window of the sampling steps."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,24 +11,13 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
+from baselines.base import CaptionMethod
 from instructedit import diffusion
-from instructedit.cache import StageCache, code_of, hash_image
 from instructedit.checks import require, require_one_of, require_whole
-from instructedit.editor import Edited, finished_edits
+from instructedit.editor import Edited
 from instructedit.latent_diffusion import LatentDiffusion, to_images
 from instructedit.models import Checkpoint, Context
-from instructedit.stages import Progress, run_stages
-from instructedit.types import (
-    Captions,
-    ConfigError,
-    Decisions,
-    EditRequest,
-    EditResult,
-    Failure,
-    Method,
-    Stage,
-    StageError,
-)
+from instructedit.types import Captions, ConfigError, Stage
 
 # Weights over the window, beginning at 1; the schedules of the official code.
 SCHEDULES: dict[str, Callable[[int], np.ndarray]] = {
@@ -49,7 +39,7 @@ def mixing_weights(steps: int, start: int, end: int, factor: float, schedule: st
     return weights * factor if schedule == "constant" else weights
 
 
-class MDP(Method):
+class MDP(CaptionMethod):
     """MDP-eps_t, a caption-conditioned method: inversion under the input caption, then sampling with mixed noises.
 
     The input caption's noises are those of the reconstruction from x_T. With ``null_text`` they are guided, and
@@ -76,7 +66,7 @@ class MDP(Method):
         ConfigError: A parameter has a value that is not accepted.
     """
 
-    needs_captions = True
+    title = "MDP"
 
     def __init__(
         self,
@@ -99,39 +89,15 @@ class MDP(Method):
         self.weights = mixing_weights(steps, start, end, factor, schedule)
         self.steps, self.guidance_scale, self.null_text = steps, guidance_scale, null_text
 
-    def edit(self, requests: Sequence[EditRequest]) -> list[EditResult | Failure]:
-        """Edit a batch. A request without captions fails."""
-        return run_stages(requests, (Stage.EDITOR, self._edit))
-
-    def _edit(self, alive: list[Progress]) -> None:
-        for p in alive:
-            if p.request.captions is None:
-                p.error = StageError(Stage.EDITOR, "MDP needs captions, and this sample has none")
-            p.decisions = Decisions(captions=p.request.captions)
-        alive = [p for p in alive if p.error is None]
+    def _groups(self, images: list[Image.Image]) -> Iterable[Sequence[int]]:
         # Null-text optimisation stops at a small error, so samples are processed one at a time to keep results
         # independent of the batch.
-        groups = [[i] for i in range(len(alive))] if self.null_text else self.backbone.groups(_images(alive))
-        for group in groups:
-            self._edit_group([alive[i] for i in group])
+        return [[i] for i in range(len(images))] if self.null_text else super()._groups(images)
 
-    def _edit_group(self, group: list[Progress]) -> None:
-        captions = [p.request.captions for p in group if p.request.captions]
-        keys = [
-            StageCache.key(
-                Stage.EDIT, code_of(MDP, LatentDiffusion, diffusion), image=hash_image(image), input=c.input,
-                edited=c.edited, weights=self.weights.tolist(), guidance_scale=float(self.guidance_scale),
-                null_text=self.null_text, model=self.backbone.checkpoint.fingerprint,
-            )
-            for image, c in zip(_images(group), captions, strict=True)
-        ]  # fmt: skip
-        edits = finished_edits(
-            self.backbone.context.cache,
-            keys,
-            lambda indices: self._sample([group[i].request.image for i in indices], [captions[i] for i in indices]),
-        )
-        for p, edited in zip(group, edits, strict=True):
-            p.image, p.evaluations, p.cached_evaluations = edited.image, edited.evaluations, edited.cached
+    def _parameters(self) -> dict[str, Any]:
+        return {
+            "weights": self.weights.tolist(), "guidance_scale": float(self.guidance_scale), "null_text": self.null_text
+        }  # fmt: skip
 
     @torch.no_grad()
     def _sample(self, images: list[Image.Image], captions: list[Captions]) -> list[Edited]:
@@ -164,10 +130,6 @@ class MDP(Method):
             noises.append(predict(x, schedule.timesteps[level - 1]))
             x = diffusion.move(x, noises[-1], schedule.alphas[level], schedule.alphas[level - 1])
         return noises, last
-
-
-def _images(progress: list[Progress]) -> list[Image.Image]:
-    return [p.request.image for p in progress]
 
 
 def mixed_sample(

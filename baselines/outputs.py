@@ -12,7 +12,7 @@ from PIL import Image
 
 from instructedit.checkpoints import Folder
 from instructedit.checks import require_one_of
-from instructedit.images import FORMATS, load_image
+from instructedit.images import FORMATS, load_image, picture_endings
 from instructedit.models import Context
 from instructedit.types import ConfigError, EditRequest, EditResult, Failure, Method, Stage, StageError
 
@@ -79,5 +79,5 @@ class Outputs(Method):
 
 
 def _pictures(folder: Path) -> list[Path]:
-    endings = {ending for ending, name in Image.registered_extensions().items() if name in FORMATS}
+    endings = picture_endings()
     return sorted(p for p in folder.rglob("*") if p.suffix.lower() in endings and p.is_file() and p.name[0] != ".")

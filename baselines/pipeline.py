@@ -22,9 +22,10 @@ import transformers
 from jaxtyping import Bool
 from PIL import Image
 
+from baselines.base import MaskEditor, with_captions
 from baselines.preset import PER_SAMPLE, Preset, filled, placeholders
 from instructedit.cache import StageCache, code_of, hash_image
-from instructedit.editor import Edited, finished_edits, grow
+from instructedit.editor import Edited, finished_edits
 from instructedit.images import mask_image
 from instructedit.latent_diffusion import generator
 from instructedit.models import Context
@@ -32,7 +33,6 @@ from instructedit.stages import Progress, run_stages
 from instructedit.types import (
     Captions,
     ConfigError,
-    Decisions,
     EditRequest,
     EditResult,
     Failure,
@@ -63,19 +63,16 @@ class PipelineMethod(Method):
         return run_stages(requests, (Stage.EDITOR, self._edit))
 
     def _edit(self, alive: list[Progress]) -> None:
-        for p in alive:
-            if self.needs_captions and p.request.captions is None:
-                name = self.runner.preset.name
-                p.error = StageError(Stage.EDITOR, f"{name} needs captions, and this sample has none")
-        alive = [p for p in alive if p.error is None]
-        captions = [p.request.captions if self.needs_captions else None for p in alive]
+        if self.needs_captions:
+            alive = with_captions(alive, self.runner.preset.name)
+        captions = [p.decisions.captions for p in alive]
         edits = self.runner.edit([p.request for p in alive], captions, [None] * len(alive))
         for p, edited in zip(alive, edits, strict=True):
-            p.decisions = Decisions(captions=p.request.captions if self.needs_captions else None, call=edited.call)
+            p.decisions = replace(p.decisions, call=edited.call)
             p.image, p.evaluations, p.cached_evaluations = edited.image, edited.evaluations, edited.cached
 
 
-class PipelineEditor:
+class PipelineEditor(MaskEditor):
     """An :class:`instructedit.editor.Editor` on a pipeline that edits inside a mask.
 
     Args:
@@ -83,29 +80,13 @@ class PipelineEditor:
         preset: The pipeline.
     """
 
-    takes_ratio = False
-    takes_restart = False
-
     def __init__(self, context: Context, preset: Preset) -> None:
-        self.runner = PipelineRunner(context, preset)
+        self.runner, self.dilate = PipelineRunner(context, preset), preset.dilate
 
-    def edit(
-        self,
-        requests: Sequence[EditRequest],
-        captions: Sequence[Captions],
-        masks: Sequence[Bool[np.ndarray, "_ _"]],
-    ) -> list[Edited | StageError]:
-        """Edit each request's image inside its mask. See :class:`instructedit.editor.Editor`."""
-        dilate = self.runner.preset.dilate
-        grown = [grow(mask, dilate) for mask in masks]
-        answers: list[Edited | StageError] = [StageError(Stage.EDITOR, f"the mask is empty (dilate={dilate})")] * len(
-            requests
-        )
-        alive = [i for i, mask in enumerate(grown) if mask.any()]
-        edits = self.runner.edit([requests[i] for i in alive], [captions[i] for i in alive], [grown[i] for i in alive])
-        for i, edited in zip(alive, edits, strict=True):
-            answers[i] = edited
-        return answers
+    def _edit(
+        self, requests: list[EditRequest], captions: list[Captions], masks: list[Bool[np.ndarray, "_ _"]]
+    ) -> list[Edited]:
+        return self.runner.edit(requests, captions, masks)
 
 
 class PipelineRunner:

@@ -1,7 +1,7 @@
 """Prompt-to-Prompt (Hertz et al., ICLR 2023): the edit takes over attention maps of the input caption."""
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -12,18 +12,17 @@ from PIL import Image
 from torch import Tensor
 from transformers import AutoTokenizer
 
+from baselines.base import CaptionMethod
 from instructedit import diffusion
-from instructedit.cache import StageCache, code_of, hash_image
 from instructedit.checks import require, require_whole
 from instructedit.diffusion import Condition
-from instructedit.editor import Edited, finished_edits
+from instructedit.editor import Edited
 from instructedit.latent_diffusion import LatentDiffusion, to_images
 from instructedit.models import Checkpoint, Context
-from instructedit.stages import Progress, run_stages
-from instructedit.types import Captions, Decisions, EditRequest, EditResult, Failure, Method, Stage, StageError
+from instructedit.types import Captions, Stage
 
 
-class PromptToPrompt(Method):
+class PromptToPrompt(CaptionMethod):
     """Prompt-to-Prompt on a real picture, a caption-conditioned method.
 
     The picture is inverted under the input caption (paper §4.2). The edit is sampled from x_T under the edited caption;
@@ -46,7 +45,7 @@ class PromptToPrompt(Method):
         ConfigError: A parameter has a value that is not accepted.
     """
 
-    needs_captions = True
+    title = "Prompt-to-Prompt"
 
     def __init__(
         self,
@@ -64,37 +63,11 @@ class PromptToPrompt(Method):
         self.cross_replace, self.self_replace = cross_replace, self_replace
         self.steps, self.guidance_scale = steps, guidance_scale
 
-    def edit(self, requests: Sequence[EditRequest]) -> list[EditResult | Failure]:
-        """Edit a batch. A request without captions fails."""
-        return run_stages(requests, (Stage.EDITOR, self._edit))
-
-    def _edit(self, alive: list[Progress]) -> None:
-        for p in alive:
-            if p.request.captions is None:
-                p.error = StageError(Stage.EDITOR, "Prompt-to-Prompt needs captions, and this sample has none")
-            p.decisions = Decisions(captions=p.request.captions)
-        alive = [p for p in alive if p.error is None]
-        for group in self.backbone.groups([p.request.image for p in alive]):
-            self._edit_group([alive[i] for i in group])
-
-    def _edit_group(self, group: list[Progress]) -> None:
-        images, captions = [p.request.image for p in group], [p.request.captions for p in group if p.request.captions]
-        keys = [
-            StageCache.key(
-                Stage.EDIT, code_of(PromptToPrompt, LatentDiffusion, diffusion), image=hash_image(image),
-                input=c.input, edited=c.edited, cross_replace=float(self.cross_replace),
-                self_replace=float(self.self_replace), steps=self.steps, guidance_scale=float(self.guidance_scale),
-                model=self.backbone.checkpoint.fingerprint,
-            )
-            for image, c in zip(images, captions, strict=True)
-        ]  # fmt: skip
-        edits = finished_edits(
-            self.backbone.context.cache,
-            keys,
-            lambda some: self._sample([images[i] for i in some], [captions[i] for i in some]),
-        )
-        for p, edited in zip(group, edits, strict=True):
-            p.image, p.evaluations, p.cached_evaluations = edited.image, edited.evaluations, edited.cached
+    def _parameters(self) -> dict[str, Any]:
+        return {
+            "cross_replace": float(self.cross_replace), "self_replace": float(self.self_replace), "steps": self.steps,
+            "guidance_scale": float(self.guidance_scale),
+        }  # fmt: skip
 
     @torch.no_grad()
     def _sample(self, images: list[Image.Image], captions: list[Captions]) -> list[Edited]:

@@ -14,21 +14,19 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from instructedit import diffusion
-from instructedit.cache import StageCache, code_of, hash_image
+from baselines.base import LatentMaskEditor, guided_noise_pred
 from instructedit.checks import require_one_of
 from instructedit.diffusion import Condition
-from instructedit.editor import Edited, edit_by_size, finished_edits, grow
-from instructedit.images import mask_image
+from instructedit.editor import Edited
 from instructedit.latent_diffusion import SAMPLERS, LatentDiffusion, generator, noise, to_images
 from instructedit.models import Checkpoint, Context
-from instructedit.types import Captions, ConfigError, EditRequest, Stage, StageError
+from instructedit.types import Captions, ConfigError, EditRequest, Stage
 
 PROMPTS = ("caption", "object")
 _MEDIUM = re.compile(r"^(?:an? |the )?(?:photo|photograph|picture|image|painting|drawing)s? of ", re.IGNORECASE)
 
 
-class InpaintingEditor:
+class InpaintingEditor(LatentMaskEditor):
     """An :class:`instructedit.editor.Editor` on the 9-channel UNet.
 
     As in the demo, the decoded image is returned without compositing, so pixels outside the mask change slightly, too.
@@ -47,9 +45,6 @@ class InpaintingEditor:
     Raises:
         ConfigError: A parameter has a value that is not accepted.
     """
-
-    takes_ratio = False
-    takes_restart = False
 
     def __init__(
         self,
@@ -72,37 +67,14 @@ class InpaintingEditor:
         self.prompt, self.strength, self.steps = prompt, strength, steps
         self.guidance_scale, self.sampler, self.dilate = guidance_scale, sampler, dilate
 
-    def edit(
-        self,
-        requests: Sequence[EditRequest],
-        captions: Sequence[Captions],
-        masks: Sequence[Bool[np.ndarray, "_ _"]],
-    ) -> list[Edited | StageError]:
-        """Inpaint each mask; images of one working size are processed together. See :class:`Editor`."""
-        grown = [grow(m, self.dilate) for m in masks]
-        empty = StageError(Stage.EDITOR, f"the mask is empty (dilate={self.dilate})")
-        return edit_by_size(self.backbone, self._edit, requests, captions, grown, empty)
+    def _prompt(self, captions: Captions) -> str:
+        return captions.edited if self.prompt == "caption" else _MEDIUM.sub("", captions.edited)
 
-    def _edit(
-        self, requests: list[EditRequest], captions: list[Captions], masks: list[Bool[np.ndarray, "_ _"]]
-    ) -> list[Edited]:
-        prompts = [c.edited if self.prompt == "caption" else _MEDIUM.sub("", c.edited) for c in captions]
-        keys = [
-            StageCache.key(
-                Stage.EDIT, code_of(InpaintingEditor, LatentDiffusion, diffusion), image=hash_image(r.image),
-                prompt=prompt, mask=hash_image(mask_image(mask)), sample=r.id, seed=r.seed, steps=self.steps,
-                strength=float(self.strength), guidance_scale=float(self.guidance_scale), sampler=self.sampler,
-                model=self.backbone.checkpoint.fingerprint,
-            )
-            for r, prompt, mask in zip(requests, prompts, masks, strict=True)
-        ]  # fmt: skip
-        return finished_edits(
-            self.backbone.context.cache,
-            keys,
-            lambda some: self._sample(
-                [requests[i] for i in some], [prompts[i] for i in some], [masks[i] for i in some]
-            ),
-        )
+    def _parameters(self, prompt: str) -> dict[str, Any]:
+        return {
+            "prompt": prompt, "steps": self.steps, "strength": float(self.strength),
+            "guidance_scale": float(self.guidance_scale), "sampler": self.sampler,
+        }  # fmt: skip
 
     @torch.no_grad()
     def _sample(
@@ -128,7 +100,7 @@ class InpaintingEditor:
             backbone.unet, sampler, timesteps, start, hole, masked_latents, conditions, self.guidance_scale, generators
         )
         edited = to_images(backbone.decode(latents), [r.image.size for r in requests])
-        return [Edited(e, {"edit": 2 * len(timesteps)}) for e in edited]
+        return [Edited(e, {Stage.EDIT: 2 * len(timesteps)}) for e in edited]
 
 
 def sample(
@@ -159,10 +131,7 @@ def sample(
     image_input = torch.cat([image_input, image_input])
     for timestep in timesteps:
         latent_input = sampler.scale_model_input(torch.cat([latents] * 2), timestep)
-        noise_pred = unet(
-            torch.cat([latent_input, image_input], dim=1), timestep, **conditions.arguments(latent_input)
-        ).sample
-        noise_pred_uncond, noise_pred_text = noise_pred.chunk(2)
-        noise_pred = noise_pred_uncond + guidance_scale * (noise_pred_text - noise_pred_uncond)
+        unet_input = torch.cat([latent_input, image_input], dim=1)
+        noise_pred = guided_noise_pred(unet, unet_input, timestep, conditions, guidance_scale)
         latents = sampler.step(noise_pred, timestep, latents, generator=list(generators)).prev_sample
     return latents

@@ -83,7 +83,7 @@ def missing_files(folder: Path, variant: str | None = None) -> list[str]:
     if variant == OPEN_CLIP:
         needed = [OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS]
     elif index and "unet" not in index:
-        needed = [name for part, (library, kind) in index.items() for name in _of_part(folder, part, library, kind)]
+        needed = [name for part, of in index.items() for name in _of_part(folder, part, *of, variant)]
     elif (folder / "model_index.json").is_file() or (folder / "unet").is_dir():
         needed = ["tokenizer/tokenizer_config.json", "scheduler/scheduler_config.json"]
         is_xl = "text_encoder_2" in index or (folder / "text_encoder_2").is_dir()
@@ -104,7 +104,7 @@ def _index(folder: Path) -> dict[str, tuple[str, str]]:
         return {}
 
 
-def _of_part(folder: Path, part: str, library: str, kind: str) -> list[str]:
+def _of_part(folder: Path, part: str, library: str, kind: str, variant: str | None) -> list[str]:
     """Return the files that a part of a pipeline needs, by its class."""
     if kind.endswith("Scheduler"):
         return [f"{part}/scheduler_config.json"]
@@ -113,7 +113,7 @@ def _of_part(folder: Path, part: str, library: str, kind: str) -> list[str]:
     if kind.endswith("Processor"):
         return []  # the files differ between versions of transformers
     stem = "diffusion_pytorch_model" if library == "diffusers" else "model"
-    return [f"{part}/config.json", *(f"{part}/{name}" for name in _weights(folder / part, stem, None))]
+    return [f"{part}/config.json", *(f"{part}/{name}" for name in _weights(folder / part, stem, variant))]
 
 
 def _weights(folder: Path, stem: str, variant: str | None) -> list[str]:

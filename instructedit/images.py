@@ -24,6 +24,11 @@ MARGIN = 12
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
+def picture_endings(formats: Sequence[str] = FORMATS) -> frozenset[str]:
+    """Return the endings of the formats' file names, in small letters and with the dot."""
+    return frozenset(ending for ending, name in Image.registered_extensions().items() if name in formats)
+
+
 def load_image(path: Path | str) -> Image.Image:
     """Read a picture as 8-bit RGB, upright.
 

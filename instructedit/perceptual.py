@@ -25,8 +25,7 @@ def load_network(weights: Path, calibration: str, net: str = "alex") -> lpips.LP
         ConfigError: The calibration or the net is unknown, or the file is missing, damaged or not that net.
     """
     require_one_of("net", net, NETS)
-    if calibration not in CALIBRATIONS:
-        raise ConfigError(f"calibration={calibration!r} is not one of {', '.join(CALIBRATIONS)}")
+    require_one_of("calibration", calibration, CALIBRATIONS)
     try:
         state = load_file(weights)
     except (OSError, SafetensorError) as error:

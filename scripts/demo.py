@@ -7,6 +7,7 @@ import importlib.util
 import os
 import sys
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from hydra import compose
@@ -53,8 +54,6 @@ def page(config: DictConfig, configs: dict[str, DictConfig]) -> Any:
         config: The demo's.
         configs: A configuration for each method, by name.
     """
-    from pathlib import Path
-
     from eval.benchmarks.base import configured
     from eval.demo.page import page as page_of
     from instructedit.models import Context

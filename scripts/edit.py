@@ -10,18 +10,17 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from PIL import Image
 from tqdm import tqdm
 
 from eval.runs import edits
 from eval.runs.edits import Order
 from eval.runs.identity import fingerprinted
 from instructedit.checkpoints import require_checkpoints
-from instructedit.images import FORMATS, load_image
-from instructedit.types import Captions, ConfigError, Failure, Method, StageError
+from instructedit.images import FORMATS, load_image, picture_endings
+from instructedit.types import ConfigError, Failure, Method, StageError
 from scripts.app import OK, SOME_FAILED, launch
+from scripts.requested import given_captions, load_method, require_given
 from scripts.values import check_values
 
 VERBATIM = ("image", "instruction", "captions.input", "captions.edited")
@@ -30,9 +29,7 @@ POSITIONAL = ("image", "instruction")
 
 def task(config: DictConfig) -> int:
     """Edit what ``image`` names; failures are isolated per picture, and an edit that is there is not repeated."""
-    for key in POSITIONAL:
-        if OmegaConf.is_missing(config, key) or not str(config[key] or "").strip():
-            raise ConfigError(f"{key}=... is needed, as in: python -m scripts.edit cat.png 'Change the cat to a lion'")
+    require_given(config, POSITIONAL, "python -m scripts.edit cat.png 'Change the cat to a lion'")
     check_values(config)
     require_checkpoints(config.models, config.wrapper)
     source = Path(str(config.image))
@@ -46,7 +43,7 @@ def task(config: DictConfig) -> int:
         into = Path(config.out) if config.out else root / edits.folder_name(orders[0], source)
         folders = [into]
     traces = [edits.stored(folder, order) for folder, order in zip(folders, orders, strict=True)]
-    method = cache(lambda: _method(config))
+    method = cache(lambda: load_method(config, orders[0].captions)[1])
     if not source.is_dir():
         trace = traces[0] or _edit(method(), orders[0], into)
         return _tell(trace, into, is_new=traces[0] is None)
@@ -68,7 +65,7 @@ def pictures(folder: Path) -> list[Path]:
     Raises:
         ConfigError: there are none.
     """
-    endings = {ending for ending, name in Image.registered_extensions().items() if name in FORMATS}
+    endings = picture_endings()
     entries = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
     found = [p for p in entries if p.is_file() and p.suffix.lower() in endings]
     if not found:
@@ -88,29 +85,9 @@ def _picture(path: Path) -> Path:
 
 
 def _order(config: DictConfig, picture: Path) -> Order:
-    given = [config.captions.input, config.captions.edited]
-    if any(given) and not all(given):
-        raise ConfigError(_CAPTIONS.format(config.name))
     described: Any = OmegaConf.to_container(config.wrapper, resolve=True)
-    captions = Captions(*map(str, given)) if all(given) else None
     words, label, seed = str(config.instruction), str(config.label), int(config.seed)
-    return Order(words, captions, seed, label, fingerprinted(described), picture)
-
-
-_CAPTIONS = "method={} takes captions.input=... and captions.edited=..., both"
-
-
-def _method(config: DictConfig) -> Method:
-    # Only now: torch takes seconds to import.
-    from instructedit.models import Context
-
-    context: Context = Context.create(
-        Path(config.results) / "cache", str(config.device), config.offload, config.compiler
-    )
-    method: Method = instantiate(config.wrapper, _convert_="all")(context=context)
-    if method.needs_captions and not config.captions.input:
-        raise ConfigError(_CAPTIONS.format(config.name))
-    return method
+    return Order(words, given_captions(config), seed, label, fingerprinted(described), picture)
 
 
 def _edit(method: Method, order: Order, folder: Path) -> dict[str, Any]:

@@ -4,32 +4,33 @@ python -m scripts.label run=v2-0123          # serves the pages; several annotat
 python -m scripts.label export               # the table that `python -m scripts.report labels=...` reads
 """
 
-import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from omegaconf import DictConfig, ListConfig
+from omegaconf import DictConfig
 
-from instructedit.checks import require, require_one_of
+from instructedit.checks import require_one_of
 from instructedit.files import write_aside
 from instructedit.types import ConfigError
 from scripts.app import OK, launch
 from scripts.study import check_server
+from scripts.values import chosen_runs
 
 if TYPE_CHECKING:
     from eval.annotation.label import LabelStore
 
 ACTIONS = ("serve", "export")
 VERBATIM = ("public_url",)
+POSITIONAL = ("action",)
 
 
 def task(config: DictConfig) -> int:
     """Serve or export."""
     require_one_of("action", config.action, ACTIONS)
     check_server(config)
-    accepted = "run ids as [v2-0123,v2-4567], all, latest, or null"
-    require(config.run is None or isinstance(config.run, str | ListConfig), "run", config.run, accepted)
+    if config.run is not None:
+        chosen_runs("run", config.run)
     return serve(config) if config.action == "serve" else export(config)
 
 
@@ -50,8 +51,7 @@ def serve(config: DictConfig) -> int:
     if config.run is None:
         store = _begun(config)
     else:
-        wanted = config.run if isinstance(config.run, str) else [str(run) for run in config.run]
-        found = studies(selected(Path(str(config.results)), wanted, None), {}, "")
+        found = studies(selected(Path(str(config.results)), chosen_runs("run", config.run), None), {}, "")
         for note in (note for study in found for note in study.notes):
             print(f"left out: {note}")
         if not any(study.runs for study in found):
@@ -89,10 +89,8 @@ def _begun(config: DictConfig) -> "LabelStore":
 
 
 def main() -> int:
-    """Run the action named by the first argument; the others are Hydra's overrides."""
-    if len(sys.argv) > 1 and re.fullmatch("[a-z]+", sys.argv[1]):
-        sys.argv[1] = f"action={sys.argv[1]}"
-    return launch(task, "label", VERBATIM)
+    """Run the action that is named without a key; the other arguments are Hydra's overrides."""
+    return launch(task, "label", VERBATIM, POSITIONAL)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ python -m scripts.models fetch models=sd15    # downloads missing files and resu
 python -m scripts.models list pipeline=flux_kontext   # likewise for the checkpoint of a preset of method=pipeline
 """
 
-import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -125,10 +124,8 @@ def _fetch(key: str, checkpoint: Checkpoint) -> None:
 
 
 def main() -> int:
-    """Run the action named by the first argument; the others are Hydra's overrides."""
-    if len(sys.argv) > 1 and re.fullmatch("[a-z]+", sys.argv[1]):
-        sys.argv[1] = f"action={sys.argv[1]}"
-    return launch(task, "checkpoints")
+    """Run the action that is named without a key; the other arguments are Hydra's overrides."""
+    return launch(task, "checkpoints", positional=("action",))
 
 
 if __name__ == "__main__":

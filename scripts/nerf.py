@@ -16,9 +16,10 @@ from eval.runs.identity import fingerprinted
 from instructedit.checkpoints import require_checkpoints
 from instructedit.checks import is_number, require, require_whole
 from instructedit.files import located
-from instructedit.types import Captions, ConfigError, Failure, Method, StageError
+from instructedit.types import Failure, StageError
 from scripts.app import OK, SOME_FAILED, launch
 from scripts.bars import Bars
+from scripts.requested import given_captions, load_method, require_given
 from scripts.values import check_values
 
 VERBATIM = ("scene", "instruction", "captions.input", "captions.edited")
@@ -27,16 +28,12 @@ POSITIONAL = ("scene", "instruction")
 
 def task(config: DictConfig) -> int:
     """Edit the scene that ``scene`` names; an edit that is there is not repeated."""
-    for key in POSITIONAL:
-        if OmegaConf.is_missing(config, key) or not str(config[key] or "").strip():
-            raise ConfigError(f"{key}=... is needed, as in: python -m scripts.nerf folder 'Change the cat to a lion'")
+    require_given(config, POSITIONAL, "python -m scripts.nerf folder 'Change the cat to a lion'")
     check_values(config)
     require_whole("path_frames", config.path_frames, 2)
     require_whole("fps", config.fps, 1)
     require(is_number(config.least_psnr), "least_psnr", config.least_psnr, "numbers, in dB, such as 24")
-    given = [config.captions.input, config.captions.edited]
-    if any(given) and not all(given):
-        raise ConfigError(f"method={config.name} takes captions.input=... and captions.edited=..., both")
+    captions = given_captions(config)
     require_checkpoints(config.models, config.wrapper)
     # Only now: these load torch and PyAV.
     from PIL import Image
@@ -45,7 +42,6 @@ def task(config: DictConfig) -> int:
     from eval.runs import scenes
     from instructedit.applications.nerf.editor import SceneEditor
     from instructedit.applications.nerf.scenes import read_scene
-    from instructedit.models import Context
 
     radiance, update = (instantiate(config[key], _convert_="all") for key in ("radiance", "update"))
     path = located(str(config.scene))
@@ -54,7 +50,7 @@ def task(config: DictConfig) -> int:
     described: Any = OmegaConf.to_container(config.wrapper, resolve=True)
     order = scenes.SceneOrder(
         instruction=str(config.instruction),
-        captions=Captions(*map(str, given)) if all(given) else None,
+        captions=captions,
         seed=int(config.seed),
         method=str(config.label),
         identity=fingerprinted(described),
@@ -68,12 +64,7 @@ def task(config: DictConfig) -> int:
     trace = scenes.stored(folder, order)
     is_new = trace is None
     if trace is None:
-        context: Context = Context.create(
-            Path(config.results) / "cache", str(config.device), config.offload, config.compiler
-        )
-        method: Method = instantiate(config.wrapper, _convert_="all")(context=context)
-        if method.needs_captions and order.captions is None:
-            raise ConfigError(f"method={config.name} takes captions.input=... and captions.edited=..., both")
+        context, method = load_method(config, captions)
         lpips = instantiate(config.models.lpips)
         editor = SceneEditor(context, method, radiance, update, lpips, str(config.models.lpips_calibration))
         request = order.request(scene.source.name, Image.fromarray(scene.pictures[scene.train[0]]))

@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from instructedit.checks import is_number, require, require_one_of, require_whole
 from scripts.app import CONF, OK, launch
+from scripts.values import chosen_runs
 
 if TYPE_CHECKING:
     from eval.report.build import Request
@@ -26,7 +27,7 @@ def task(config: DictConfig) -> int:
         print(f"left out: {line}")
     for line in page.marks:
         print(f"mind: {line}")
-    runs = sum(len(study.runs) for study in page.studies)
+    runs = sum(len(study.all_runs) for study in page.studies)
     print(f"{runs} runs, {len(page.sections)} sections: {page.path}")
     return OK
 
@@ -47,8 +48,6 @@ def request(config: DictConfig) -> "Request":
     for key, least in (("figure_samples", 1), ("more_samples", 0), ("samples", 1)):
         if key != "samples" or config.samples is not None:
             require_whole(key, config[key], least)
-    is_choice = isinstance(config.runs, str | ListConfig)
-    require(is_choice, "runs", config.runs, "all, latest, or run ids as [v2-0123,v2-4567]")
     require_one_of("interval", config.interval, INTERVALS)
     results, benchmark = Path(str(config.results)), config.get("benchmark")
     return Request(
@@ -56,7 +55,7 @@ def request(config: DictConfig) -> "Request":
         out=Path(str(config.out)) if config.out is not None else results / "report",
         defaults=hyperparameters(),
         sections=load_sections(config.sections),
-        runs=config.runs if isinstance(config.runs, str) else [str(run) for run in config.runs],
+        runs=chosen_runs("runs", config.runs),
         benchmark=None if benchmark is None else str(benchmark.name),
         reference=str(config.reference),
         pictures=pictures,

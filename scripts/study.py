@@ -12,17 +12,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from omegaconf import DictConfig, ListConfig
+from omegaconf import DictConfig
 
 from instructedit.checks import require, require_one_of, require_whole
 from instructedit.types import ConfigError
 from scripts.app import OK, launch
+from scripts.values import chosen_runs
 
 if TYPE_CHECKING:
     from eval.annotation.study import UserStudy
 
 ACTIONS = ("serve", "export", "import", "analyse")
 VERBATIM = ("question", "consent", "completion_url", "public_url")
+POSITIONAL = ("action",)
 
 
 def task(config: DictConfig) -> int:
@@ -44,8 +46,7 @@ def check(config: DictConfig) -> None:
         require_whole("samples", config.samples, 1)
     require_whole("checks", config.checks, 0)
     require_whole("allowed_failures", config.allowed_failures, 0)
-    is_choice = isinstance(config.runs, str | ListConfig)
-    require(is_choice, "runs", config.runs, "all, latest, or run ids as [v2-0123,v2-4567]")
+    chosen_runs("runs", config.runs)
     for key in ("question", "consent"):
         require(isinstance(config[key], str) and config[key].strip() != "", key, config[key], "texts")
     url = config.completion_url
@@ -84,7 +85,7 @@ def serve(config: DictConfig) -> int:
     from scripts.report import hyperparameters
 
     path, benchmark = path_of(config), config.get("benchmark")
-    wanted = config.runs if isinstance(config.runs, str) else [str(run) for run in config.runs]
+    wanted = chosen_runs("runs", config.runs)
     name = None if benchmark is None else str(benchmark.name)
     texts = str(config.question), str(config.consent).strip()
     if path.is_file() and (begun := UserStudy(path)).protocol is not None:
@@ -160,10 +161,8 @@ def _begun(config: DictConfig) -> "UserStudy":
 
 
 def main() -> int:
-    """Run the action named by the first argument; the others are Hydra's overrides."""
-    if len(sys.argv) > 1 and re.fullmatch("[a-z]+", sys.argv[1]):
-        sys.argv[1] = f"action={sys.argv[1]}"
-    return launch(task, "study", VERBATIM)
+    """Run the action that is named without a key; the other arguments are Hydra's overrides."""
+    return launch(task, "study", VERBATIM, POSITIONAL)
 
 
 if __name__ == "__main__":

@@ -100,6 +100,16 @@ CHECKS: Mapping[str, Callable[[Any], None]] = {
 """The check of each value at the top of ``conf/config.yaml``; those of a component's own are its class's."""
 
 
+def chosen_runs(key: str, value: Any) -> str | list[str]:
+    """Return the choice of runs under a key: ``all``, ``latest``, or run ids or beginnings of them.
+
+    Raises:
+        ConfigError: The value is none of these.
+    """
+    require(isinstance(value, str | ListConfig), key, value, "all, latest, or run ids as [v2-0123,v2-4567]")
+    return value if isinstance(value, str) else [str(run) for run in value]
+
+
 def check_values(config: DictConfig) -> None:
     """Check the values at the top of the configuration.
 

@@ -15,9 +15,10 @@ from omegaconf import DictConfig, OmegaConf
 from eval.runs.identity import fingerprinted
 from instructedit.checkpoints import require_checkpoints
 from instructedit.checks import is_number, require
-from instructedit.types import Captions, ConfigError, Failure, Method, StageError
+from instructedit.types import Failure, StageError
 from scripts.app import OK, SOME_FAILED, launch
 from scripts.bars import Bars
+from scripts.requested import given_captions, load_method, require_given
 from scripts.values import check_values
 
 VERBATIM = ("input", "instruction", "captions.input", "captions.edited")
@@ -26,16 +27,10 @@ POSITIONAL = ("input", "instruction")
 
 def task(config: DictConfig) -> int:
     """Edit the clip that ``input`` names; an edit that is there is not repeated."""
-    for key in POSITIONAL:
-        if OmegaConf.is_missing(config, key) or not str(config[key] or "").strip():
-            raise ConfigError(
-                f"{key}=... is needed, as in: python -m scripts.video clip.mp4 'Change the cat to a lion'"
-            )
+    require_given(config, POSITIONAL, "python -m scripts.video clip.mp4 'Change the cat to a lion'")
     check_values(config)
     require(is_number(config.fps) and config.fps > 0, "fps", config.fps, "numbers above 0")
-    given = [config.captions.input, config.captions.edited]
-    if any(given) and not all(given):
-        raise ConfigError(f"method={config.name} takes captions.input=... and captions.edited=..., both")
+    captions = given_captions(config)
     require_checkpoints(config.models, config.wrapper)
     # Only now: these load torch and PyAV.
     from PIL import Image
@@ -43,7 +38,6 @@ def task(config: DictConfig) -> int:
     from eval.runs import videos
     from instructedit.applications.video.editor import ClipEditor, check_least_psnr
     from instructedit.applications.video.io import ending, read_clip
-    from instructedit.models import Context
 
     check_least_psnr(config.least_psnr)
     settings = instantiate(config.field, _convert_="all")
@@ -52,7 +46,7 @@ def task(config: DictConfig) -> int:
     order = videos.VideoOrder(
         clip=clip,
         instruction=str(config.instruction),
-        captions=Captions(*map(str, given)) if all(given) else None,
+        captions=captions,
         seed=int(config.seed),
         method=str(config.label),
         identity=fingerprinted(described),
@@ -67,12 +61,7 @@ def task(config: DictConfig) -> int:
     trace = videos.stored(folder, order)
     is_new = trace is None
     if trace is None:
-        context: Context = Context.create(
-            Path(config.results) / "cache", str(config.device), config.offload, config.compiler
-        )
-        method: Method = instantiate(config.wrapper, _convert_="all")(context=context)
-        if method.needs_captions and order.captions is None:
-            raise ConfigError(f"method={config.name} takes captions.input=... and captions.edited=..., both")
+        context, method = load_method(config, captions)
         first = Image.fromarray(clip.frames[0])
         editor = ClipEditor(context, method, settings, str(config.propagation), int(config.batch_size))
         with Bars() as bars:

@@ -2,6 +2,8 @@
 
 import importlib.util
 import os
+import sys
+from collections.abc import Callable
 
 # Set before any library that reads these variables is imported.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -27,6 +29,7 @@ if importlib.util.find_spec("beartype"):
 
 import pytest
 import torch
+from hydra.core.global_hydra import GlobalHydra
 
 from instructedit import checkpoints
 
@@ -40,3 +43,15 @@ def _few_threads() -> None:
 @pytest.fixture(scope="session", autouse=True)
 def _hashes_of_test_models_are_not_kept_in_the_users_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     checkpoints.KEPT = tmp_path_factory.mktemp("kept") / "fingerprints"
+
+
+@pytest.fixture
+def run_script(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """Run a script's main with arguments; returns the exit code."""
+
+    def call(main: Callable[[], int], *arguments: object) -> int:
+        GlobalHydra.instance().clear()
+        monkeypatch.setattr(sys, "argv", ["script", *map(str, arguments)])
+        return main()
+
+    return call

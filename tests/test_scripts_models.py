@@ -93,6 +93,22 @@ def test_what_is_optional_is_fetched_by_its_key(command: Command, tmp_path: Path
     assert keys == "'only=[language_model,grounding_dino,optional.sam2,diffusion,brisque,lpips,clip]'"
 
 
+@pytest.mark.parametrize(("variant", "end"), [(None, ".safetensors"), ("fp16", ".fp16.safetensors")])
+def test_the_files_of_a_transformer_pipeline_are_those_of_its_parts(
+    tmp_path: Path, variant: str | None, end: str
+) -> None:
+    index = {
+        "_class_name": "FluxPipeline", "image_encoder": [None, None],
+        "transformer": ["diffusers", "FluxTransformer2DModel"], "text_encoder": ["transformers", "T5EncoderModel"],
+        "tokenizer": ["transformers", "T5TokenizerFast"], "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"],
+    }  # fmt: skip
+    (tmp_path / "model_index.json").write_text(json.dumps(index))
+    assert hub.missing_files(tmp_path, variant) == [
+        "transformer/config.json", f"transformer/diffusion_pytorch_model{end}", "text_encoder/config.json",
+        f"text_encoder/model{end}", "tokenizer/tokenizer_config.json", "scheduler/scheduler_config.json",
+    ]  # fmt: skip
+
+
 def test_check_names_the_files_that_lack(command: Command, tmp_path: Path) -> None:
     place(tmp_path, "sam", "config.json", "model.safetensors")
     place(tmp_path, "clip", "config.json")

@@ -1,17 +1,16 @@
 """``scripts.nerf`` edits a scene with the shipped models, says what is wrong in one line, and repeats nothing."""
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hydra.core.global_hydra import GlobalHydra
 
 from instructedit.applications.nerf.scenes import read_scene
 from instructedit.applications.video.io import read_clip
 from scripts import nerf
 from tests.applications.test_nerf_scenes import nerfstudio
+from tests.commands import RunScript, check_edited_once, refusal
 
 SCENE = Path(__file__).parents[1] / "data" / "picturebook" / "benchmark_3d" / "scenes" / "scene_01_cat_to_lion"
 QUICK = (
@@ -20,19 +19,13 @@ QUICK = (
 )  # fmt: skip
 
 
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    GlobalHydra.instance().clear()
-    monkeypatch.setattr(sys, "argv", ["nerf", *map(str, arguments)])
-    return nerf.main()
-
-
 @pytest.mark.slow
 def test_a_scene_goes_through_the_whole_path(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, run_script: RunScript, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
     arguments = (SCENE, "Change the cat to a lion", f"results={tmp_path / 'r'}", f"out={out}", *QUICK)
-    assert run(monkeypatch, *arguments) == 0
+    assert run_script(nerf.main, *arguments) == 0
     printed = capsys.readouterr().out
     assert "segmentation prompt: cat" in printed
     assert "18 of 20 training views are not edited" in printed
@@ -44,12 +37,7 @@ def test_a_scene_goes_through_the_whole_path(
         is_equal = np.array_equal(before.pictures[view], after.pictures[view])
         assert is_equal == (view in trace["unedited"])
     assert len(read_clip(out / "path.mp4", 12).frames) == 3
-    written = {p: p.stat().st_mtime_ns for p in out.rglob("*")}
-    assert run(monkeypatch, *arguments) == 0
-    assert "(edited before)" in capsys.readouterr().out
-    assert {p: p.stat().st_mtime_ns for p in out.rglob("*")} == written
-    assert run(monkeypatch, SCENE, "Change the cat to a dog", *arguments[2:]) == 2
-    assert "contains another edit" in capsys.readouterr().err
+    check_edited_once(run_script, capsys, nerf.main, arguments, out)
 
 
 @pytest.mark.parametrize(
@@ -68,19 +56,14 @@ def test_a_scene_goes_through_the_whole_path(
     ],
 )
 def test_wrong_input_is_named(
-    arguments: list[str], line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], line: str, tmp_path: Path, run_script: RunScript, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(monkeypatch, *arguments, f"results={tmp_path}") == 2
-    error = capsys.readouterr().err
-    assert line in error
-    assert error.count("\n") == 1
+    assert line in refusal(run_script, capsys, nerf.main, *arguments, f"results={tmp_path}")
 
 
 def test_a_wrong_scene_is_named_before_a_model_loads(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, run_script: RunScript, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = nerfstudio(tmp_path / "scene", lambda values: values["frames"][1].pop("transform_matrix"))
-    assert run(monkeypatch, folder, "x", f"results={tmp_path}") == 2
-    error = capsys.readouterr().err
+    error = refusal(run_script, capsys, nerf.main, folder, "x", f"results={tmp_path}")
     assert "transforms.json: frames[1]: transform_matrix is missing" in error
-    assert error.count("\n") == 1

@@ -1,31 +1,16 @@
 """The commands of the pages: refused values, and a study from runs to its analysis."""
 
 import socket
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
-from hydra.core.global_hydra import GlobalHydra
 
 from eval.annotation import web
 from scripts import demo, label, study
+from tests.commands import RunScript, refusal
 from tests.eval.report.test_report import Fade, make_benchmark, make_run
-
-Run = Callable[..., int]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run a command, and return its exit code."""
-
-    def call(main: Callable[[], int], *words: str) -> int:
-        GlobalHydra.instance().clear()
-        monkeypatch.setattr(sys, "argv", ["script", *words])
-        return main()
-
-    return call
 
 
 @pytest.mark.parametrize(
@@ -55,10 +40,14 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
     ],
 )
 def test_wrong_values_are_refused_in_one_line(
-    main: Callable[[], int], words: list[str], said: str, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    main: Callable[[], int],
+    words: list[str],
+    said: str,
+    run_script: RunScript,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert run(main, *words, f"results={tmp_path}") == 2
-    (line,) = capsys.readouterr().err.strip().splitlines()
+    line = refusal(run_script, capsys, main, *words, f"results={tmp_path}")
     assert line.startswith("error: ")
     assert said in line
     assert list(tmp_path.iterdir()) == []
@@ -71,7 +60,7 @@ def test_a_port_in_use_is_refused_before_anything_is_promised(capsys: pytest.Cap
 
 
 def test_a_study_from_runs_to_its_analysis(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    run_script: RunScript, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     benchmark, results = make_benchmark(tmp_path / "benchmark"), tmp_path / "results"
     make_run(benchmark, results, Fade(0.7, fails=("sx1",)), "instructedit")
@@ -99,12 +88,12 @@ def test_a_study_from_runs_to_its_analysis(
 
     monkeypatch.setattr(web, "serve", serve)
     words = ["checks=0", f"results={results}"]
-    assert run(study.main, *words) == 0
+    assert run_script(study.main, *words) == 0
     assert "5 samples and 0 checks a participant" in capsys.readouterr().out
-    assert run(study.main, *words, "question=Why?") == 2
+    assert run_script(study.main, *words, "question=Why?") == 2
     assert "this study began with question=Which image" in capsys.readouterr().err
-    assert run(study.main, "export", *words) == 0
-    assert run(study.main, "analyse", *words) == 0
+    assert run_script(study.main, "export", *words) == 0
+    assert run_script(study.main, "analyse", *words) == 0
     assert "InstructEdit preferred: 5 answers of 1 participants on" in " ".join(capsys.readouterr().out.split())
-    assert run(study.main, "import", f"file={results / 'studies/study/mturk.csv'}", *words) == 0
+    assert run_script(study.main, "import", f"file={results / 'studies/study/mturk.csv'}", *words) == 0
     assert "0 answers added; the study had 5 of the others" in capsys.readouterr().out

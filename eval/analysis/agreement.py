@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import SupportsFloat
 
 import krippendorff
 import numpy as np
@@ -58,21 +59,29 @@ def agreement(judgements: pd.DataFrame, item: Sequence[str], rater: str, value: 
     )
 
 
-def _kappa(table: pd.DataFrame, counts: np.ndarray) -> tuple[float | None, int]:
-    # torch takes seconds to import, which a report without several annotators need not wait for.
+def cohens_kappa(first: Sequence[bool] | np.ndarray, second: Sequence[bool] | np.ndarray) -> float | None:
+    """Return Cohen's kappa (1960) of two raters' judgements, at most 1; None if chance agreement is certain."""
+    # torch takes seconds to import, which a report without several raters need not wait for.
     import torch
     from torchmetrics.functional.classification import binary_cohen_kappa
+
+    ratings = torch.from_numpy(np.array([first, second], dtype=int))
+    return _finite(binary_cohen_kappa(ratings[0], ratings[1]))
+
+
+def _kappa(table: pd.DataFrame, counts: np.ndarray) -> tuple[float | None, int]:
+    if len(table) == 2:
+        return cohens_kappa(*table.to_numpy()), table.shape[1]
+    import torch
     from torchmetrics.functional.nominal import fleiss_kappa
 
-    if len(table) == 2:
-        first, second = (torch.tensor(row) for row in table.to_numpy(int))
-        value, of = float(binary_cohen_kappa(first, second)), table.shape[1]
-    else:
-        sizes = counts.sum(axis=1)
-        size = int(np.bincount(sizes).argmax())
-        same = counts[sizes == size]
-        value, of = float(fleiss_kappa(torch.tensor(same), mode="counts")), len(same)
-    return (value if np.isfinite(value) else None), of
+    sizes = counts.sum(axis=1)
+    same = counts[sizes == np.bincount(sizes).argmax()]
+    return _finite(fleiss_kappa(torch.tensor(same), mode="counts")), len(same)
+
+
+def _finite(value: SupportsFloat) -> float | None:
+    return float(value) if np.isfinite(float(value)) else None
 
 
 def pairs(judgements: pd.DataFrame, item: Sequence[str], rater: str, value: str) -> dict[tuple[str, str], Agreement]:

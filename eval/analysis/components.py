@@ -15,6 +15,7 @@ import pandas as pd
 
 from eval.analysis.agreement import Agreement, agreement, majority
 from eval.analysis.stats import Interval, mean_interval
+from eval.analysis.tables import read_table, truth_value
 from eval.benchmarks.base import Benchmark
 from eval.metrics.base import MetricUndefined
 from eval.metrics.components.verdicts import EDITOR, LANGUAGE, SEGMENTER, language_is_right
@@ -30,10 +31,6 @@ TRUTH = "the ground truth"
 """The judge for verdicts by the benchmark's ground truth."""
 VLM = "the vision-language model"
 """The judge for verdicts by a model; its name is appended."""
-_WORDS = {
-    "true": True, "1": True, "1.0": True, "yes": True, "right": True, "correct": True,
-    "false": False, "0": False, "0.0": False, "no": False, "wrong": False, "incorrect": False,
-}  # fmt: skip
 
 
 def rates(verdicts: pd.DataFrame) -> dict[str, Interval]:
@@ -222,10 +219,7 @@ def read_labels(path: Path) -> pd.DataFrame:
         ConfigError: The table is not valid. The message names the file, the column, the row, the value and the accepted
             values.
     """
-    try:
-        table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype=str)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: cannot be read as a table of labels ({str(error).splitlines()[0]})") from None
+    table = read_table(path, "labels")
     if missing := [name for name in ("id", *COMPONENTS) if name not in table.columns]:
         raise ConfigError(f"{path}: lacks the columns {', '.join(missing)}; needed are id, {', '.join(COMPONENTS)}")
     if "case" in table.columns:
@@ -239,7 +233,10 @@ def read_labels(path: Path) -> pd.DataFrame:
     if (empty := table["id"].isna()).any():
         raise ConfigError(f"{path}: row {empty.argmax() + 2}, column id: empty; accepted are the ids of samples")
     for component in COMPONENTS:
-        table[component] = [_verdict(value, path, row, component) for row, value in enumerate(table[component], 2)]
+        table[component] = [
+            truth_value(value, f"{path}: row {row}, column {component}")
+            for row, value in enumerate(table[component], start=2)
+        ]
         table[component] = table[component].astype("boolean")
     keys = [*_item(table), ANNOTATOR] if ANNOTATOR in table else _item(table)
     if ANNOTATOR in table:
@@ -266,16 +263,3 @@ def _item(table: pd.DataFrame) -> list[str]:
 def _text(value: object) -> str | None:
     """Return a cell as text (Parquet tables may contain numbers); None if it is empty."""
     return None if pd.isna(value) else str(value).strip() or None
-
-
-def _verdict(value: object, path: Path, row: int, column: str) -> bool | None:
-    if pd.isna(value):
-        return None
-    word = str(value).strip().lower()
-    if not word:
-        return None
-    if word not in _WORDS:
-        raise ConfigError(
-            f"{path}: row {row}, column {column}: {value!r}; accepted are {', '.join(_WORDS)} and nothing"
-        )
-    return _WORDS[word]

@@ -6,12 +6,13 @@ reference edit needs no threshold. A judge with a range is also compared with th
 accuracy and Cohen's kappa.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
+from eval.analysis.agreement import cohens_kappa
 from eval.analysis.stats import Interval, mean_interval
 from eval.runs.run import Run, direction_of
 
@@ -32,6 +33,8 @@ class Audit:
     """The agreement of one metric with ground truth."""
 
     metric: str
+    card_id: str
+    higher_is_better: bool
     means: Mapping[str, float]
     """Mean value by kind."""
     preferred: Mapping[str, Interval]
@@ -63,20 +66,19 @@ def audits(frame: pd.DataFrame, names: Mapping[str, str], cards: Mapping[str, Ma
     found = []
     for metric, rows in kinds.groupby("metric", sort=False):
         card = cards.get(str(rows["card_id"].iloc[0]), {})
-        audit = None if direction_of(card) is None else _audit(str(metric), rows, card)
-        if audit is not None:
+        if (higher := direction_of(card)) is not None and (audit := _audit(str(metric), rows, card, higher)):
             found.append(audit)
     return found
 
 
-def _audit(metric: str, rows: pd.DataFrame, card: Mapping[str, Any]) -> Audit | None:
+def _audit(metric: str, rows: pd.DataFrame, card: Mapping[str, Any], higher_is_better: bool) -> Audit | None:
     values = rows.assign(value=pd.to_numeric(rows["value"]).astype(float))
     scored = values.dropna(subset=["value"])
     wide = scored.pivot(index="sample_id", columns="kind", values="value")
     if REFERENCE not in wide or wide.shape[1] < 2:
         return None
     images = dict(zip(rows["sample_id"], rows["image_id"], strict=True))
-    sign = 1 if direction_of(card) else -1
+    sign = 1 if higher_is_better else -1
     preferred = {}
     for kind in (UNEDITED, WRONG):
         if kind in wide and len(pairs := wide[[REFERENCE, kind]].dropna()):
@@ -91,7 +93,8 @@ def _audit(metric: str, rows: pd.DataFrame, card: Mapping[str, Any]) -> Audit | 
         agrees = [float(a == b) for a, b in zip(is_right, says_right, strict=True)]
         accuracy, kappa = mean_interval(agrees, scored["image_id"].tolist()), cohens_kappa(is_right, says_right)
     means = {str(kind): float(column.mean()) for kind, column in wide.items()}
-    return Audit(metric, means, preferred, len(values) - len(scored), threshold, accuracy, kappa)
+    undefined, card_id = len(values) - len(scored), str(rows["card_id"].iloc[0])
+    return Audit(metric, card_id, higher_is_better, means, preferred, undefined, threshold, accuracy, kappa)
 
 
 def threshold_of(card: Mapping[str, Any]) -> float | None:
@@ -99,11 +102,3 @@ def threshold_of(card: Mapping[str, Any]) -> float | None:
     low, high = card.get("bounds", (None, None))
     is_judge = ("judge" in card or "vlm" in card) and card.get("direction") == "higher"
     return (low + high) / 2 if is_judge and low is not None and high is not None else None
-
-
-def cohens_kappa(first: Sequence[bool], second: Sequence[bool]) -> float | None:
-    """Return the agreement of two raters beyond chance (Cohen 1960), at most 1; None if chance explains all of it."""
-    n = len(first)
-    observed = sum(a == b for a, b in zip(first, second, strict=True)) / n
-    expected = sum((first.count(v) / n) * (second.count(v) / n) for v in (True, False))
-    return None if expected == 1 else (observed - expected) / (1 - expected)

@@ -3,7 +3,7 @@
 Answers are a data frame with the columns :data:`ANSWERS`, a row for each answer of a participant to an item.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +11,7 @@ from scipy.stats import binomtest
 
 from eval.analysis.agreement import Agreement, agreement
 from eval.analysis.stats import Interval, holm, mean_interval
+from eval.analysis.tables import read_table, truth_value
 from instructedit.types import ConfigError
 
 ANSWERS = (
@@ -23,7 +24,6 @@ order. ``side``: where the reference's edit was, left or right. ``choice``: the 
 NEEDED = ("participant", "sample_id", "reference", "baseline", "side", "choice")
 ALL = "all"
 _SIDES = ("left", "right")
-_WORDS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def preferences(answers: pd.DataFrame) -> list[Preference]:
     names = [str(name) for name in kept["baseline"].unique()]
     found = [_preference(name, kept[kept["baseline"] == name]) for name in names]
     corrected = holm([p.p_value for p in found])
-    found = [Preference(**(vars(p) | {"p_value": value})) for p, value in zip(found, corrected, strict=True)]
+    found = [replace(p, p_value=value) for p, value in zip(found, corrected, strict=True)]
     found.sort(key=lambda p: -p.rate)
     return [*found, _preference(ALL, kept)] if len(found) > 1 else found
 
@@ -102,11 +102,7 @@ def read_answers(path: Path) -> pd.DataFrame:
     Raises:
         ConfigError: The table is not valid; the message names the file, the row, the column and the accepted values.
     """
-    try:
-        table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype=str)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: cannot be read as a table of answers ({str(error).splitlines()[0]})") from None
-    return checked_answers(table, str(path))
+    return checked_answers(read_table(path, "answers"), str(path))
 
 
 def checked_answers(table: pd.DataFrame, place: str) -> pd.DataFrame:
@@ -138,13 +134,7 @@ def checked_answers(table: pd.DataFrame, place: str) -> pd.DataFrame:
             f"{place}: row {row + 2}: participant {table['participant'].iloc[row]!r} answered sample "
             f"{table['sample_id'].iloc[row]!r} more than once; accepted is one answer"
         )
-    table["passed"] = [_passed(value, place, row) for row, value in enumerate(table["passed"], start=2)]
+    passed = [truth_value(value, f"{place}: row {row}, column passed") for row, value in enumerate(table["passed"], 2)]
+    table["passed"] = [value is not False for value in passed]
     table["image_id"] = table["image_id"].where(table["image_id"].notna(), table["sample_id"])
     return table
-
-
-def _passed(value: object, place: str, row: int) -> bool:
-    word = "true" if value is None else str(value).strip().lower()
-    if word not in _WORDS:
-        raise ConfigError(f"{place}: row {row}, column passed: {value!r}; accepted are {', '.join(_WORDS)}")
-    return _WORDS[word]

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from PIL import Image, ImageDraw
 from scipy.ndimage import binary_erosion
 
+from eval.annotation.triplets import source_of
 from eval.report.study import Study
 from eval.runs.records import EditRecord, FailureRecord, SampleRecord
 from eval.runs.run import Run
 from instructedit.files import digest
-from instructedit.images import load_image, mask_image, overlay
-from instructedit.types import Decisions, EditResult, Stage, StageError
+from instructedit.images import mask_image, overlay
+from instructedit.types import Decisions, EditResult, Stage
 
 SOURCE, MARKED, EDITED = "source", "marked", "edited"
 PICTURES = (SOURCE, MARKED, EDITED)
@@ -43,11 +44,7 @@ def cases(study: Study) -> Iterator[Case]:
         for sample in study.benchmark.samples:
             record = run.records.get(sample.id)
             asked = () if record is None else _asked(record)
-            if record is None or not asked:
-                continue
-            try:
-                source = load_image(sample.image)
-            except StageError:
+            if record is None or not asked or (source := source_of(sample)) is None:
                 continue
             yield _case(run, record, study.benchmark.images[sample.id], source, asked)
 

@@ -11,12 +11,10 @@ from eval.annotation.label import LabelStore, Verdict
 from eval.annotation.web import Pages, application, png
 from instructedit.types import Stage
 
-QUESTIONS = {
-    str(
-        Stage.LANGUAGE
-    ): "The prompt names what the instruction means, and the edited caption asks for what it asks for.",
-    str(Stage.SEGMENTER): "The red covers what the instruction means, or the place for it, and little else.",
-    str(Stage.EDITOR): "The edited image shows what the instruction asks for, in the thing that it means.",
+QUESTIONS: dict[str, str] = {
+    Stage.LANGUAGE: "The prompt names what the instruction means, and the edited caption asks for what it asks for.",
+    Stage.SEGMENTER: "The red covers what the instruction means, or the place for it, and little else.",
+    Stage.EDITOR: "The edited image shows what the instruction asks for, in the thing that it means.",
 }
 """When a component is right, as the page says it."""
 ALTERNATIVES = {"source": "Input", "marked": "Mask in red, boxes in yellow", "edited": "Edited image"}

@@ -1,6 +1,5 @@
 """The study's answers as tables: the table that the analysis reads, MTurk's results, and the participants."""
 
-import csv
 import sqlite3
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,6 +9,7 @@ from secrets import token_urlsafe
 import pandas as pd
 
 from eval.analysis.preference import ANSWERS, NEEDED, checked_answers
+from eval.analysis.tables import read_table
 from eval.annotation.assignment import SIDES
 from eval.annotation.database import now
 from eval.annotation.study import UserStudy, short_hash
@@ -170,10 +170,7 @@ def read_results(path: Path) -> pd.DataFrame:
     Raises:
         ConfigError: It is neither.
     """
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=True, quoting=csv.QUOTE_MINIMAL)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: cannot be read as a table of answers ({str(error).splitlines()[0]})") from None
+    table = read_table(path, "answers")
     if "WorkerId" in table.columns and not set(NEEDED) <= set(table.columns):
         table = from_mturk(table, str(path))
     return checked_answers(table, str(path))

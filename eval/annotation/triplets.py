@@ -1,6 +1,7 @@
 """The images of a user study: for each sample, the input, the reference's edit and those of the baselines."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import logging
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from PIL import Image
@@ -10,6 +11,8 @@ from eval.runs.records import EditRecord
 from eval.runs.run import Run
 from instructedit.images import load_image
 from instructedit.types import ConfigError, Sample, StageError
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,8 @@ def compared(study: Study) -> tuple[Run, tuple[Run, ...]]:
     """
     reference = study.reference_run
     if reference is None:
-        raise ConfigError(f"reference={study.reference}: accepted are the methods of the runs: {_listed(study)}")
+        accepted = ", ".join(study.methods)
+        raise ConfigError(f"reference={study.reference}: accepted are the methods of the runs: {accepted}")
     others = (study.representative(name) for name in study.methods if name != reference.name)
     baselines = tuple(run for run in others if run is not None)
     if not baselines:
@@ -65,9 +69,7 @@ def triplets(study: Study) -> Iterator[Triplets]:
         made = [run for run in (reference, *baselines) if isinstance(run.records.get(sample.id), EditRecord)]
         if len(made) < 2 or made[0] is not reference:
             continue
-        try:
-            source = load_image(sample.image)
-        except StageError:
+        if (source := source_of(sample)) is None:
             continue
         edits = [Edited(run.name, run.run_id, run.store.read_result(sample.id).image) for run in made]
         if edits[0].image.size == source.size:
@@ -76,6 +78,15 @@ def triplets(study: Study) -> Iterator[Triplets]:
                 instruction = reference.records[sample.id].instruction
                 images = study.benchmark.images
                 yield Triplets(sample, instruction, images[sample.id], source, edits[0], others)
+
+
+def source_of(sample: Sample) -> Image.Image | None:
+    """Return the input of a sample that people may see; None, with a warning, if it cannot be read."""
+    try:
+        return load_image(sample.image)
+    except StageError as error:
+        log.warning("sample %s is left out: %s", sample.id, error)
+        return None
 
 
 def one_study(studies: Sequence[Study]) -> Study:
@@ -89,8 +100,3 @@ def one_study(studies: Sequence[Study]) -> Study:
         names = ", ".join(study.name for study in shown) or "none; " + "; ".join(n for s in studies for n in s.notes)
         raise ConfigError(f"benchmark=null: the runs are of several benchmarks; accepted is one of: {names}")
     return shown[0]
-
-
-def _listed(study: Study) -> str:
-    names: Mapping[str, None] = dict.fromkeys(study.methods)
-    return ", ".join(names)

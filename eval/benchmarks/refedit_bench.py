@@ -18,6 +18,7 @@ from eval.benchmarks.masks import kept
 from eval.benchmarks.schema import Entry, distinct, noted
 from eval.benchmarks.tables import read_table
 from instructedit.files import digest
+from instructedit.images import FORMATS
 from instructedit.types import Sample, Truth
 
 EXPECTED = (
@@ -35,7 +36,8 @@ def read(folder: Path, masks: Path | None = None) -> Benchmark:
 
     A sample's id is the number of its row from 0, after which the authors' code names edits; its category is
     ``easy`` or ``hard``. The instruction is ``editing_instruction``, which contains the referring expression. The
-    ground-truth mask is the first polygon of ``mask``, dilated as in the authors' evaluation.
+    ground-truth mask is the first polygon of ``mask``, dilated as in the authors' evaluation; it is omitted if the
+    picture cannot be read.
 
     Raises:
         ConfigError: The files are not valid. The one-line message names the file, the row, the column and the accepted
@@ -61,10 +63,9 @@ def polygon_mask(polygon: list[float], size: tuple[int, int]) -> Bool[np.ndarray
 
 def _sample(number: int, entry: Entry, picture: Path, masks: Path | None) -> Sample:
     polygon = _polygon(entry)
+    size = _size(picture)
     mask = None
-    if polygon:
-        with Image.open(picture) as image:
-            size = image.size
+    if polygon and size is not None:
         mask = kept(masks, f"refedit_bench-{digest([polygon, size])}", lambda: polygon_mask(polygon, size))
     return Sample(
         id=str(number),
@@ -73,6 +74,15 @@ def _sample(number: int, entry: Entry, picture: Path, masks: Path | None) -> Sam
         category="easy" if number < EASY else "hard",
         truth=Truth(mask=mask),
     )
+
+
+def _size(picture: Path) -> tuple[int, int] | None:
+    """Return width and height of a picture as it is stored, to which polygons refer; None if it cannot be read."""
+    try:
+        with Image.open(picture, formats=FORMATS) as image:
+            return image.size
+    except OSError:
+        return None
 
 
 def _polygon(entry: Entry) -> list[float]:

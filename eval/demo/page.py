@@ -2,6 +2,7 @@
 
 import html
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
@@ -132,14 +133,10 @@ def _outcomes(build: Build, chosen: Sequence[str], wish: Wish) -> dict[str, Edit
     outcomes: dict[str, EditResult | Failure] = {}
     prompts: Prompts | None = wish.prompts
     for name in chosen:
-        own = wish if build(name, wish.values).needs_captions is False else _with(wish, prompts)
+        own = replace(wish, prompts=prompts) if build(name, wish.values).needs_captions else wish
         outcomes[name] = edit(build, name, own)
         prompts = prompts or first_prompts(list(outcomes.values()))
     return outcomes
-
-
-def _with(wish: Wish, prompts: Prompts | None) -> Wish:
-    return Wish(wish.image, wish.instruction, wish.seed, wish.values, prompts, wish.mask)
 
 
 def _table(outcomes: dict[str, EditResult | Failure]) -> str:

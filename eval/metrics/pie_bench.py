@@ -7,7 +7,6 @@ SqueezeNet, the CLIP score is clamped at 0, and DINO receives pixels in [0, 255]
 """
 
 from abc import abstractmethod
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -21,10 +20,11 @@ from transformers import ViTModel
 
 from eval.metrics.base import Card, Metric, MetricUndefined, Score, package, require_same_size
 from eval.metrics.clip import ClipScorer, clip_scorer, cosine
-from eval.metrics.lpips import MINIMUM_SIDE, Lpips
+from eval.metrics.lpips import Lpips
 from eval.metrics.mask_iou import THRESHOLD
 from eval.metrics.region import WINDOW, Region, RegionMetric, true_region
 from instructedit.models import Checkpoint, Context
+from instructedit.perceptual import MINIMUM_SIDE
 from instructedit.types import Captions, EditResult, Sample
 
 DINO_SIDE, DINO_LONGEST = 224, 480
@@ -107,8 +107,6 @@ class StructureDistance(Metric):
 
 class Unedited(RegionMetric):
     """Base of the metrics on what PIE-Bench calls the unedited part."""
-
-    higher_is_better: ClassVar[bool]
 
     @abstractmethod
     def compare(self, edited: Float[Tensor, "1 3 h w"], source: Float[Tensor, "1 3 h w"]) -> float:

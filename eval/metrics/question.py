@@ -4,19 +4,8 @@ from functools import partial
 
 from PIL import Image
 
+from eval.metrics import vision
 from eval.metrics.base import Card, Metric, MetricUndefined, Score
-from eval.metrics.vision import (
-    SIDE,
-    Inquiry,
-    VisionModel,
-    VisionSession,
-    last_object,
-    picture_part,
-    pictures_key,
-    prompt_hash,
-    shown,
-    text_part,
-)
 from instructedit.cache import StageCache
 from instructedit.language.base import Reply, quote
 from instructedit.language.parse import ReplyError
@@ -39,7 +28,7 @@ def read_answer(reply: Reply, question: Question) -> str:
     Raises:
         ReplyError: There is no JSON object, or its answer is not an option.
     """
-    answer = str(last_object(reply).get("answer", "")).strip().rstrip(".").casefold()
+    answer = str(vision.last_object(reply).get("answer", "")).strip().rstrip(".").casefold()
     found = [option for option in question.options if option.strip().rstrip(".").casefold() == answer]
     if len(found) != 1:
         raise ReplyError(f"{quote(answer)} is not one of the options")
@@ -60,8 +49,8 @@ class QuestionRight(Metric):
     higher_is_better = True
     asks_again = True
 
-    def __init__(self, context: Context, vlm: VisionModel) -> None:
-        self.session = VisionSession.of(vlm, context)
+    def __init__(self, context: Context, vlm: vision.VisionModel) -> None:
+        self.session = vision.VisionSession.of(vlm, context)
 
     def applies(self, sample: Sample) -> bool:
         """Return whether the sample has a question."""
@@ -72,8 +61,8 @@ class QuestionRight(Metric):
         return {
             "implementation": "own, after GIE-Bench",
             "vlm": dict(self.session.model.identity),
-            "prompts": prompt_hash(_TASK, _FORM),
-            "shown": f"input and edit; at most {SIDE} pixels a side",
+            "prompts": vision.prompt_hash(_TASK, _FORM),
+            "shown": f"input and edit; at most {vision.SIDE} pixels a side",
         }
 
     def score(self, sample: Sample, source: Image.Image, result: EditResult, captions: Captions | None) -> Score:
@@ -81,16 +70,19 @@ class QuestionRight(Metric):
         question = sample.truth.question
         if question is None:
             raise MetricUndefined("the sample has no question")
-        pictures = {"original": shown(source), "edited": shown(result.image)}
+        pictures = {"original": vision.shown(source), "edited": vision.shown(result.image)}
         text = _TASK.format(question=question.text, options="; ".join(question.options)) + f"\n{_FORM}"
         key = StageCache.key(
-            Stage.JUDGE, _VERSION, identity=self.session.model.identity, pictures=pictures_key(pictures), text=text
+            Stage.JUDGE,
+            _VERSION,
+            identity=self.session.model.identity,
+            pictures=vision.pictures_key(pictures),
+            text=text,
         )
-        content = [picture_part(pictures["original"]), picture_part(pictures["edited"]), text_part(text)]
         properties = {"answer": {"type": "string", "enum": list(question.options)}}
         schema = {"type": "object", "properties": properties, "required": ["answer"], "additionalProperties": False}
         read = partial(read_answer, question=question)
-        turns = [{"role": "user", "content": content}]
-        answer = self.session.answer(Inquiry(key, turns, json_schema("answer", schema), _FORM, read))
+        turns = [vision.user_turn(*pictures.values(), text)]
+        answer = self.session.answer(vision.Inquiry(key, turns, json_schema("answer", schema), _FORM, read))
         option = answer.get()
         return Score(float(option == question.answer), f"answered {quote(option)}", answer.tokens)

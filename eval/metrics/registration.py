@@ -13,14 +13,13 @@ import numpy as np
 from jaxtyping import Bool, Float
 from PIL import Image
 
-from eval.metrics.base import Card, MetricUndefined, Score, package, require_same_size
+from eval.metrics.base import Card, Metric, MetricUndefined, Score, package, require_same_size
 from eval.metrics.region import (
     LpipsOutside,
     MseOutside,
     OutsideMetric,
     PsnrOutside,
     Region,
-    RegionMetric,
     SsimOutside,
     true_region,
 )
@@ -128,17 +127,13 @@ def registration_card() -> Card:
     return {"registration": {"method": method, "implementation": package("opencv-python-headless"), "sizes": sides}}
 
 
-class Shift(RegionMetric):
-    """Mean displacement of the edit's content from the input's, in pixels, outside the ground-truth mask."""
+class Shift(Metric):
+    """Mean displacement of the edit's content from the input's, in pixels, outside the ground-truth mask, if any."""
 
     name = "shift"
     unit = "px"
     bounds = (0.0, None)
     higher_is_better = False
-
-    def applies(self, sample: Sample) -> bool:
-        """Return true: without a ground-truth mask, the whole picture is used."""
-        return True
 
     def details(self) -> Card:
         """See :class:`Metric`."""

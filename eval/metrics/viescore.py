@@ -18,20 +18,8 @@ from typing import Any
 
 from PIL import Image
 
+from eval.metrics import vision
 from eval.metrics.base import Card, Metric, MetricUndefined, Score
-from eval.metrics.vision import (
-    SIDE,
-    Answer,
-    Inquiry,
-    VisionModel,
-    VisionSession,
-    last_object,
-    picture_part,
-    pictures_key,
-    prompt_hash,
-    shown,
-    text_part,
-)
 from instructedit.cache import StageCache
 from instructedit.checks import is_number, require_whole
 from instructedit.files import kind_of_file, located
@@ -93,7 +81,7 @@ class Prompts:
     @property
     def hash(self) -> str:
         """Identifies the prompts in cards and cache keys."""
-        return prompt_hash(self.semantic, self.quality, self.form)
+        return vision.prompt_hash(self.semantic, self.quality, self.form)
 
 
 def prompts_of(folder: str | None, scale: int) -> Prompts:
@@ -139,7 +127,7 @@ def read_scores(reply: Reply, scale: int) -> Scores:
     Raises:
         ReplyError: There is no JSON object, or it lacks scores in the range.
     """
-    found = last_object(reply)
+    found = vision.last_object(reply)
     values = found.get("score")
     listed: list[Any] = values if isinstance(values, list) else [values]
     if not listed or not all(is_number(v) and 0 <= v <= scale for v in listed):
@@ -180,10 +168,12 @@ class VieMetric(Metric):
     bounds = (0.0, SCALE)
     higher_is_better = True
 
-    def __init__(self, context: Context, vlm: VisionModel, repeats: int, scale: int, prompts: str | None) -> None:
+    def __init__(
+        self, context: Context, vlm: vision.VisionModel, repeats: int, scale: int, prompts: str | None
+    ) -> None:
         require_whole("viescore.repeats", repeats, 1)
         require_whole("viescore.scale", scale, 1)
-        self.session = VisionSession.of(vlm, context)
+        self.session = vision.VisionSession.of(vlm, context)
         self.repeats, self.scale, self.prompts = repeats, scale, prompts_of(prompts, scale)
 
     def details(self) -> Card:
@@ -194,7 +184,7 @@ class VieMetric(Metric):
             "prompts": self.prompts.hash,
             "judged": f"{self.repeats} times; without a value if one of the replies is missing or cannot be read",
             "model's scale": self.scale,
-            "shown": f"input and edit for SC, the edit for PQ; at most {SIDE} pixels a side",
+            "shown": f"input and edit for SC, the edit for PQ; at most {vision.SIDE} pixels a side",
         }
 
     @abstractmethod
@@ -224,14 +214,19 @@ class VieMetric(Metric):
         unit = SCALE / self.scale
         return Judgement(unit * min(semantic.values), unit * min(quality.values), semantic.why)
 
-    def _ask(self, pictures: tuple[Image.Image, ...], text: str, attempt: int) -> Answer[Scores]:
-        small = {str(number): shown(picture) for number, picture in enumerate(pictures)}
-        parts: dict[str, Any] = {"pictures": pictures_key(small), "text": text, "scale": self.scale, "attempt": attempt}
+    def _ask(self, pictures: tuple[Image.Image, ...], text: str, attempt: int) -> vision.Answer[Scores]:
+        small = {str(number): vision.shown(picture) for number, picture in enumerate(pictures)}
+        parts: dict[str, Any] = {
+            "pictures": vision.pictures_key(small),
+            "text": text,
+            "scale": self.scale,
+            "attempt": attempt,
+        }
         identity: Mapping[str, Any] = self.session.model.identity
         key = StageCache.key(Stage.JUDGE, _VERSION, identity=identity, prompts=self.prompts.hash, **parts)
-        turn = {"role": "user", "content": [text_part(text), *(picture_part(picture) for picture in small.values())]}
+        turn = vision.user_turn(text, *small.values())
         read = partial(read_scores, scale=self.scale)
-        return self.session.answer(Inquiry(key, [turn], _SCHEMA, self.prompts.form, read, attempt))
+        return self.session.answer(vision.Inquiry(key, [turn], _SCHEMA, self.prompts.form, read, attempt))
 
 
 class VieOverall(VieMetric):
@@ -268,7 +263,6 @@ class VieSpread(VieMetric):
     """Standard deviation of the overall score among the judgements of one edit: the noise of the judge."""
 
     name = "viescore_spread"
-    bounds = (0.0, SCALE)
     higher_is_better = False
 
     def applies(self, sample: Sample) -> bool:

@@ -51,7 +51,7 @@ class VisionModel(ABC):
 
         Args:
             context: Model pool and device.
-            turns: Of OpenAI's chat format; pictures are :func:`picture_part`.
+            turns: Of OpenAI's chat format, such as :func:`user_turn`.
             schema: The answer's format as a JSON schema, for servers that take one.
             attempt: Number of this judgement among those of the same pictures, from 0; it seeds the sampling.
 
@@ -150,16 +150,19 @@ class LocalVision(VisionModel):
         return Reply(text, used >= self.max_new_tokens, Tokens(asked, used))
 
 
-def picture_part(picture: Image.Image) -> Turn:
-    """Return a picture as a part of a chat turn: PNG of at most :data:`SIDE` pixels a side."""
+def user_turn(*parts: str | Image.Image) -> Turn:
+    """Return a user's turn of texts and pictures; a picture is sent as a PNG of at most :data:`SIDE` pixels a side."""
+    return {"role": "user", "content": [_text(p) if isinstance(p, str) else _picture(p) for p in parts]}
+
+
+def _picture(picture: Image.Image) -> Turn:
     data = io.BytesIO()
     shown(picture).save(data, format="PNG")
     url = f"data:image/png;base64,{base64.b64encode(data.getvalue()).decode()}"
     return {"type": "image_url", "image_url": {"url": url}}
 
 
-def text_part(text: str) -> Turn:
-    """Return a text as a part of a chat turn."""
+def _text(text: str) -> Turn:
     return {"type": "text", "text": text}
 
 
@@ -173,7 +176,7 @@ def shown(picture: Image.Image) -> Image.Image:
 def _for_processor(turn: Turn) -> Turn:
     """Return a turn with its pictures as transformers' chat templates expect them."""
     if isinstance(turn["content"], str):
-        return turn | {"content": [text_part(turn["content"])]}
+        return turn | {"content": [_text(turn["content"])]}
     parts = []
     for part in turn["content"]:
         if part["type"] == "image_url":

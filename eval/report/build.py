@@ -87,7 +87,7 @@ def report(request: Request) -> Report:
     answers = None if request.answers is None else read_answers(request.answers)
     runs = selected(request.results, request.runs, request.benchmark)
     all_studies = studies(runs, request.defaults, request.reference, labels, request.interval, answers)
-    if not any(study.runs for study in all_studies):
+    if not any(study.all_runs for study in all_studies):
         reasons = "; ".join(note for study in all_studies for note in study.notes)
         raise ConfigError(f"no run in {request.results / 'runs'} can be shown: {reasons}")
     unused = _unused_labels(all_studies, labels)
@@ -100,11 +100,11 @@ def report(request: Request) -> Report:
     pictures = request.pictures or (LINKED if is_inside else COPIED)
     names = short_names(request.results, [folder for study in all_studies for folder in study.folders])
     page = Page(request.out, pictures, request.figure_samples, request.more_samples, request.samples, names)
-    parts = [_part(study, page, request.sections) for study in all_studies if study.runs]
+    parts = [_part(study, page, request.sections) for study in all_studies if study.all_runs]
     parts[0] = replace(parts[0], missing=(*unused, *parts[0].missing))
     sections = tuple(section for part in parts for section in part.sections)
     missing = tuple(line for part in parts for line in part.missing)
-    head = {"parts": parts, "runs": [r for s in all_studies for r in s.runs], "made": now()}
+    head = {"parts": parts, "runs": [r for s in all_studies for r in s.all_runs], "made": now()}
     path = page.write("InstructEdit: results", head, sections)
     return Report(path, tuple(all_studies), sections, missing, tuple(line for part in parts for line in part.marks))
 
@@ -116,7 +116,7 @@ def _part(study: Study, page: Page, sections: Sequence[MakeSection]) -> Part:
             made.append(section(study, page))
         except Missing as reason:
             missing.extend(filter(None, [str(reason)]))
-    return Part(study, tuple(made), tuple(missing), tuple(marks(study.runs)))
+    return Part(study, tuple(made), tuple(missing), tuple(marks(study.all_runs)))
 
 
 def _unused_labels(all_studies: Sequence[Study], labels: Labels | None) -> list[str]:

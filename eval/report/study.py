@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from eval.analysis.components import Labels, labelled, verdicts
+from eval.analysis.judge_audit import is_audited
 from eval.analysis.stats import DEFAULT, INTERVALS
 from eval.analysis.summary import on_images, summary
 from eval.benchmarks.base import Benchmark, configured
@@ -29,6 +30,7 @@ class Study:
     benchmark: Benchmark
     """The complete benchmark, even if the runs edited a part of it."""
     runs: tuple[Run, ...]
+    """The runs of methods."""
     defaults: Mapping[str, Any]
     """Default hyperparameters from ``conf/config.yaml``; the run nearest to them represents its method."""
     reference: str
@@ -41,6 +43,9 @@ class Study:
     """Answers of a user study on this benchmark, see :mod:`eval.analysis.preference`."""
     interval: str = DEFAULT
     """Interval method for metrics and their differences: one of :data:`eval.analysis.stats.INTERVALS`."""
+    audit_runs: tuple[Run, ...] = ()
+    """Runs of edits whose truth is known, see :mod:`eval.analysis.judge_audit`. They are no methods, so only the audit
+    and the provenance show them."""
 
     @property
     def interval_title(self) -> str:
@@ -72,13 +77,18 @@ class Study:
 
     @cached_property
     def frame(self) -> pd.DataFrame:
-        """Metric rows of all runs, see :mod:`eval.analysis.summary`."""
+        """Metric rows of the methods' runs, see :mod:`eval.analysis.summary`."""
         return self._one_card_a_metric[0]
+
+    @cached_property
+    def audit_frame(self) -> pd.DataFrame:
+        """Metric rows of :attr:`audit_runs`."""
+        return self._audits_one_card_a_metric[0]
 
     @property
     def mixed_cards(self) -> list[str]:
         """One line for each group of values that is left out, because its card differs from that of most values."""
-        return self._one_card_a_metric[1]
+        return [*self._one_card_a_metric[1], *self._audits_one_card_a_metric[1]]
 
     @cached_property
     def counts(self) -> pd.DataFrame:
@@ -97,9 +107,10 @@ class Study:
 
     @cached_property
     def cards(self) -> dict[str, Mapping[str, Any]]:
-        """The cards of the values in :attr:`frame`, by id; a card that was not stored is empty."""
-        known = {k: v for run in self.runs for k, v in run.cards.items()}
-        return {str(id_): known.get(id_, {}) for id_ in dict.fromkeys(self.frame["card_id"])}
+        """The cards of all values, by id; a card that was not stored is empty."""
+        known = {k: v for run in self.all_runs for k, v in run.cards.items()}
+        ids = dict.fromkeys([*self.frame["card_id"], *self.audit_frame["card_id"]])
+        return {str(id_): known.get(id_, {}) for id_ in ids}
 
     @property
     def metrics(self) -> list[str]:
@@ -124,8 +135,14 @@ class Study:
         """Component verdicts, see :mod:`eval.analysis.components`; human verdicts if there are labels."""
         if self.labels:
             return labelled(self.runs, [self.benchmark], self.labels)
-        runs = [replace(r, values=r.values[r.values["card_id"].isin(self.cards)]) for r in self.runs]
+        shown = set(self.frame["card_id"])
+        runs = [replace(r, values=r.values[r.values["card_id"].isin(shown)]) for r in self.runs]
         return verdicts(runs, [self.benchmark])
+
+    @property
+    def all_runs(self) -> tuple[Run, ...]:
+        """The methods' runs, and then those of audits."""
+        return *self.runs, *self.audit_runs
 
     @property
     def methods(self) -> list[str]:
@@ -170,7 +187,7 @@ class Study:
     @property
     def folders(self) -> set[Path]:
         """The benchmark's folders, as the runs' configurations name them."""
-        named = (run.config.get("benchmark") for run in self.runs)
+        named = (run.config.get("benchmark") for run in self.all_runs)
         return {Path(str(b["folder"])) for b in named if isinstance(b, Mapping) and b.get("folder")}
 
     @property
@@ -180,7 +197,14 @@ class Study:
 
     @cached_property
     def _one_card_a_metric(self) -> tuple[pd.DataFrame, list[str]]:
-        frame = on_images(frame_of(self.runs), self.benchmark.images)
+        return self._with_one_card_a_metric(self.runs)
+
+    @cached_property
+    def _audits_one_card_a_metric(self) -> tuple[pd.DataFrame, list[str]]:
+        return self._with_one_card_a_metric(self.audit_runs)
+
+    def _with_one_card_a_metric(self, runs: Sequence[Run]) -> tuple[pd.DataFrame, list[str]]:
+        frame = on_images(frame_of(runs), self.benchmark.images)
         kept, lines = frame, []
         for metric, cards in frame.groupby("metric", sort=False)["card_id"]:
             most, *others = cards.value_counts().index
@@ -236,7 +260,9 @@ def _study(name: str, runs: list[Run], defaults: Mapping[str, Any], reference: s
             notes.append(f"{run.label} ({run.run_id}) is left out: {reason}")
         else:
             kept.append(run.in_order_of(benchmark))
-    return Study(name, benchmark, tuple(sorted(distinguished(kept), key=_order)), defaults, reference, tuple(notes))
+    ordered = sorted(distinguished(kept), key=_order)
+    methods, audits = (tuple(r for r in ordered if is_audited(r) is wanted) for wanted in (False, True))
+    return Study(name, benchmark, methods, defaults, reference, tuple(notes), audit_runs=audits)
 
 
 def _benchmark(name: str, runs: list[Run]) -> tuple[Benchmark, list[str]]:

@@ -23,7 +23,7 @@ class Order(orders.Order):
     @property
     def address(self) -> str:
         """A hash of the inputs: the picture's bytes and stem, instruction, captions, method and seed."""
-        return address_of(self.wish() | {"image": sha256(self.picture), "id": self.picture.stem})
+        return address_of(self.inputs() | {"image": sha256(self.picture), "id": self.picture.stem})
 
 
 def folder_name(order: Order, source: Path, of_folder: bool = False) -> str:
@@ -34,7 +34,7 @@ def folder_name(order: Order, source: Path, of_folder: bool = False) -> str:
         source: The user's picture or folder of pictures.
         of_folder: Whether the name is for the edits of a folder of pictures.
     """
-    address = address_of(order.wish() | {"folder": str(source)}) if of_folder else order.address
+    address = address_of(order.inputs() | {"folder": str(source)}) if of_folder else order.address
     return order.folder_name(source, address)
 
 

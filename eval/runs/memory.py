@@ -3,6 +3,7 @@
 import contextlib
 import re
 import resource
+import sys
 from pathlib import Path
 
 _GIB = 2**30
@@ -33,4 +34,5 @@ def peak_gib(device: str) -> float:
     with contextlib.suppress(OSError):
         if found := re.search(r"^VmHWM:\s*(\d+) kB$", _STATUS.read_text(), re.MULTILINE):
             return int(found[1]) * 1024 / _GIB
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / _GIB
+    # Linux counts KiB, macOS bytes.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / _GIB

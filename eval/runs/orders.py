@@ -31,7 +31,7 @@ class Order:
     identity: Mapping[str, Any]
     """The method's configuration, from :func:`eval.runs.identity.fingerprinted`."""
 
-    def wish(self) -> dict[str, Any]:
+    def inputs(self) -> dict[str, Any]:
         """Return all inputs except what is edited."""
         captions = None if self.captions is None else asdict(self.captions)
         return {"method": self.identity, "instruction": self.instruction, "captions": captions, "seed": self.seed}

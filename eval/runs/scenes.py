@@ -40,7 +40,7 @@ class SceneOrder(Order):
         cameras = [[c.fl_x, c.fl_y, c.cx, c.cy, *c.distortion, *c.pose.flatten().tolist()] for c in scene.cameras]
         own = {"pictures": hash_clip(scene.pictures), "cameras": cameras, "box": scene.box.tolist()}
         own |= {"train": list(scene.train), "held_out": list(scene.held_out), "id": scene.source.name}
-        return address_of(self.wish() | own | {"nerf": self.nerf, "path": [self.path_frames, self.fps]})
+        return address_of(self.inputs() | own | {"nerf": self.nerf, "path": [self.path_frames, self.fps]})
 
 
 def stored(folder: Path, order: SceneOrder) -> dict[str, Any] | None:

@@ -35,7 +35,9 @@ class VideoOrder(Order):
         """A hash of the inputs: frames and their times, instruction, captions, method, field and seed."""
         times = [float(t) for t in (*self.clip.times, self.clip.seconds)]
         own = {"clip": hash_clip(self.clip.frames), "times": times, "sound": self.clip.has_sound}
-        return address_of(self.wish() | own | {"id": self.clip.source.stem, "video": self.video, "ending": self.ending})
+        return address_of(
+            self.inputs() | own | {"id": self.clip.source.stem, "video": self.video, "ending": self.ending}
+        )
 
 
 def stored(folder: Path, order: VideoOrder) -> dict[str, Any] | None:

@@ -4,7 +4,7 @@ So runs, their store, metrics on pictures, masks and statistics apply to them as
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from instructedit.cache import hash_image
-from instructedit.types import EditResult
+from instructedit.types import EditResult, Tokens
 
 Frames = UInt8[np.ndarray, "t h w 3"]
 """The pictures of a clip or a scene."""
@@ -57,10 +57,20 @@ def region(edit: EditResult) -> Bool[np.ndarray, "h w"]:
 
 
 def summed(edits: Sequence[EditResult]) -> EditResult:
-    """Return the first edit with the costs of all."""
-    seconds = {k: sum(e.seconds.get(k, 0.0) for e in edits) for e in edits for k in e.seconds}
-    evaluations = {k: sum(e.evaluations.get(k, 0) for e in edits) for e in edits for k in e.evaluations}
-    return replace(edits[0], seconds=seconds, evaluations=evaluations)
+    """Return the first edit with the costs of all: seconds, NFE, cached NFE and tokens."""
+    return replace(
+        edits[0],
+        seconds=_total([edit.seconds for edit in edits]),
+        evaluations=_total([edit.evaluations for edit in edits]),
+        cached_evaluations=_total([edit.cached_evaluations for edit in edits]),
+        tokens=Tokens.total(edit.tokens for edit in edits),
+    )
+
+
+def _total(costs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {
+        stage: sum(cost.get(stage, 0) for cost in costs) for stage in dict.fromkeys(s for cost in costs for s in cost)
+    }
 
 
 def adam_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -36,7 +36,7 @@ def prices_of(stated: Any, key: str = "language.prices") -> Prices | None:
         if stated is None:
             return None
         raise ConfigError(f"{key}={stated}: accepted are prompt and completion, both or none")
-    amounts = {key: value for key, value in stated.items() if value is not None}
+    amounts = {name: value for name, value in stated.items() if value is not None}
     for name, value in amounts.items():
         accepted = "dollars for a million tokens, from 0 on"
         require(is_number(value) and value >= 0, f"{key}.{name}", value, accepted)

@@ -9,14 +9,14 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from instructedit.applications.strips import psnr, rolled, unrolled
+from instructedit.applications.strips import psnr, rolled, summed, unrolled
 from instructedit.applications.video import editor as video
 from instructedit.applications.video.editor import ClipEditor, EditedClip
 from instructedit.applications.video.field import Fit
 from instructedit.applications.video.filmstrip import Filmstrip
 from instructedit.cache import StageCache
 from instructedit.models import Context, ModelPool
-from instructedit.types import ConfigError, EditRequest, EditResult, Failure, Method, StageError
+from instructedit.types import ConfigError, EditRequest, EditResult, Failure, Method, StageError, Tokens
 from tests.applications.clips import moved, settings
 
 FRAMES = moved((1.0, 0.0))
@@ -145,3 +145,16 @@ def test_a_filmstrip_is_a_sample_of_the_harness(tmp_path: Path) -> None:
         )
     with pytest.raises(ConfigError, match="benchmark=picturebook_video"):
         Filmstrip(context(tmp_path), Inverts, frames=None, settings=settings())
+
+
+def test_the_costs_of_all_edits_are_summed() -> None:
+    """A stage that the cache saved in one frame is counted as saved, and the first frame's alone is not enough."""
+    image = Image.new("RGB", (8, 8))
+    first = EditResult("a", image, None, seconds={"editor": 1.0}, evaluations={"edit": 10}, tokens=Tokens(5, 2))
+    second = EditResult("b", image, None, seconds={"editor": 0.5, "mask": 1.0}, evaluations={"edit": 0}, tokens=None,
+                        cached_evaluations={"edit": 10})  # fmt: skip
+    both = summed([first, second, second])
+    assert both.id == "a"
+    assert both.seconds == {"editor": 2.0, "mask": 2.0}
+    assert (both.evaluations, both.cached_evaluations) == ({"edit": 10}, {"edit": 20})
+    assert both.tokens == Tokens(5, 2)

@@ -200,8 +200,10 @@ def test_an_edit_equals_the_call_by_hand(name: str, folders: Callable[[str], Pat
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_says_where_its_weights_come_from(name: str) -> None:
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        pipeline = compose("config", ["method=pipeline", f"pipeline={name}"]).pipeline
+        config = compose("config", ["method=pipeline", f"pipeline={name}"])
+    pipeline = config.pipeline
     assert pipeline.name == name
+    assert config.name == f"pipeline {name}", "presets of one name would be one method in tables"
     assert pipeline.licence
     assert pipeline.memory_gb > 1
     checkpoint = OmegaConf.to_container(pipeline.checkpoint)

@@ -15,20 +15,18 @@ from eval.metrics.base import Card, MetricUndefined, Score, require_same_size
 from eval.metrics.components.truth import Component
 from eval.metrics.components.verdicts import EDITOR, LANGUAGE, SEGMENTER
 from eval.metrics.vision import (
-    CORRECTION,
     SIDE,
     Inquiry,
     ServerVision,
     Turn,
     VisionSession,
     last_object,
-    picture_part,
     pictures_key,
+    prompt_hash,
     shown,
-    text_part,
+    user_turn,
 )
 from instructedit.cache import StageCache
-from instructedit.files import digest
 from instructedit.images import overlay
 from instructedit.language.base import Reply
 from instructedit.language.parse import ReplyError
@@ -52,7 +50,7 @@ Judge each on its own: an editor may be right though the red is not, and wrong t
 """
 _FORM = 'Answer with one JSON object and nothing else, in the form {{"why": "one or two sentences", {verdicts}}}.'
 _WHY = "why"
-PROMPT_HASH = digest([_TASK, _FORM, CORRECTION, SIDE])[:16]
+PROMPT_HASH = prompt_hash(_TASK, _FORM)
 """Identifies the prompts above in cards and cache keys."""
 
 
@@ -80,12 +78,9 @@ class Case:
     @property
     def turns(self) -> list[Turn]:
         """The chat that requests the verdicts."""
-        parts: list[Turn] = []
-        for name, picture in self.pictures.items():
-            parts += [text_part(f"{name}:"), picture_part(picture)]
+        pictures = [part for name, picture in self.pictures.items() for part in (f"{name}:", picture)]
         lines = [*(f"{name}: {' '.join(text.split())}" for name, text in self.texts.items()), self.form]
-        parts.append(text_part("\n".join(lines)))
-        return [{"role": "system", "content": _TASK}, {"role": "user", "content": parts}]
+        return [{"role": "system", "content": _TASK}, user_turn(*pictures, "\n".join(lines))]
 
     @property
     def form(self) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import pandas as pd
 
@@ -9,7 +10,7 @@ from eval.analysis import published
 from eval.analysis.components import COMPONENTS, conditional, rates, sensitivity
 from eval.analysis.described import compared, share
 from eval.analysis.preference import analysed, preferences
-from eval.analysis.stats import paired_difference
+from eval.analysis.stats import Interval, paired_difference
 from eval.display import style as words
 from eval.report.page import Page
 from eval.report.section import Missing, Section
@@ -242,8 +243,11 @@ def _carried(study: Study) -> Answer | None:
         values.setdefault(run.hyperparameter("propagation"), rows.set_index("sample_id")["value"].astype(float))
     if not {"field", "per_frame"} <= set(values):
         return None
-    told = _paired(study, values["field"], values["per_frame"], "each frame alone", "clips")
-    return told and Answer(f"warp error inside the mask {told[0]}", told[2] is not None and told[2] < 0)
+    found = _paired(study, values["field"], values["per_frame"])
+    if found is None:
+        return None
+    text = f"warp error inside the mask {found.told('each frame alone', 'clips')}"
+    return Answer(text, found.difference.high is not None and found.difference.high < 0)
 
 
 def _keeps_scene(study: Study) -> Answer | None:
@@ -254,22 +258,35 @@ def _keeps_scene(study: Study) -> Answer | None:
         run = study.representative(name)
         rows = frame[frame["run_id"] == run.run_id] if run is not None else frame[:0]
         values[name] = rows.set_index("sample_id")["value"].astype(float)
-    told = _paired(study, values["instructedit"], values["instruct_pix2pix"], "InstructPix2Pix", "scenes")
-    return told and Answer(f"PSNR outside {told[0]}", told[1] is not None and told[1] > 0)
+    found = _paired(study, values["instructedit"], values["instruct_pix2pix"])
+    if found is None:
+        return None
+    text = f"PSNR outside {found.told('InstructPix2Pix', 'scenes')}"
+    return Answer(text, found.difference.low is not None and found.difference.low > 0)
 
 
-def _paired(
-    study: Study, first: pd.Series, second: pd.Series, other: str, what: str
-) -> tuple[str, float | None, float | None] | None:
-    """Return a text with both means and the paired difference, and its interval; None if no sample has both."""
+@dataclass(frozen=True)
+class Paired:
+    """Two means on the same samples, and the difference of the first from the second."""
+
+    first: float
+    second: float
+    difference: Interval
+
+    def told(self, other: str, what: str) -> str:
+        """Return all as text, with the name of the second and the plural of a sample."""
+        means = f"{words.number(self.first, 1)}, {other} {words.number(self.second, 1)}"
+        d = self.difference
+        return f"{means}; difference {words.number(d.mean, 1)} {words.interval(d.low, d.high, 1)} on {d.n} {what}"
+
+
+def _paired(study: Study, first: pd.Series, second: pd.Series) -> Paired | None:
+    """Compare values by sample; None if no sample has both."""
     pairs = pd.concat([first, second], axis=1, join="inner")
     if pairs.empty:
         return None
     ours, theirs = pairs.iloc[:, 0].tolist(), pairs.iloc[:, 1].tolist()
-    test = paired_difference(ours, theirs, method=study.interval).interval
-    means = f"{words.number(sum(ours) / test.n, 1)}, {other} {words.number(sum(theirs) / test.n, 1)}"
-    text = f"{means}; difference {words.number(test.mean, 1)} {words.interval(test.low, test.high, 1)}"
-    return f"{text} on {test.n} {what}", test.low, test.high
+    return Paired(fmean(ours), fmean(theirs), paired_difference(ours, theirs, method=study.interval).interval)
 
 
 def _preferred(study: Study) -> Answer | None:
@@ -281,10 +298,6 @@ def _preferred(study: Study) -> Answer | None:
         return None
     text = ", ".join(f"{100 * p.rate:.1f} % over {words.method_title(p.baseline)}" for p in found)
     return Answer(text, all(p.by_participant.low is not None and p.by_participant.low > 0.5 for p in found))
-
-
-def _never(study: Study) -> None:
-    return None
 
 
 CLAIMS = (

@@ -57,9 +57,8 @@ def methods(study: Study, page: Page) -> Section:
     order = sorted(study.methods, key=lambda name: name == "instructedit")
     runs = [r for name in order if (r := study.representative(name)) is not None]
     if len(runs) < 2:
-        raise Missing(
-            f"Fig. 5 needs two methods, and there are runs of {order[0]} only: {command(study)} experiment=table1"
-        )
+        found = f"there are runs of {order[0]} only" if order else "there are none"
+        raise Missing(f"Fig. 5 needs two methods, and {found}: {command(study)} experiment=table1")
 
     def rows(sample: Sample) -> list[Row]:
         edits = (pictures.edit(r, sample) for r in runs)

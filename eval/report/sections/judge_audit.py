@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from eval.analysis.judge_audit import KINDS, REFERENCE, UNEDITED, WRONG, Audit, audits, is_audited
+from eval.analysis.judge_audit import KINDS, REFERENCE, UNEDITED, WRONG, Audit, audits
 from eval.analysis.stats import Interval
 from eval.display import style as words
 from eval.report.latex import latex_table
@@ -17,12 +17,12 @@ HEADS = ("metric", *KINDS.values(), "preferred to unedited (%)", "preferred to w
 
 def judge_audit(study: Study, page: Page) -> Section:
     """Make the table of agreement with ground truth, one row per metric."""
-    names = {run.run_id: run.name for run in study.runs if is_audited(run)}
+    names = {run.run_id: run.name for run in study.audit_runs}
     if not names:
         raise Missing
     if len(set(names.values())) < len(names):
         raise Missing(f"several runs on {study.name} have the same kind of audited edits; runs=latest selects one each")
-    rows = audits(study.frame, names, study.cards)
+    rows = audits(study.audit_frame, names, study.cards)
     if not rows:
         raise Missing(f"{study.name} has no values on reference edits and on others; {COMMAND} computes them")
     table = [

@@ -4,14 +4,13 @@ from typing import Any
 
 import pandas as pd
 
-from eval.analysis.judge_audit import is_audited
 from eval.analysis.leaderboard import Cost, Leaderboard, leaderboard
 from eval.analysis.stats import Interval
 from eval.display import style as words
 from eval.report.latex import latex_table
 from eval.report.page import Page
 from eval.report.section import Missing, Section
-from eval.report.sections.table_one import Number
+from eval.report.sections.table_one import Number, metric_head
 from eval.report.study import Study
 
 COSTS = ("NFE", "seconds", "peak GiB")
@@ -19,7 +18,7 @@ COSTS = ("NFE", "seconds", "peak GiB")
 
 def table(study: Study, page: Page) -> Section:
     """Make the table of the run that represents each method; the best mean of a column is marked."""
-    runs = [run for name in study.methods if (run := study.representative(name)) and not is_audited(run)]
+    runs = [run for name in study.methods if (run := study.representative(name))]
     if len(runs) < 2:
         raise Missing
     board = leaderboard(runs, study.numbers, study.metrics, study.interval)
@@ -31,7 +30,7 @@ def table(study: Study, page: Page) -> Section:
     html = page.render(
         "leaderboard.html", study=study, board=board, metrics=metrics, cells=cells, costs=costs, heads=COSTS
     )
-    heads = ["run", *(_head(study, m) for m in metrics), *COSTS]
+    heads = ["run", *(metric_head(study, m) for m in metrics), *COSTS]
     ids = {row.run.run_id: row.run.label for row in board.rows}
     lines = [[label, *(_plain(cells[k, m]) for m in metrics), *costs[k]] for k, label in ids.items()]
     caption = f"Methods on the {len(board.shared)} samples of {study.name} that all of them finished"
@@ -59,10 +58,6 @@ def _number(study: Study, board: Leaderboard, run_id: str, metric: str) -> Numbe
 def _cost(cost: Cost) -> tuple[str, str, str]:
     nfe = words.NONE if cost.evaluations is None else f"{cost.evaluations:.0f}"
     return nfe, words.seconds(cost.seconds), words.number(cost.peak_gib, 1)
-
-
-def _head(study: Study, metric: str) -> str:
-    return f"{words.metric_title(metric)} {words.arrow(study.higher_is_better(metric))}".strip()
 
 
 def _plain(number: Number | None) -> str:

@@ -19,7 +19,8 @@ def cards(study: Study, page: Page) -> Section:
 
 def _spread(study: Study) -> str:
     """Return the mean standard deviation among the judgements of one edit; empty if edits were judged once."""
-    values = pd.to_numeric(study.frame.loc[study.frame["metric"] == SPREAD, "value"]).dropna()
+    frame = pd.concat([study.frame, study.audit_frame])
+    values = pd.to_numeric(frame.loc[frame["metric"] == SPREAD, "value"]).dropna()
     return f"{words.number(float(values.mean()), 2)}, mean over {len(values)} edits of all runs" if len(values) else ""
 
 

@@ -53,7 +53,7 @@ def table_differences(study: Study, page: Page) -> Section:
     """Make the table of paired differences to the reference run, see :func:`eval.analysis.differences.differences`."""
     base = study.reference_run
     if base is None:
-        accepted = ", ".join(study.methods)
+        accepted = ", ".join(study.methods) or "no method"
         raise Missing(f"there is no run of reference={study.reference} to compare with; there are runs of {accepted}")
     table = differences(study.numbers, study.counts, base.run_id, interval=study.interval)
     if table.empty:
@@ -73,7 +73,7 @@ def table_differences(study: Study, page: Page) -> Section:
         f"Difference to {base.label} on {study.name}: mean, 95 % {study.interval_title} interval, "
         "p of a paired permutation test"
     )
-    heads = ["run", "pairs", *(_head(study, m) for m in study.metrics)]
+    heads = ["run", "pairs", *(metric_head(study, m) for m in study.metrics)]
     note = f"(Holm's correction over {len(table)} tests)."
     folder = f"{study.key}/tables"
     files = {
@@ -136,7 +136,7 @@ def _long(study: Study) -> pd.DataFrame:
 
 
 def _latex(study: Study, cells: dict[tuple[str, str], Number | None]) -> bytes:
-    heads = ["run", "n", "failed", *(_head(study, m) for m in study.metrics)]
+    heads = ["run", "n", "failed", *(metric_head(study, m) for m in study.metrics)]
     rows: list[Sequence[str]] = []
     for method in study.methods:
         for run in study.of(method):
@@ -153,7 +153,8 @@ def _latex(study: Study, cells: dict[tuple[str, str], Number | None]) -> bytes:
     return latex_table(heads, rows, caption, "tab:table-1", NOT_COMPARABLE)
 
 
-def _head(study: Study, metric: str) -> str:
+def metric_head(study: Study, metric: str) -> str:
+    """Return a metric's title with an arrow in the direction of better values."""
     return f"{words.metric_title(metric)} {words.arrow(study.higher_is_better(metric))}".strip()
 
 

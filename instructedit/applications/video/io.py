@@ -13,7 +13,7 @@ from PIL import Image
 
 from instructedit.applications.video.flow import Frames
 from instructedit.files import kind_of_file, write_aside
-from instructedit.images import load_image, save_png
+from instructedit.images import load_image, picture_endings, save_png
 from instructedit.types import ConfigError, StageError
 
 CODECS = {".mp4": "libx264", ".mov": "libx264", ".mkv": "libx264", ".m4v": "libx264", ".webm": "libvpx-vp9"}
@@ -123,11 +123,7 @@ def _decoded(path: Path, container: Any) -> Clip:
 
 
 def _read_folder(path: Path, rate: float) -> Clip:
-    endings = {
-        ending
-        for ending, name in Image.registered_extensions().items()
-        if name in ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
-    }
+    endings = picture_endings(("PNG", "JPEG", "WEBP", "BMP", "TIFF"))
     pictures = sorted((p for p in path.iterdir() if p.suffix.lower() in endings and p.name[0] != "."), key=_natural)
     if not pictures:
         raise ConfigError(f"{path}: no pictures in it; frames as PNG, JPEG, WEBP, BMP or TIFF are expected")

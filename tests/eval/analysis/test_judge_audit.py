@@ -5,7 +5,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from eval.analysis.judge_audit import REFERENCE, UNEDITED, WRONG, audits, cohens_kappa, threshold_of
+from eval.analysis.agreement import cohens_kappa
+from eval.analysis.judge_audit import REFERENCE, UNEDITED, WRONG, audits, threshold_of
 from eval.runs.records import ROWS
 
 NAMES = {"r": REFERENCE, "u": UNEDITED, "w": WRONG, "x": "diffedit"}

@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from eval.benchmarks.base import Benchmark, load_benchmark
 from eval.benchmarks.check import check
 from eval.metrics.region import true_region
 from instructedit.images import load_image
-from instructedit.types import Captions, ConfigError, Question
+from instructedit.types import Captions, ConfigError, Question, Truth
 from tests.eval.pictures import textured
 
 PICTURE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -186,6 +187,15 @@ def test_a_photograph_on_its_side_has_an_upright_mask(tmp_path: Path) -> None:
     assert true_region(sample, (48, 64)).any()
     path.unlink()
     assert gie_bench.read(tmp_path, tmp_path / "masks").samples[0].truth.mask is None
+
+
+def test_a_damaged_picture_of_refedit_bench_costs_its_mask_only(tmp_path: Path) -> None:
+    parquet(tmp_path / "test-0.parquet", REFEDIT, ["input_image"])
+    first, *others = refedit_bench.read(tmp_path, tmp_path / "masks").samples
+    assert first.truth.mask is not None
+    first.image.write_bytes(b"cut off")
+    again = refedit_bench.read(tmp_path, tmp_path / "masks").samples
+    assert again == (replace(first, truth=Truth()), *others)
 
 
 def test_pictures_are_extracted_once_for_each_revision(tmp_path: Path) -> None:

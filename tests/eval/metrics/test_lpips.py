@@ -107,5 +107,5 @@ def test_wrong_weights_are_the_requests_fault(tmp_path: Path, folder: Path) -> N
     save_file({"features.0.weight": torch.zeros(64, 3, 11, 11)}, tmp_path / "half.safetensors")
     with pytest.raises(ConfigError, match=r"AlexNet's features.*features.0.bias"):
         load_network(tmp_path / "half.safetensors", "none")
-    with pytest.raises(ConfigError, match="is not one of lpips, none"):
+    with pytest.raises(ConfigError, match="calibration=.*: accepted are lpips, none"):
         load_network(folder / "model.safetensors", "vgg")

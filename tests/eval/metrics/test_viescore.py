@@ -23,7 +23,7 @@ from eval.analysis.usage import JUDGE, usages
 from eval.metrics.base import Metric, MetricUndefined
 from eval.metrics.question import QuestionRight
 from eval.metrics.viescore import VieMetric, VieOverall, VieQuality, VieSemantic, VieSpread
-from eval.metrics.vision import LocalVision, ServerVision, picture_part, text_part
+from eval.metrics.vision import LocalVision, ServerVision, user_turn
 from eval.runs.run import read_run
 from eval.runs.runner import run
 from eval.runs.store import RunStore
@@ -319,7 +319,7 @@ def llava(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
 
 
 def turns(*pictures: Image.Image) -> list[dict[str, Any]]:
-    return [{"role": "user", "content": [text_part("a b"), *(picture_part(picture) for picture in pictures)]}]
+    return [user_turn("a b", *pictures)]
 
 
 def test_a_local_models_reply_is_the_one_of_a_call_by_hand(llava: Checkpoint) -> None:

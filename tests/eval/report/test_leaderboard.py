@@ -1,17 +1,21 @@
 """The leaderboard and the section of judges, on runs of the real runner."""
 
+import contextlib
 import csv
 import io
+import resource
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from eval.analysis.leaderboard import cost_of, leaderboard
 from eval.benchmarks.base import Benchmark
+from eval.metrics.base import Card
 from eval.report.page import LINKED, Page
-from eval.report.section import Missing
+from eval.report.section import Missing, Section
 from eval.report.sections import judge_audit as judges
 from eval.report.sections.leaderboard import table
 from eval.report.study import Study, studies
@@ -19,7 +23,7 @@ from eval.runs import memory
 from eval.runs.provenance import Manifest
 from eval.runs.run import Run, frame_of
 from instructedit.types import EditRequest, EditResult, Failure
-from tests.eval.report.test_report import Darkness, Fade, done, make_benchmark
+from tests.eval.report.test_report import SECTIONS, Change, Darkness, Fade, done, make_benchmark
 
 
 @dataclass
@@ -124,8 +128,40 @@ def test_audited_runs_are_a_section_of_their_own(benchmark: Benchmark, tmp_path:
     assert lines["lpips"]["preferred_to_audit_images_mean"] == "0.0"
     assert lines["clip_directional"]["preferred_to_audit_wrong_mean"] == "1.0"
     assert "reference edits" in section.html
-    board = table(study, page)
-    assert "audit_edited" not in board.files["tiny/tables/leaderboard.csv"].decode()
+
+
+class OtherChange(Change):
+    """The metric of :class:`Change` with another card."""
+
+    def details(self) -> Card:
+        return {"implementation": "another one"}
+
+
+@pytest.mark.parametrize("has_methods", [True, False])
+def test_audited_runs_enter_no_table_and_no_figure_of_methods(
+    has_methods: bool, benchmark: Benchmark, tmp_path: Path, runs: list[Run]
+) -> None:
+    """Nor do they decide which card of a metric the methods' tables show."""
+    audited = [
+        done(benchmark, tmp_path, Fade(strength, has_mask=False), f"audit_{kind}", metrics=[OtherChange(), Darkness()])
+        for kind, strength in (("edited", 0.3), ("images", 1.0), ("wrong", 0.6))
+    ]
+    study = study_of([*(runs if has_methods else ()), *audited])
+    assert study.methods == (["instructedit", "mdp", "flux"] if has_methods else [])
+    assert study.mixed_cards == []
+    assert set(study.frame["run_id"]).isdisjoint(run.run_id for run in audited)
+    page, shown = Page(tmp_path / "page", LINKED, 6, 24, None), dict[str, Section]()
+    for make in SECTIONS:
+        with contextlib.suppress(Missing):
+            section = make(study, page)
+            shown[section.key] = section
+    for key, section in shown.items():
+        text = section.html + " ".join(map(str, section.files.values()))
+        is_of_audit = any(run.run_id in text or run.name in text for run in audited)
+        assert is_of_audit == (key in ("judge-audit-tiny", "runs-tiny"))
+    assert set(shown) >= {"judge-audit-tiny", "runs-tiny", "cards-tiny"}
+    # The audit links to the card of its own values.
+    assert OtherChange().card_id in shown["judge-audit-tiny"].html
 
 
 def test_a_runs_peak_memory_is_recorded_once_it_edited(runs: list[Run], benchmark: Benchmark, tmp_path: Path) -> None:
@@ -147,3 +183,14 @@ def test_the_peak_is_that_of_what_happened_since_the_reset() -> None:
     block = np.ones(40 * 2**20)
     assert memory.peak_gib("cpu") > low + 0.2
     del block
+
+
+def test_without_a_status_of_the_process_the_peak_is_in_the_systems_unit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Linux counts KiB, macOS bytes."""
+    monkeypatch.setattr(memory, "_STATUS", tmp_path / "none")
+    kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for system, unit in (("linux", 1024), ("darwin", 1)):
+        monkeypatch.setattr(memory, "sys", SimpleNamespace(platform=system))
+        assert memory.peak_gib("cpu") == pytest.approx(kib * unit / 2**30, rel=0.1)

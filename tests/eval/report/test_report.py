@@ -164,6 +164,7 @@ def done(
     limit: int | None = None,
     variation: int = 0,
     more: Sequence[Metric] = (),
+    metrics: Sequence[Metric] = (Change(), Darkness(), MaskIoU()),
     captioner: str | None = None,
     **hyperparameters: float | str,
 ) -> Run:
@@ -184,7 +185,7 @@ def done(
     worded = benchmark.worded(variation)
     plan = RunPlan(
         name, label, lambda: method, described, replace(worded, samples=worded.samples[:limit]),
-        lambda: [Change(), Darkness(), MaskIoU(), *more], results, config=yaml.safe_dump(config), batch_size=4,
+        lambda: [*metrics, *more], results, config=yaml.safe_dump(config), batch_size=4,
     )  # fmt: skip
     return run(plan).run
 
