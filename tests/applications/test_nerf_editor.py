@@ -18,6 +18,7 @@ from instructedit.applications.nerf.strip import SceneStrip
 from instructedit.applications.nerf.update import UpdateSettings
 from instructedit.applications.strips import psnr, rolled
 from instructedit.cache import StageCache
+from instructedit.editor import grow
 from instructedit.models import Checkpoint, Context, ModelPool
 from instructedit.types import ConfigError, EditRequest, EditResult, Failure, Method, StageError
 from tests.applications.worlds import BOX, radiance, scene, update
@@ -212,10 +213,23 @@ def test_lpips_of_patches_is_part_of_the_loss(tmp_path: Path) -> None:
 def test_rays_from_all_views_make_the_field_follow_the_edited_views(tmp_path: Path) -> None:
     followed = []
     for rays in (0, 1024):
-        found = edited(editor(tmp_path, Inverts(), update(steps=12, edit_every=2, patches=1, rays=rays), steps=60).edit(SCENE, request()))
+        found = edited(
+            editor(tmp_path, Inverts(), update(steps=12, edit_every=2, patches=1, rays=rays), steps=60).edit(
+                SCENE, request()
+            )
+        )
         train = [*SCENE.train]
         followed.append(np.mean([nerf.psnr(found.renders[i], found.pictures[i]) for i in train]))
     assert followed[1] > followed[0] + 0.2, followed
+
+
+def test_a_mask_grows_before_its_pixels_are_replaced(tmp_path: Path) -> None:
+    found = edited(editor(tmp_path, Inverts(), update(dilate=2, steps=5), steps=5).edit(SCENE, request()))
+    (view,) = (i for i in SCENE.train if found.masks[i].any())
+    black = (found.pictures[view] == 0).all(-1)
+    grown = grow(found.masks[view], 2)
+    assert black[grown & ~found.masks[view]].all()
+    assert np.array_equal(found.pictures[view][~grown], SCENE.pictures[view][~grown])
 
 
 def test_a_strip_is_a_sample_of_the_harness(tmp_path: Path) -> None:

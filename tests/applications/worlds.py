@@ -69,7 +69,7 @@ def update(**changes: Any) -> UpdateSettings:
     """Return the settings of a small, quick dataset update."""
     values: dict[str, Any] = {
         "steps": 30, "edit_every": 5, "edit_count": 1, "diffusion_steps": 4, "noise": (0.3, 0.9), "restart": True,
-        "patch": 16, "patches": 2, "rays": 0, "l1_weight": 1.0, "lpips_weight": 0.0, "learning_rate": 0.05, "network_rate": 2e-3,
-        "decay": 0.5, "seed": 0,
+        "dilate": 0, "patch": 16, "patches": 2, "rays": 0, "l1_weight": 1.0, "lpips_weight": 0.0,
+        "learning_rate": 0.05, "network_rate": 2e-3, "decay": 0.5, "seed": 0,
     }  # fmt: skip
     return UpdateSettings(**values | changes)

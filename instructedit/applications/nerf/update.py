@@ -22,6 +22,7 @@ from instructedit.applications.nerf.fit import Optimiser, Rays, packed, step_gen
 from instructedit.applications.nerf.render import render_rays, render_view
 from instructedit.applications.strips import adam_state, load_adam, region
 from instructedit.checks import is_number, require, require_whole
+from instructedit.editor import grow
 from instructedit.parameters import check_flag
 from instructedit.perceptual import MINIMUM_SIDE
 from instructedit.types import EditRequest, EditResult, Failure, Method, Restart
@@ -46,6 +47,8 @@ class UpdateSettings:
     restart: bool
     """Whether an edit starts from the current render. If not, or if the method knows no restarts, each view is edited
     once."""
+    dilate: int
+    """Pixels by which a mask grows before the edited pixels replace the original ones; the editor's own number."""
     patch: int
     """Side of the square patches of rays, in pixels."""
     patches: int
@@ -69,6 +72,7 @@ class UpdateSettings:
         accepted = "two numbers above 0 and up to 1, the smaller first"
         require(is_range and self.noise[0] <= self.noise[1], "update.noise", list(self.noise), accepted)
         check_flag(self.restart, "update.restart")
+        require_whole("update.dilate", self.dilate, -10_000, 10_000)
         for key in ("l1_weight", "lpips_weight", "learning_rate", "network_rate"):
             value = getattr(self, key)
             require(is_number(value) and value >= 0, f"update.{key}", value, "numbers from 0 on")
@@ -173,7 +177,8 @@ class Update:
             self.costs.edits[view] = outcome
             self.costs.done.append(outcome)
             mask = region(outcome)
-            edited = np.where(mask[..., None], np.asarray(outcome.image), self.originals[view])
+            replaced = grow(mask, self.settings.dilate)[..., None]
+            edited = np.where(replaced, np.asarray(outcome.image), self.originals[view])
             self.pictures[view] = torch.from_numpy(edited).to(self.device)
             self.masks[view] = mask
 
