@@ -5,13 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from data.picturebook.phrases import sample_wish, templates
 from data.picturebook.training.language_model import CHAT_TEMPLATE
 from data.picturebook.training.tokenizers import instruction_words, language_tokenizer, word_tokenizer
 from instructedit.language import LocalLanguage, Parsed, messages
 from instructedit.language.base import Reply
+from instructedit.language.local import LEAST_PROBABILITY
 from instructedit.language.parse import REFUSAL
 from instructedit.types import ConfigError, StageError
 
@@ -150,7 +151,7 @@ class Overheard(LocalLanguage):
         super().__init__(*args, **kwargs)
         self.asked: list[list[list[dict[str, str]]]] = []
 
-    def answer(self, chats) -> list[Reply]:
+    def answer(self, chats) -> list[Reply | StageError]:
         self.asked.append([list(chat) for chat in chats])
         return super().answer(chats)
 
@@ -217,3 +218,28 @@ def test_the_shipped_model_understands_phrasings_that_it_never_saw():
         for given, wanted in zip(answers, [w.answer() for w in wishes], strict=True)
     ]
     assert sum(right) >= 54
+
+
+def test_a_reply_of_which_the_model_is_not_sure_is_a_failure(taught, tokenizer, tmp_path):
+    first = next(iter(LESSONS))
+    language = LocalLanguage(taught, tokenizer, {})
+    ((reply, lowest),) = language.scored([messages(first)])
+    # Parity: the probabilities of the same tokens in one pass over prompt and reply.
+    text = tokenizer.apply_chat_template(messages(first), tokenize=False, add_generation_prompt=True)
+    ids = tokenizer(text, return_tensors="pt").input_ids
+    whole = taught.generate(input_ids=ids, do_sample=False, max_new_tokens=200, pad_token_id=tokenizer.pad_token_id)
+    probabilities = taught(input_ids=whole).logits[0, ids.shape[1] - 1 : -1].softmax(-1)
+    each = probabilities.gather(1, whole[0, ids.shape[1] :, None])
+    assert lowest == pytest.approx(each.min().item(), abs=1e-4)
+    assert 0 < lowest < 1
+    try:
+        for least, kind in ((lowest - 1e-3, Parsed), (lowest + 1e-3, StageError)):
+            setattr(taught.config, LEAST_PROBABILITY, least)
+            taught.config.save_pretrained(tmp_path)
+            assert getattr(AutoConfig.from_pretrained(tmp_path), LEAST_PROBABILITY) == least
+            [answer] = language.parse([first], [None])
+            assert isinstance(answer, kind)
+        assert str(answer).startswith("the language model is not sure: a word of its reply")
+        assert answer.tokens == reply.tokens
+    finally:
+        delattr(taught.config, LEAST_PROBABILITY)

@@ -14,9 +14,16 @@ from instructedit.language.parse import Parsed
 from instructedit.language.prompt import PROMPT_HASH, Message, messages
 from instructedit.types import ConfigError, Stage, StageError, Tokens
 
+LEAST_PROBABILITY = "least_probability"
+"""Key of a checkpoint's ``config.json``: a reply with a less probable token is refused. It belongs to the
+checkpoint, because it is calibrated with it; without it, every reply counts."""
+
 
 class LocalLanguage:
     """Greedy answers of a causal language model; they do not depend on what else is in the batch.
+
+    If the checkpoint has :data:`LEAST_PROBABILITY`, an answer of which the model is not sure is a failure: a wrong
+    segmentation prompt would cost more than a refusal.
 
     Args:
         model: A transformers causal language model, loaded.
@@ -60,9 +67,22 @@ class LocalLanguage:
         answers.update(zip(chats, converse(self.answer, list(chats.values())), strict=True))
         return [answers[i] for i in range(len(instructions))]
 
+    def answer(self, chats: Sequence[Sequence[Message]]) -> list[Reply | StageError]:
+        """Continue chats by their likeliest words; an error for a reply of which the model is not sure."""
+        least = float(getattr(self._model.config, LEAST_PROBABILITY, 0.0))
+        if not least:
+            return [reply for reply, _ in self._replies(chats, is_scored=False)]
+        return [
+            reply if lowest >= least else StageError(Stage.LANGUAGE, _unsure(reply.text, lowest, least), reply.tokens)
+            for reply, lowest in self.scored(chats)
+        ]
+
+    def scored(self, chats: Sequence[Sequence[Message]]) -> list[tuple[Reply, float]]:
+        """Return the reply to each chat with the probability of its least probable token, in [0, 1]."""
+        return self._replies(chats, is_scored=True)
+
     @torch.inference_mode()
-    def answer(self, chats: Sequence[Sequence[Message]]) -> list[Reply]:
-        """Continue chats by their likeliest words."""
+    def _replies(self, chats: Sequence[Sequence[Message]], is_scored: bool) -> list[tuple[Reply, float]]:
         prompts = self._prompts(chats)
         ids, mask = (prompts[key].to(self._model.device) for key in ("input_ids", "attention_mask"))
         out = self._model.generate(
@@ -72,15 +92,21 @@ class LocalLanguage:
             num_beams=1,
             max_new_tokens=self._max_new_tokens,
             pad_token_id=self._tokenizer.pad_token_id,
+            return_dict_in_generate=True,
+            output_logits=is_scored,
         )
-        ends = self._ends()
+        ends, chosen = self._ends(), out.sequences[:, ids.shape[1] :]
         replies = []
-        for length, new in zip(mask.sum(dim=1).tolist(), out[:, ids.shape[1] :].tolist(), strict=True):
+        for row, (length, new) in enumerate(zip(mask.sum(dim=1).tolist(), chosen.tolist(), strict=True)):
             end = next((k for k, token in enumerate(new) if token in ends), len(new))
             text = self._tokenizer.decode(new[:end], skip_special_tokens=True)
             # As servers count: with the token that ends the reply.
             tokens = Tokens(length, min(end + 1, len(new)))
-            replies.append(Reply(text, is_cut=end == self._max_new_tokens, tokens=tokens))
+            lowest = 1.0
+            if is_scored:
+                each = zip(out.logits, new[: end + 1], strict=False)
+                lowest = min(float(logits[row].float().softmax(-1)[token]) for logits, token in each)
+            replies.append((Reply(text, is_cut=end == self._max_new_tokens, tokens=tokens), lowest))
         return replies
 
     def _require_chat_template(self) -> None:
@@ -124,3 +150,10 @@ class LocalLanguage:
             f"the local language model does not know {', '.join(quote(word) for word in words)}{nearest}; "
             "any word is understood with models=sd15 or language=openai"
         )
+
+
+def _unsure(text: str, lowest: float, least: float) -> str:
+    return (
+        f"the language model is not sure: a word of its reply {quote(text)} has the probability {lowest:.2f}, and "
+        f"{least:.2f} is its least"
+    )
