@@ -110,6 +110,7 @@ NOT_EXECUTED = {
     r"scripts\.edit (cat\.png|image=photos/) .*": "needs pictures of one's own",
     r"scripts\.video .*": "needs a clip of one's own; tests/test_scripts_video.py edits one",
     r"scripts\.nerf .*": "minutes, or needs a scene of one's own; tests/test_scripts_nerf.py edits one",
+    r"scripts\.draw benchmarks": "writes the shipped benchmarks again; tests/data/test_benchmarks.py draws them",
     r"scripts\.draw scenes": "writes the shipped benchmark again; tests/data/test_cards.py draws a part of it",
     r"scripts\.draw clips": "writes the shipped benchmark again; tests/data/test_clips.py draws a part of it",
     r"scripts\.run experiment=.*": "minutes to hours; tests/test_scripts.py runs small sweeps",
