@@ -84,7 +84,7 @@ def test_edits_are_kept_apart_and_none_is_made_twice(
     before = {p: p.stat().st_mtime_ns for f in folders for p in f.iterdir()}
     first = capsys.readouterr().out
     # The method is not loaded for what is there.
-    monkeypatch.setattr("scripts.edit._method", None)
+    monkeypatch.setattr("scripts.edit.load_method", None)
     assert edit(monkeypatch, *cases[0], results) == 0
     again = capsys.readouterr().out
     assert again.strip().endswith("(edited before)")

@@ -325,8 +325,10 @@ def test_a_claimed_sample_is_left_to_its_process_or_waited_for(
         assert caplog.text == ""
         waiting = threading.Thread(target=run, args=(plan,))
         waiting.start()
-        time.sleep(1)
-        assert "waiting for another process that edits 2 samples, such as s1" in caplog.text
+        said, until = "waiting for another process that edits 2 samples, such as s1", time.monotonic() + 60
+        while said not in caplog.text and time.monotonic() < until:
+            time.sleep(0.1)
+        assert said in caplog.text
         assert len(method.asked) == 5
     waiting.join(30)
     assert sorted(method.asked) == [f"s{i}" for i in range(7)]
