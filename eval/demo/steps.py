@@ -1,0 +1,94 @@
+"""What each component of a method decided, in the order of the pipeline, as HTML."""
+
+import base64
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from PIL import Image
+
+from eval.display.marks import with_boxes, with_mask
+from eval.display.style import method_title, seconds
+from eval.report.text import visible
+from instructedit.types import Box, Decisions, EditResult, Failure, Stage
+
+_SHOWN_SIDE = 384
+"""Longest side of a step's picture in pixels; thin lines need that many."""
+_ENVIRONMENT = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True, undefined=StrictUndefined,
+    trim_blocks=True, lstrip_blocks=True,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Step:
+    """One component's part of an edit."""
+
+    title: str
+    texts: Mapping[str, str] = field(default_factory=dict)
+    """Texts by name; a text without a name has an empty one."""
+    picture: Image.Image | None = None
+    alternative: str = ""
+    """What a screen reader says of the picture."""
+    seconds: float | None = None
+    has_failed: bool = False
+
+
+def steps(image: Image.Image, outcome: EditResult | Failure) -> list[Step]:
+    """Return the steps that a method took on a picture; components that it lacks have none.
+
+    Args:
+        image: The picture, RGB.
+        outcome: The edit, or the failure that ended it.
+    """
+    decisions = outcome.decisions
+    spent = outcome.seconds if isinstance(outcome, EditResult) else {}
+    found = _language(decisions, spent)
+    if decisions.boxes:
+        texts = {f"{box.phrase}, score {box.score:.2f}": "" for box in decisions.boxes}
+        found.append(Step("Boxes", texts, _boxed(image, decisions.boxes), "Boxes of the detector", spent.get(Stage.BOXES)))
+    if isinstance(outcome, Failure):
+        return [*found, Step("No edit", {f"failed: {outcome.stage}": outcome.message}, has_failed=True)]
+    if outcome.mask is not None:
+        area = {f"{100 * outcome.mask.mean():.1f} % of the image": ""}
+        took = spent.get(Stage.MASKS, spent.get(Stage.MASK))
+        found.append(Step("Mask", area, with_mask(image, outcome.mask), "The mask in red", took))
+    computed, cached = sum(outcome.evaluations.values()), sum(outcome.cached_evaluations.values())
+    cost = {"NFE": f"{computed} computed, {cached} from the cache"}
+    return [*found, Step("Edit", cost, outcome.image, "The edited image", spent.get(Stage.EDITOR))]
+
+
+def render(image: Image.Image, outcomes: Mapping[str, EditResult | Failure]) -> str:
+    """Return the steps of all methods as HTML; all text is escaped, control characters are shown as escapes."""
+    rows = {method_title(name): steps(image, outcome) for name, outcome in outcomes.items()}
+    return visible(_ENVIRONMENT.get_template("steps.html").render(rows=rows, url=_url, seconds=seconds))
+
+
+def _language(decisions: Decisions, spent: Mapping[str, float]) -> list[Step]:
+    captions = decisions.captions
+    texts = {
+        "description": decisions.description,
+        "segmentation prompt": decisions.segmentation_prompt,
+        "input caption": captions and captions.input,
+        "edited caption": captions and captions.edited,
+    }
+    if decisions.segmentation_prompt is None:
+        return []
+    took = [spent[stage] for stage in (Stage.CAPTIONER, Stage.LANGUAGE) if stage in spent]
+    return [Step("Prompts", {k: v for k, v in texts.items() if v is not None}, seconds=sum(took) if took else None)]
+
+
+def _boxed(image: Image.Image, boxes: tuple[Box, ...]) -> Image.Image:
+    scale = max(1.0, _SHOWN_SIDE / max(image.size))
+    large = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.LANCZOS)
+    corners = ([v * scale for v in (box.x1, box.y1, box.x2, box.y2)] for box in boxes)
+    return with_boxes(large, [Box(*four, box.score, box.phrase) for four, box in zip(corners, boxes, strict=True)])
+
+
+def _url(image: Image.Image) -> str:
+    small, data = image.copy(), io.BytesIO()
+    small.thumbnail((2 * _SHOWN_SIDE, 2 * _SHOWN_SIDE))
+    small.save(data, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(data.getvalue()).decode()}"
