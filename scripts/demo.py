@@ -76,7 +76,12 @@ def page(config: DictConfig, configs: Mapping[str, DictConfig]) -> Any:
     defaults = {key: config[key] for key in ("ratio", "theta", "dilate", "seed")}
     about = str(config.about or "The settings list the models.")
     return page_of(
-        lambda name, values: built(name, tuple(values.items())), list(configs), examples, defaults, about, models(configs)
+        lambda name, values: built(name, tuple(values.items())),
+        list(configs),
+        examples,
+        defaults,
+        about,
+        models(configs),
     )
 
 

@@ -93,7 +93,9 @@ def pages(
             return templates.render("study_withdrawn.html", title="You have withdrawn", withdrawn=found)
         if isinstance(found, Done):
             completion = completion_url if found.is_prolific else None
-            return templates.render("study_done.html", title="Thank you", done=found, token=token, completion=completion)
+            return templates.render(
+                "study_done.html", title="Thank you", done=found, token=token, completion=completion
+            )
         link = f"{(public_url or '').rstrip('/')}/p/{token}"
         return templates.render(
             "study_item.html", title=f"Page {found.place} of {found.count}: {TITLE}", question=question, page=found,

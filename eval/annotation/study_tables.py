@@ -60,7 +60,10 @@ def answers(study: UserStudy, allowed_failures: int) -> pd.DataFrame:
 
 
 def participants(study: UserStudy, allowed_failures: int) -> pd.DataFrame:
-    """Return a row for each participant who has not withdrawn: the code in other tables, Prolific's ids, times, and failed checks."""
+    """Return a row for each participant who has not withdrawn.
+
+    It has the code in other tables, Prolific's ids, times, and the number of failed checks.
+    """
     with study.database.read() as db:
         rows = db.execute(
             f"""

@@ -75,7 +75,9 @@ def answers(build: Build, click: Click, shown: Shown | None) -> Iterator[Answer]
         outcomes: dict[str, EditResult | Failure] = {}
         for number, name in enumerate(click.methods, start=1):
             of = f" (method {number} of {len(click.methods)})" if len(click.methods) > 1 else ""
-            yield Answer(Kind.WORKING, f"{method_title(name)} edits the picture{of} ...", *_so_far(wish.image, outcomes))
+            yield Answer(
+                Kind.WORKING, f"{click.instruction}: {method_title(name)} works{of} ...", *_so_far(wish.image, outcomes)
+            )
             # A method that needs captions takes those of the first method with a language processor.
             takes_own = build(name, wish.values).needs_captions is False
             known = prompts or (None if takes_own else first_prompts(list(outcomes.values())))
@@ -95,10 +97,14 @@ def _so_far(image: Image.Image, outcomes: Outcomes) -> tuple[list[tuple[Image.Im
 
 def _last(wish: Wish, outcomes: Outcomes, took: float) -> Answer:
     edits = {name: outcome for name, outcome in outcomes.items() if isinstance(outcome, EditResult)}
-    failed = [f"{method_title(n)} failed: {o.stage}: {o.message}" for n, o in outcomes.items() if isinstance(o, Failure)]
-    line = " ".join([f"{len(edits)} of {len(outcomes)} edits done in {seconds(took)} s.", *failed])
+    failed = [
+        f"{method_title(n)} failed: {o.stage}: {o.message}" for n, o in outcomes.items() if isinstance(o, Failure)
+    ]
+    line = f"{wish.instruction}: {len(edits)} of {len(outcomes)} edits done in {seconds(took)} s."
     used = first_prompts(list(outcomes.values())) or wish.prompts
     texts = ("", "", "") if used is None else (used.segmentation_prompt, used.captions.input, used.captions.edited)
     mask = next((o.mask for o in edits.values() if o.mask is not None), None)
     shown = Shown(secrets.token_hex(8), wish.image, mask)
-    return Answer(Kind.WRONG if failed else Kind.DONE, line, *_so_far(wish.image, outcomes), texts, shown)
+    return Answer(
+        Kind.WRONG if failed else Kind.DONE, " ".join([line, *failed]), *_so_far(wish.image, outcomes), texts, shown
+    )

@@ -84,7 +84,9 @@ def from_editor(value: Any, shown: Shown | None, image: Image.Image) -> Bool[np.
 
 def _drawn(url: Any, size: tuple[int, int]) -> Bool[np.ndarray, "h w"]:
     try:
-        with Image.open(io.BytesIO(base64.b64decode(str(url).removeprefix(_PNG), validate=True)), "r", ("PNG",)) as file:
+        with Image.open(
+            io.BytesIO(base64.b64decode(str(url).removeprefix(_PNG), validate=True)), "r", ("PNG",)
+        ) as file:
             if file.size != _fitted(size):
                 raise ConfigError(f"the mask has {file.width}x{file.height} pixels, not those of the picture shown")
             alpha = file.convert("RGBA").getchannel("A")

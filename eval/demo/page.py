@@ -45,22 +45,28 @@ def page(
     picture, text = examples[0] if examples else (None, "")
     with gr.Blocks(title=TITLE, analytics_enabled=False) as blocks:
         gr.HTML(f"<h1>{TITLE}</h1><p>{_LEAD}</p><p class='about'>{html.escape(about)}</p>", elem_id="lead")
+        image = gr.Image(
+            picture, type="pil", label="Picture", image_mode="RGB", sources=["upload", "clipboard"], height=320,
+            elem_id="picture", render=False,
+        )  # fmt: skip
+        instruction = gr.Textbox(
+            text, label="Instruction", placeholder="Change the cat to a lion", elem_id="instruction", render=False
+        )
+        if examples:
+            with gr.Column(elem_id="examples"):
+                gr.Examples([list(e) for e in examples], [image, instruction], label="Examples")
         with gr.Row():
             with gr.Column():
-                image = gr.Image(
-                    picture, type="pil", label="Picture", image_mode="RGB", sources=["upload", "clipboard"], height=300
-                )
-                instruction = gr.Textbox(text, label="Instruction", placeholder="Change the cat to a lion")
+                image.render()
+                instruction.render()
                 start = gr.Button("Edit", variant="primary")
+                status = gr.HTML(_line(_FIRST), elem_id="state")
                 settings = _settings(methods, defaults, models)
             with gr.Column():
-                status = gr.HTML(_line(_FIRST), elem_id="state")
                 edits = gr.Gallery(
-                    label="Before and after", columns=2, height=340, object_fit="contain", format="png", preview=False
-                )
-                if examples:
-                    with gr.Column(elem_id="examples"):
-                        gr.Examples([list(e) for e in examples], [image, instruction], label="Examples")
+                    label="Before and after", columns=2, height="auto", object_fit="contain", format="png",
+                    preview=False, elem_id="edits",
+                )  # fmt: skip
         gr.Markdown("## Steps of the pipeline")
         decided = gr.HTML("<p>After an edit, this shows what each component decided, and what it cost.</p>")
         gr.Markdown(

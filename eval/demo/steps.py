@@ -16,6 +16,8 @@ from instructedit.types import Box, Decisions, EditResult, Failure, Stage
 
 _SHOWN_SIDE = 384
 """Longest side of a step's picture in pixels; thin lines need that many."""
+_SHORTEST = 0.01
+"""Seconds below which a step's time is not shown: its result came from the cache."""
 _ENVIRONMENT = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True, undefined=StrictUndefined,
     trim_blocks=True, lstrip_blocks=True,
@@ -48,7 +50,9 @@ def steps(image: Image.Image, outcome: EditResult | Failure) -> list[Step]:
     found = _language(decisions, spent)
     if decisions.boxes:
         texts = {f"{box.phrase}, score {box.score:.2f}": "" for box in decisions.boxes}
-        found.append(Step("Boxes", texts, _boxed(image, decisions.boxes), "Boxes of the detector", spent.get(Stage.BOXES)))
+        found.append(
+            Step("Boxes", texts, _boxed(image, decisions.boxes), "Boxes of the detector", spent.get(Stage.BOXES))
+        )
     if isinstance(outcome, Failure):
         return [*found, Step("No edit", {f"failed: {outcome.stage}": outcome.message}, has_failed=True)]
     if outcome.mask is not None:
@@ -63,7 +67,9 @@ def steps(image: Image.Image, outcome: EditResult | Failure) -> list[Step]:
 def render(image: Image.Image, outcomes: Mapping[str, EditResult | Failure]) -> str:
     """Return the steps of all methods as HTML; all text is escaped, control characters are shown as escapes."""
     rows = {method_title(name): steps(image, outcome) for name, outcome in outcomes.items()}
-    return visible(_ENVIRONMENT.get_template("steps.html").render(rows=rows, url=_url, seconds=seconds))
+    return visible(
+        _ENVIRONMENT.get_template("steps.html").render(rows=rows, url=_url, seconds=seconds, shortest=_SHORTEST)
+    )
 
 
 def _language(decisions: Decisions, spent: Mapping[str, float]) -> list[Step]:

@@ -30,7 +30,7 @@ def with_mask(image: Image.Image, mask: Bool[np.ndarray, "h w"]) -> Image.Image:
 def with_boxes(image: Image.Image, boxes: Iterable[Box]) -> Image.Image:
     """Return a picture with boxes, whose corners are in its pixels."""
     marked = image.copy()
-    draw, width = ImageDraw.Draw(marked), max(1, image.width // 200)
+    draw, width = ImageDraw.Draw(marked), max(1, round(image.width / 128))
     for box in boxes:
         draw.rectangle((box.x1, box.y1, box.x2, box.y2), outline=BOX_COLOUR, width=width)
     return marked
