@@ -3,7 +3,7 @@
 import base64
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -73,24 +73,21 @@ def render(image: Image.Image, outcomes: Mapping[str, EditResult | Failure]) -> 
 
 
 def _language(decisions: Decisions, spent: Mapping[str, float]) -> list[Step]:
-    captions = decisions.captions
-    texts = {
-        "description": decisions.description,
-        "segmentation prompt": decisions.segmentation_prompt,
-        "input caption": captions and captions.input,
-        "edited caption": captions and captions.edited,
-    }
     if decisions.segmentation_prompt is None:
         return []
+    texts = {} if decisions.description is None else {"description": decisions.description}
+    texts["segmentation prompt"] = decisions.segmentation_prompt
+    if decisions.captions is not None:
+        texts |= {"input caption": decisions.captions.input, "edited caption": decisions.captions.edited}
     took = [spent[stage] for stage in (Stage.CAPTIONER, Stage.LANGUAGE) if stage in spent]
-    return [Step("Prompts", {k: v for k, v in texts.items() if v is not None}, seconds=sum(took) if took else None)]
+    return [Step("Prompts", texts, seconds=sum(took) if took else None)]
 
 
 def _boxed(image: Image.Image, boxes: tuple[Box, ...]) -> Image.Image:
     scale = max(1.0, _SHOWN_SIDE / max(image.size))
     large = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.LANCZOS)
-    corners = ([v * scale for v in (box.x1, box.y1, box.x2, box.y2)] for box in boxes)
-    return with_boxes(large, [Box(*four, box.score, box.phrase) for four, box in zip(corners, boxes, strict=True)])
+    scaled = (replace(b, x1=b.x1 * scale, y1=b.y1 * scale, x2=b.x2 * scale, y2=b.y2 * scale) for b in boxes)
+    return with_boxes(large, scaled)
 
 
 def _url(image: Image.Image) -> str:
