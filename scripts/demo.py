@@ -6,6 +6,7 @@ python -m scripts.demo
 import importlib.util
 import os
 import sys
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from instructedit.checkpoints import require_checkpoints
+from instructedit.checkpoints import OPTIONAL, by_key, checkpoints, require_checkpoints
 from instructedit.checks import require, require_whole
 from instructedit.types import ConfigError, Method
 from scripts.app import CONF, OK, launch
@@ -47,7 +48,7 @@ def task(config: DictConfig) -> int:
     return OK
 
 
-def page(config: DictConfig, configs: dict[str, DictConfig]) -> Any:
+def page(config: DictConfig, configs: Mapping[str, DictConfig]) -> Any:
     """Return the page.
 
     Args:
@@ -67,10 +68,27 @@ def page(config: DictConfig, configs: dict[str, DictConfig]) -> Any:
         method: Method = instantiate(own.wrapper, _convert_="all")(context=context)
         return method
 
-    samples = configured(config.benchmark, results, EXAMPLES).samples
-    examples = [(str(sample.image), sample.instruction) for sample in samples]
+    samples = configured(config.benchmark, results).samples
+    # Benchmarks are ordered by category, so the first samples alone would be of one kind.
+    spread = samples[:: max(1, len(samples) // EXAMPLES)][:EXAMPLES]
+    examples = [(str(sample.image), sample.instruction) for sample in spread]
     defaults = {key: config[key] for key in ("ratio", "theta", "dilate", "seed")}
-    return page_of(lambda name, values: built(name, tuple(values.items())), list(configs), examples, defaults)
+    about = str(config.about or "The settings list the models.")
+    return page_of(
+        lambda name, values: built(name, tuple(values.items())),
+        list(configs),
+        examples,
+        defaults,
+        about,
+        models(configs),
+    )
+
+
+def models(configs: Mapping[str, DictConfig]) -> dict[str, str]:
+    """Return the ids of the checkpoints that the methods use, by their keys in the preset."""
+    used = {c for own in configs.values() for c in checkpoints(OmegaConf.to_container(own.wrapper, resolve=True))}
+    preset = OmegaConf.to_container(next(iter(configs.values())).models, resolve=True)
+    return {key: c.id for key, c in by_key(preset) if c in used and not key.startswith(OPTIONAL)}
 
 
 def main() -> int:

@@ -109,6 +109,7 @@ def serve(config: DictConfig) -> int:
     serve_pages(app, str(config.host), config.port, [
         f"{study.count(config.samples)} samples and {config.checks} checks a participant: {public or '{url}'}",
         f"{people} participants so far, {finished} of them finished, {answers} answers, in {path}; Ctrl-C ends",
+        *_withdrawals(study),
     ])  # fmt: skip
     return OK
 
@@ -121,6 +122,8 @@ def export(config: DictConfig) -> int:
     out = Path(str(config.out)) if config.out is not None else path_of(config).with_suffix("")
     for name, rows in export_tables(study, config.allowed_failures, out).items():
         print(f"{out / name}: {rows} rows")
+    for line in _withdrawals(study):
+        print(line)
     return OK
 
 
@@ -147,9 +150,17 @@ def analyse(config: DictConfig) -> int:
     if config.file is not None:
         table = read_results(Path(str(config.file)))
     else:
-        table = answers(_begun(config), config.allowed_failures)
+        study = _begun(config)
+        table = answers(study, config.allowed_failures)
+        for line in _withdrawals(study):
+            print(line)
     render_preferences(Console(), table)
     return OK
+
+
+def _withdrawals(study: "UserStudy") -> list[str]:
+    people, answers = study.withdrawn
+    return [f"{people} participants have withdrawn; their {answers} answers are left out"] if people else []
 
 
 def _begun(config: DictConfig) -> "UserStudy":

@@ -8,6 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from eval.annotation import web
+from eval.annotation.study import UserStudy
 from scripts import demo, label, study
 from tests.commands import RunScript, refusal
 from tests.eval.report.test_report import Fade, make_benchmark, make_run
@@ -97,3 +98,11 @@ def test_a_study_from_runs_to_its_analysis(
     assert "InstructEdit preferred: 5 answers of 1 participants on" in " ".join(capsys.readouterr().out.split())
     assert run_script(study.main, "import", f"file={results / 'studies/study/mturk.csv'}", *words) == 0
     assert "0 answers added; the study had 5 of the others" in capsys.readouterr().out
+    begun = UserStudy(results / "studies/study.sqlite")
+    with begun.database.read() as db:
+        begun.withdraw(db.execute("SELECT token FROM participants").fetchone()[0])
+    for words_of, left in ((["export"], "answers.csv: 0 rows"), (["analyse"], "0 answers of 0 participants")):
+        assert run(study.main, *words_of, *words) == 0
+        out = " ".join(capsys.readouterr().out.split())
+        assert "1 participants have withdrawn; their 5 answers are left out" in out
+        assert left in out

@@ -4,20 +4,18 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from PIL import Image, ImageDraw
-from scipy.ndimage import binary_erosion
+from PIL import Image
 
 from eval.annotation.triplets import source_of
+from eval.display.marks import with_boxes, with_mask
 from eval.report.study import Study
 from eval.runs.records import EditRecord, FailureRecord, SampleRecord
 from eval.runs.run import Run
 from instructedit.files import digest
-from instructedit.images import mask_image, overlay
 from instructedit.types import Decisions, EditResult, Stage
 
 SOURCE, MARKED, EDITED = "source", "marked", "edited"
 PICTURES = (SOURCE, MARKED, EDITED)
-_BOX_COLOUR = "#ffd400"
 
 
 @dataclass(frozen=True)
@@ -91,11 +89,4 @@ def _marked(source: Image.Image, result: EditResult) -> Image.Image | None:
     """Return the input with the mask in red with a white rim, and the boxes; None without a mask of its size."""
     if result.mask is None or result.mask.shape != (source.height, source.width):
         return None
-    marked = overlay(source, result.mask)
-    # An outline, because red on a red thing cannot be seen.
-    rim = result.mask & ~binary_erosion(result.mask, iterations=max(1, source.width // 256), border_value=1)
-    marked.paste("white", mask=mask_image(rim))
-    draw, width = ImageDraw.Draw(marked), max(1, source.width // 200)
-    for box in result.decisions.boxes:
-        draw.rectangle((box.x1, box.y1, box.x2, box.y2), outline=_BOX_COLOUR, width=width)
-    return marked
+    return with_boxes(with_mask(source, result.mask), result.decisions.boxes)

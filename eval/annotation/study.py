@@ -51,6 +51,14 @@ CREATE TABLE answers (
 """
 
 
+# Files of earlier versions lack this table, so it is made whenever a study is opened.
+_WITHDRAWALS = """
+CREATE TABLE IF NOT EXISTS withdrawals (
+  participant INTEGER PRIMARY KEY REFERENCES participants, moment TEXT NOT NULL
+) STRICT
+"""
+
+
 @dataclass(frozen=True)
 class Protocol:
     """What may not change while a study runs."""
@@ -96,6 +104,14 @@ class Done:
     is_prolific: bool
 
 
+@dataclass(frozen=True)
+class Withdrawn:
+    """A participant has withdrawn: the answers stay in the file, and are in no table and no analysis."""
+
+    answers: int
+    is_prolific: bool
+
+
 class UserStudy:
     """A study in one file.
 
@@ -106,6 +122,8 @@ class UserStudy:
 
     def __init__(self, path: Path, random: Random | None = None) -> None:
         self.database = Database(path, KIND, _SCHEMA)
+        with self.database.write() as db:
+            db.execute(_WITHDRAWALS)
         self._random = random or SystemRandom()
 
     @property
@@ -207,21 +225,25 @@ class UserStudy:
         rows = db.execute(
             "SELECT sample, baseline, reference_side, count(*) FROM items JOIN participants p ON p.id = participant"
             " LEFT JOIN answers USING (participant, place)"
-            " WHERE check_side IS NULL AND (choice IS NOT NULL OR p.seen > ?) GROUP BY 1, 2, 3",
+            " WHERE check_side IS NULL AND (choice IS NOT NULL OR p.seen > ?)"
+            " AND p.id NOT IN (SELECT participant FROM withdrawals) GROUP BY 1, 2, 3",
             (since,),
         )
         return {(row[0], row[1], row[2]): row[3] for row in rows}
 
-    def page(self, token: str) -> Page | Done | None:
+    def page(self, token: str) -> Page | Done | Withdrawn | None:
         """Return the first item without an answer; None if the token is unknown."""
         with self.database.read() as db:
             row = db.execute(
-                "SELECT id, code, prolific_pid, (SELECT count(*) FROM items WHERE participant = id) AS count"
-                " FROM participants WHERE token = ?",
+                "SELECT id, code, prolific_pid, (SELECT count(*) FROM items WHERE participant = id) AS count,"
+                " (SELECT count(*) FROM answers WHERE participant = id) AS answers, moment AS withdrawn"
+                " FROM participants LEFT JOIN withdrawals ON participant = id WHERE token = ?",
                 (token,),
             ).fetchone()
             if row is None:
                 return None
+            if row["withdrawn"] is not None:
+                return Withdrawn(row["answers"], row["prolific_pid"] is not None)
             item = db.execute(
                 "SELECT place, check_side, shown, instruction FROM items JOIN samples s ON s.id = sample"
                 " LEFT JOIN answers USING (participant, place) WHERE participant = ? AND choice IS NULL"
@@ -247,15 +269,19 @@ class UserStudy:
         """Store an answer durably, unless the item has one: the first answer counts.
 
         Returns:
-            Whether the stored answer is this one; None if the participant has no such item.
+            Whether the stored answer is this one, which it never is of a participant who has withdrawn; None if the
+            participant has no such item.
         """
         with self.database.write() as db:
             row = db.execute(
-                "SELECT p.id FROM participants p JOIN items ON participant = p.id WHERE token = ? AND place = ?",
+                "SELECT p.id, moment AS withdrawn FROM participants p JOIN items i ON i.participant = p.id"
+                " LEFT JOIN withdrawals w ON w.participant = p.id WHERE token = ? AND place = ?",
                 (token, place),
             ).fetchone()
             if row is None:
                 return None
+            if row["withdrawn"] is not None:
+                return False
             moment, key = now(), (row["id"], place)
             db.execute("INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?)", (*key, choice, moment))
             stored = db.execute("SELECT choice FROM answers WHERE participant = ? AND place = ?", key).fetchone()
@@ -267,6 +293,26 @@ class UserStudy:
                 (moment, row["id"]),
             )
         return bool(stored["choice"] == choice)
+
+    def withdraw(self, token: str) -> bool:
+        """Note durably that a participant has withdrawn, and when for the first time; no answer is deleted.
+
+        Returns:
+            Whether the participant exists.
+        """
+        with self.database.write() as db:
+            row = db.execute("SELECT id FROM participants WHERE token = ?", (token,)).fetchone()
+            if row is not None:
+                db.execute("INSERT OR IGNORE INTO withdrawals VALUES (?, ?)", (row["id"], now()))
+        return row is not None
+
+    def answered(self, token: str) -> int:
+        """Return the number of a participant's answers."""
+        with self.database.read() as db:
+            found: int = db.execute(
+                "SELECT count(*) FROM answers JOIN participants p ON p.id = participant WHERE token = ?", (token,)
+            ).fetchone()[0]
+        return found
 
     def picture(self, token: str, place: int, which: str) -> bytes | None:
         """Return an image of a participant's item as PNG; None if there is no such item.
@@ -295,12 +341,23 @@ class UserStudy:
 
     @property
     def counts(self) -> tuple[int, int, int]:
-        """Numbers of participants, of those who finished, and of answers."""
+        """Numbers of participants, of those who finished, and of answers, without those who have withdrawn."""
         with self.database.read() as db:
             row = db.execute(
-                "SELECT count(*), count(finished), (SELECT count(*) FROM answers) FROM participants"
+                "SELECT count(*), count(finished), coalesce(sum("
+                "(SELECT count(*) FROM answers WHERE participant = id)), 0) FROM participants"
+                " WHERE id NOT IN (SELECT participant FROM withdrawals)"
             ).fetchone()
         return row[0], row[1], row[2]
+
+    @property
+    def withdrawn(self) -> tuple[int, int]:
+        """Numbers of participants who have withdrawn, and of their answers."""
+        with self.database.read() as db:
+            row = db.execute(
+                "SELECT count(*), (SELECT count(*) FROM answers JOIN withdrawals USING (participant)) FROM withdrawals"
+            ).fetchone()
+        return row[0], row[1]
 
 
 def short_hash(*parts: object) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from fastapi import FastAPI, Form, HTTPException, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from eval.annotation.study import Done, UserStudy, Visitor
+from eval.annotation.study import Done, UserStudy, Visitor, Withdrawn
 from eval.annotation.web import Pages, application, png
 
 TITLE = "Compare edits of images"
@@ -88,14 +88,35 @@ def pages(
         found = study.page(token)
         if found is None:
             raise HTTPException(404, _UNKNOWN)
+        if isinstance(found, Withdrawn):
+            return templates.render("study_withdrawn.html", title="You have withdrawn", withdrawn=found)
         if isinstance(found, Done):
             completion = completion_url if found.is_prolific else None
-            return templates.render("study_done.html", title="Thank you", done=found, completion=completion)
+            return templates.render(
+                "study_done.html", title="Thank you", done=found, token=token, completion=completion
+            )
         link = f"{(public_url or '').rstrip('/')}/p/{token}"
         return templates.render(
             "study_item.html", title=f"Page {found.place} of {found.count}: {TITLE}", question=question, page=found,
             token=token, kept=kept, link=link,
         )  # fmt: skip
+
+    @app.get("/p/{token}/withdraw")
+    def confirm(token: str) -> Response:
+        found = study.page(token)
+        if found is None:
+            raise HTTPException(404, _UNKNOWN)
+        if isinstance(found, Withdrawn):
+            return RedirectResponse(f"/p/{token}", 303)
+        return templates.render(
+            "study_confirm.html", title="Withdraw your answers?", token=token, answers=study.answered(token)
+        )
+
+    @app.post("/p/{token}/withdraw")
+    def withdraw(token: str) -> RedirectResponse:
+        if not study.withdraw(token):
+            raise HTTPException(404, _UNKNOWN)
+        return RedirectResponse(f"/p/{token}", 303)
 
     @app.post("/p/{token}/{place}")
     def answer(token: str, place: int, choice: Annotated[Literal["left", "right"], Form()]) -> RedirectResponse:

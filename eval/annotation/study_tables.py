@@ -37,7 +37,7 @@ SELECT p.id, coalesce(p.imported_failures, (
 
 
 def answers(study: UserStudy, allowed_failures: int) -> pd.DataFrame:
-    """Return all answers, see :mod:`eval.analysis.preference`.
+    """Return all answers but those of participants who have withdrawn, see :mod:`eval.analysis.preference`.
 
     Args:
         study: The study.
@@ -51,7 +51,7 @@ def answers(study: UserStudy, allowed_failures: int) -> pd.DataFrame:
             FROM answers JOIN items USING (participant, place) JOIN participants p ON p.id = participant
             JOIN ({_FAILURES}) f ON f.id = p.id JOIN samples s ON s.id = items.sample
             JOIN edits b ON b.id = baseline JOIN edits r ON r.sample = s.id AND r.is_reference
-            WHERE check_side IS NULL ORDER BY p.id, place
+            WHERE check_side IS NULL AND p.id NOT IN (SELECT participant FROM withdrawals) ORDER BY p.id, place
             """,
             (allowed_failures,),
         ).fetchall()
@@ -60,14 +60,18 @@ def answers(study: UserStudy, allowed_failures: int) -> pd.DataFrame:
 
 
 def participants(study: UserStudy, allowed_failures: int) -> pd.DataFrame:
-    """Return a row for each participant: the code in other tables, Prolific's ids, times, and failed checks."""
+    """Return a row for each participant who has not withdrawn.
+
+    It has the code in other tables, Prolific's ids, times, and the number of failed checks.
+    """
     with study.database.read() as db:
         rows = db.execute(
             f"""
             SELECT code AS participant, prolific_pid, study_id, session_id, source, consented, finished, failures,
               failures <= ? AS passed, (SELECT count(*) FROM items WHERE participant = p.id) AS items,
               (SELECT count(*) FROM answers WHERE participant = p.id) AS answers
-            FROM participants p JOIN ({_FAILURES}) f USING (id) ORDER BY p.id
+            FROM participants p JOIN ({_FAILURES}) f USING (id)
+            WHERE id NOT IN (SELECT participant FROM withdrawals) ORDER BY p.id
             """,
             (allowed_failures,),
         ).fetchall()

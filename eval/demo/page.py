@@ -1,97 +1,121 @@
 """The demo's page, made with Gradio."""
 
 import html
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import numpy as np
-from jaxtyping import Bool
-from PIL import Image
 
-from eval.demo.session import Build, Wish, edit, first_prompts, prompts_of, told
+from eval.demo.answers import Answer, Click, Kind, answers
+from eval.demo.mask_editor import mask_editor, to_editor
+from eval.demo.session import Build
 from eval.display.style import method_title
-from instructedit.applications.given import Prompts
-from instructedit.images import mask_image
-from instructedit.types import ConfigError, EditResult, Failure
 
 TITLE = "InstructEdit: edit an image by instruction"
-CANVAS = 512
-"""Side of the square on which a mask is drawn, in pixels. The editor puts layers in the wrong place unless picture and
-canvas have one size."""
-_RED = (226, 32, 24, 150)
+_LEAD = (
+    "Write what is to change in the picture. A language model turns the instruction into prompts, a detector and a "
+    "segmenter find the place, and a diffusion model edits inside that mask. The page shows each step, and you can "
+    "change it by hand."
+)
+_FIRST = Answer(Kind.DONE, "Choose an example or upload a picture, then press Edit.")
+_UNEXPECTED = Answer(Kind.WRONG, "Not edited: an unexpected error, whose traceback is in the terminal.")
 _FONTS = ["system-ui", "sans-serif"]
-_CSS = "footer { display: none !important; } .gradio-container { max-width: 1200px !important; margin: 0 auto; }"
+_CSS = (Path(__file__).parent / "templates" / "page.css").read_text()
 
 
-def page(build: Build, methods: Sequence[str], examples: Sequence[tuple[str, str]], defaults: dict[str, Any]) -> Any:
+def page(
+    build: Build,
+    methods: Sequence[str],
+    examples: Sequence[tuple[str, str]],
+    defaults: Mapping[str, Any],
+    about: str,
+    models: Mapping[str, str],
+) -> Any:
     """Return the page.
 
     Args:
         build: Builds a method.
         methods: Names of the methods, the default first.
-        examples: Paths of pictures and instructions.
+        examples: Paths of pictures and instructions; the page begins with the first.
         defaults: Values of the sliders.
+        about: What the models are, in one or two sentences.
+        models: The id of each model by its key.
     """
+    picture, text = examples[0] if examples else (None, "")
     with gr.Blocks(title=TITLE, analytics_enabled=False) as blocks:
-        gr.Markdown(f"# {TITLE}")
+        gr.HTML(f"<h1>{TITLE}</h1><p>{_LEAD}</p><p class='about'>{html.escape(about)}</p>", elem_id="lead")
+        image = gr.Image(
+            picture, type="pil", label="Picture", image_mode="RGB", sources=["upload", "clipboard"], height=320,
+            elem_id="picture", render=False,
+        )  # fmt: skip
+        instruction = gr.Textbox(
+            text, label="Instruction", placeholder="Change the cat to a lion", elem_id="instruction", render=False
+        )
+        if examples:
+            with gr.Column(elem_id="examples"):
+                gr.Examples([list(e) for e in examples], [image, instruction], label="Examples")
         with gr.Row():
             with gr.Column():
-                image = gr.Image(
-                    type="pil", label="Image", image_mode="RGB", sources=["upload", "clipboard"], height=320
-                )
-                instruction = gr.Textbox(label="Instruction", placeholder="Change the cat to a lion")
-                names = [(method_title(name), name) for name in methods]
-                chosen = gr.CheckboxGroup(names, value=[methods[0]], label="Methods, side by side")
-                with gr.Accordion("Hyperparameters", open=False):
-                    ratio = gr.Slider(0.05, 1, defaults["ratio"], step=0.05, label="Encoding ratio")
-                    theta = gr.Slider(
-                        0.05, 0.95, defaults["theta"], step=0.05, label="Theta, threshold of DiffEdit's mask"
-                    )
-                    dilate = gr.Slider(-16, 32, defaults["dilate"], step=1, label="Dilate the mask, pixels")
-                    seed = gr.Slider(0, 1000, defaults["seed"], step=1, label="Seed")
+                image.render()
+                instruction.render()
                 start = gr.Button("Edit", variant="primary")
-                gr.Examples([list(example) for example in examples], [image, instruction], label="Examples")
+                status = gr.HTML(_line(_FIRST), elem_id="state")
+                settings = _settings(methods, defaults, models)
             with gr.Column():
-                results = gr.Gallery(label="Edits", columns=2, height=360, object_fit="contain", format="png")
-                state = gr.Markdown("", elem_id="state")
-                decided = gr.HTML(label="What each component decided")
+                edits = gr.Gallery(
+                    label="Before and after", columns=2, height="auto", object_fit="contain", format="png",
+                    preview=False, elem_id="edits",
+                )  # fmt: skip
+        gr.Markdown("## Steps of the pipeline")
+        decided = gr.HTML("<p>After an edit, this shows what each component decided, and what it cost.</p>")
         gr.Markdown(
-            "## Change a decision by hand\nOnly what follows it runs again. Methods without that component ignore it."
+            "## Change a step by hand\nOnly what follows it runs again. Methods without that component ignore it."
         )
         with gr.Row():
             with gr.Column():
-                prompt = gr.Textbox(label="Segmentation prompt")
-                before = gr.Textbox(label="Input caption")
-                after = gr.Textbox(label="Edited caption")
+                prompts = [gr.Textbox(label=n) for n in ("Segmentation prompt", "Input caption", "Edited caption")]
                 from_prompts = gr.Button("Edit with these prompts")
             with gr.Column():
-                drawn = gr.ImageEditor(
-                    label="Mask: draw or erase the red", type="pil", image_mode="RGBA", sources=(), transforms=(),
-                    brush=gr.Brush(default_size=24, colors=[_hex(_RED)], color_mode="fixed"), layers=False,
-                    format="png", canvas_size=(CANVAS, CANVAS), height=640,
-                )  # fmt: skip
-                from_mask = gr.Button("Edit with this mask and these prompts")
-        wish = [image, instruction, chosen, ratio, theta, dilate, seed]
-        canvas = gr.State()
-        shown = [results, state, decided, prompt, before, after, canvas]
+                mask = mask_editor()
+                from_mask = gr.Button("Edit with this mask and these prompts", interactive=False)
+        shown = gr.State()
 
-        def run(*values: Any) -> tuple[Any, ...]:
-            return _answer(build, values[:7], *values[7:])
+        def show(answer: Answer, has_mask: bool) -> list[Any]:
+            is_idle = answer.kind is not Kind.WORKING
+            parts: list[Any] = [answer.edits, answer.steps, *(answer.prompts or [None] * len(prompts))]
+            if answer.shown is None:
+                parts += [None, None]
+            else:
+                parts += [answer.shown, to_editor(answer.shown)]
+            usable = [is_idle, is_idle, is_idle and has_mask]
+            return [
+                _line(answer),
+                *(gr.skip() if part is None else part for part in parts),
+                *(gr.update(interactive=is_usable) for is_usable in usable),
+            ]
 
-        for event, more in (
+        outputs = [status, edits, decided, *prompts, shown, mask, start, from_prompts, from_mask]
+
+        def run(last: Any, *values: Any) -> Iterator[list[Any]]:
+            for answer in answers(build, _click(*values), last):
+                yield show(answer, has_mask=last is not None or answer.shown is not None)
+
+        def recover(last: Any) -> list[Any]:
+            return show(_UNEXPECTED, has_mask=last is not None)
+
+        wish = [shown, image, instruction, *settings]
+        for event, by_hand in (
             (start.click, []),
             (instruction.submit, []),
-            (from_prompts.click, [prompt, before, after]),
-            (from_mask.click, [prompt, before, after, drawn]),
+            (from_prompts.click, prompts),
+            (from_mask.click, [*prompts, mask]),
         ):
             done = event(
-                run, [*wish, *more], shown, concurrency_limit=1, concurrency_id="edit", api_visibility="private"
-            )
-            # The editor is emptied first: it keeps the layers of its last picture.
-            emptied = done.success(lambda: None, None, drawn, api_visibility="private")
-            emptied.success(lambda value: value, canvas, drawn, api_visibility="private")
+                run, [*wish, *by_hand], outputs, concurrency_limit=1, concurrency_id="edit", show_progress="hidden",
+                api_visibility="private",
+            )  # fmt: skip
+            done.failure(recover, shown, outputs, api_visibility="private")
     return blocks
 
 
@@ -105,76 +129,30 @@ def launch(blocks: Any, host: str, port: int, prevent_thread_lock: bool = False)
     return str(url)
 
 
-def _answer(
-    build: Build, wish: Sequence[Any], prompt: str = "", before: str = "", after: str = "", drawn: Any = None
-) -> tuple[Any, ...]:
-    image, instruction, chosen, ratio, theta, dilate, seed = wish
-    if image is None or not str(instruction or "").strip() or not chosen:
-        raise gr.Error("An image, an instruction and at least one method are needed.")
+def _settings(methods: Sequence[str], defaults: Mapping[str, Any], models: Mapping[str, str]) -> list[Any]:
+    """Add the settings, closed, and return their components."""
+    with gr.Accordion("Settings: methods, hyperparameters, models", open=False):
+        names = [(method_title(name), name) for name in methods]
+        chosen = gr.CheckboxGroup(names, value=[methods[0]], label="Methods, side by side")
+        sliders = [
+            gr.Slider(0.05, 1, defaults["ratio"], step=0.05, label="Encoding ratio"),
+            gr.Slider(0.05, 0.95, defaults["theta"], step=0.05, label="Theta, threshold of DiffEdit's mask"),
+            gr.Slider(-16, 32, defaults["dilate"], step=1, label="Dilate the mask, pixels"),
+            gr.Slider(0, 1000, defaults["seed"], step=1, label="Seed"),
+        ]
+        rows = "".join(f"<dt>{html.escape(k)}</dt><dd>{html.escape(name)}</dd>" for k, name in models.items())
+        gr.HTML(f"<h4>Models</h4><dl>{rows}</dl>", elem_id="models")
+    return [chosen, *sliders]
+
+
+def _click(
+    image: Any, instruction: Any, chosen: Any, ratio: float, theta: float, dilate: float, seed: float, *by_hand: Any
+) -> Click:
     values = {"ratio": float(ratio), "theta": float(theta), "dilate": int(dilate)}
-    try:
-        prompts = prompts_of(prompt, before, after)
-        mask = None if drawn is None else _mask(drawn, image.size)
-        outcomes = _outcomes(build, chosen, Wish(image, str(instruction).strip(), int(seed), values, prompts, mask))
-    except ConfigError as error:
-        raise gr.Error(str(error)) from None
-    edits = {name: outcome for name, outcome in outcomes.items() if isinstance(outcome, EditResult)}
-    gallery = [(outcome.image, method_title(name)) for name, outcome in edits.items()]
-    failed = [f"{method_title(n)}: {o.stage}: {o.message}" for n, o in outcomes.items() if isinstance(o, Failure)]
-    text = f"{len(edits)} of {len(outcomes)} edits done. " + html.escape(" ".join(failed))
-    used = first_prompts(list(outcomes.values())) or prompts
-    texts = ("", "", "") if used is None else (used.segmentation_prompt, used.captions.input, used.captions.edited)
-    found = next((o.mask for o in edits.values() if o.mask is not None), None)
-    return gallery, text, _table(outcomes), *texts, _canvas(image, found)
+    prompts, drawn = [str(text or "") for text in by_hand[:3]] or ["", "", ""], by_hand[3:]
+    text = str(instruction or "").strip()
+    return Click(image, text, chosen or [], values, int(seed), prompts, bool(drawn), drawn[0] if drawn else None)
 
 
-def _outcomes(build: Build, chosen: Sequence[str], wish: Wish) -> dict[str, EditResult | Failure]:
-    """Return the edits by method; a method that needs captions takes those of the language processor."""
-    outcomes: dict[str, EditResult | Failure] = {}
-    prompts: Prompts | None = wish.prompts
-    for name in chosen:
-        own = replace(wish, prompts=prompts) if build(name, wish.values).needs_captions else wish
-        outcomes[name] = edit(build, name, own)
-        prompts = prompts or first_prompts(list(outcomes.values()))
-    return outcomes
-
-
-def _table(outcomes: dict[str, EditResult | Failure]) -> str:
-    rows = [row for name, outcome in outcomes.items() for row in told(method_title(name), outcome)]
-    cells = (f"<tr><th scope='row'>{html.escape(k)}</th><td>{html.escape(v)}</td></tr>" for k, v in rows)
-    return f"<table>{''.join(cells)}</table>"
-
-
-def _fitted(size: tuple[int, int]) -> tuple[int, int]:
-    """Return the size of a picture on the canvas, whose upper left corner is the picture's."""
-    scale = CANVAS / max(size)
-    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
-
-
-def _canvas(image: Image.Image, mask: Bool[np.ndarray, "h w"] | None) -> dict[str, Any]:
-    """Return the picture with the mask as a layer to draw on."""
-    size = _fitted(image.size)
-    background, layer = (Image.new("RGBA", (CANVAS, CANVAS)) for _ in range(2))
-    background.paste(image.convert("RGBA").resize(size, Image.Resampling.LANCZOS))
-    if mask is not None:
-        layer.paste(_RED, (0, 0), mask_image(mask).resize(size, Image.Resampling.NEAREST))
-    return {"background": background, "layers": [layer], "composite": None}
-
-
-def _mask(drawn: dict[str, Any], size: tuple[int, int]) -> Bool[np.ndarray, "h w"]:
-    """Return the mask that was drawn, at the picture's size.
-
-    Raises:
-        ConfigError: Nothing is drawn.
-    """
-    mask = np.zeros((size[1], size[0]), dtype=bool)
-    for layer in drawn["layers"]:
-        alpha = layer.convert("RGBA").getchannel("A").crop((0, 0, *_fitted(size)))
-        mask |= np.asarray(alpha.resize(size, Image.Resampling.BOX)) >= _RED[3] / 2
-    if not mask.any():
-        raise ConfigError("the mask is empty; draw where the image is to change")
-    return mask
-
-
-def _hex(colour: Sequence[int]) -> str:
-    return "#" + "".join(f"{v:02x}" for v in colour)
+def _line(answer: Answer) -> str:
+    return f"<p class='{answer.kind}' role='status'>{html.escape(answer.line)}</p>"

@@ -69,26 +69,3 @@ def first_prompts(outcomes: Sequence[EditResult | Failure]) -> Prompts | None:
         if prompt is not None and captions is not None:
             return Prompts(prompt, captions)
     return None
-
-
-def told(method: str, outcome: EditResult | Failure) -> list[tuple[str, str]]:
-    """Return what each component decided and cost, as names and texts."""
-    decisions = outcome.decisions
-    rows = [("method", method)]
-    if decisions.description is not None:
-        rows.append(("description", decisions.description))
-    if decisions.segmentation_prompt is not None:
-        rows.append(("segmentation prompt", decisions.segmentation_prompt))
-    if decisions.captions is not None:
-        rows += [("input caption", decisions.captions.input), ("edited caption", decisions.captions.edited)]
-    for box in decisions.boxes:
-        corners = ", ".join(f"{v:.0f}" for v in (box.x1, box.y1, box.x2, box.y2))
-        rows.append(("box", f"{box.phrase} {box.score:.2f} at {corners}"))
-    if isinstance(outcome, Failure):
-        return [*rows, ("failed", f"{outcome.stage}: {outcome.message}")]
-    if outcome.mask is not None:
-        rows.append(("mask", f"{100 * outcome.mask.mean():.1f} % of the image"))
-    for stage, seconds in outcome.seconds.items():
-        rows.append((f"{stage}, seconds", f"{seconds:.2f}"))
-    computed, cached = sum(outcome.evaluations.values()), sum(outcome.cached_evaluations.values())
-    return [*rows, ("NFE", f"{computed} computed, {cached} from the cache")]

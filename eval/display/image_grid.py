@@ -78,13 +78,13 @@ def sheet(benchmark: Benchmark, runs: Sequence[Run], blocks: int = 2) -> Image.I
     width = len(heads) * (CELL + GAP) + 3 * GAP
     row = CELL + LINE + 2 * GAP
     rows = -(-len(benchmark.samples) // blocks)
-    head = 2 * LINE + GAP
+    head = 2 * LINE + 2 * GAP
     page = Image.new("RGB", (blocks * width, head + GAP + rows * row), "white")
     draw, font = ImageDraw.Draw(page), ImageFont.load_default(12)
     for block in range(blocks):
         for column, words in enumerate(heads):
             x = block * width + 2 * GAP + column * (CELL + GAP)
-            draw.multiline_text((x, head), _fit(words, font), "black", font, anchor="ld", spacing=2)
+            draw.multiline_text((x, head - GAP), _fit(words, font), "black", font, anchor="ld", spacing=2)
     for index, sample in enumerate(benchmark.samples):
         block, place = divmod(index, rows)
         x, y = block * width + 2 * GAP, head + place * row

@@ -220,3 +220,70 @@ def test_without_scripts(new_page: Open, serve: Serve, tmp_path: Path) -> None:
             page.go_back()
     page.get_by_role("heading", name="Thank you").wait_for()
     assert len(stored(made.database.path)) == 3
+
+
+def tab_to(page: Any, name: str) -> None:
+    """Press Tab until the element with this name has the focus."""
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        if name in page.evaluate("document.activeElement.innerText || ''"):
+            return
+    raise AssertionError(f"no key reaches {name!r}")
+
+
+def test_somebody_withdraws_with_the_keyboard(new_page: Open, serve: Serve, tmp_path: Path) -> None:
+    made = study(tmp_path / "study.sqlite", count=4, checks=0)
+    url, page = serve(study_app(made.database.path, checks=0)), new_page()
+    page.goto(url)
+    page.get_by_text("Each page has a button to stop and withdraw your answers").wait_for()
+    begin(page, url)
+    choose(page, "left")
+    at(page, 2)
+    other = page.context.new_page()
+    other.goto(page.url)
+    at(other, 2)
+    # Who changes their mind goes on where they were.
+    tab_to(page, "Stop and withdraw my answers")
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="Withdraw your answers?").wait_for()
+    page.get_by_text("You have given 1 answer so far").wait_for()
+    assert page.evaluate(CONTRAST) == []
+    tab_to(page, "Keep my answers and go back")
+    page.keyboard.press("Enter")
+    at(page, 2)
+    assert made.withdrawn == (0, 0)
+    tab_to(page, "Stop and withdraw my answers")
+    page.keyboard.press("Space")
+    page.get_by_role("heading", name="Withdraw your answers?").wait_for()
+    page.wait_for_load_state("load")
+    tab_to(page, "Withdraw my answers")
+    page.keyboard.press("Space")
+    page.get_by_role("heading", name="You have withdrawn").wait_for()
+    page.get_by_text("Your 1 answer is marked as withdrawn and left out of every table and every analysis").wait_for()
+    assert page.evaluate(CONTRAST) == []
+    assert (made.counts, made.withdrawn) == ((0, 0, 0), (1, 1))
+    # Another tab, the back button and the study's address lead to the same page, and no answer is added.
+    choose(other, "right")
+    other.get_by_role("heading", name="You have withdrawn").wait_for()
+    page.go_back()
+    page.get_by_role("heading", name="You have withdrawn").wait_for()
+    page.goto(url)
+    page.get_by_role("heading", name="You have withdrawn").wait_for()
+    assert stored(made.database.path) == [(1, 1, "left")]
+    page.get_by_role("link", name="begin anew").click()
+    page.get_by_role("heading", name="Compare edits of images").wait_for()
+
+
+def test_somebody_withdraws_on_a_phone_after_the_last_page(new_page: Open, serve: Serve, tmp_path: Path) -> None:
+    made = study(tmp_path / "study.sqlite", count=2, checks=0)
+    page = new_page(java_script_enabled=False, **PHONE)
+    begin(page, serve(study_app(made.database.path, checks=0)))
+    for place in (1, 2):
+        at(page, place)
+        choose(page, "left")
+    page.get_by_role("heading", name="Thank you").wait_for()
+    page.get_by_role("button", name="Withdraw my answers").tap()
+    page.get_by_text("You have given 2 answers so far").wait_for()
+    page.get_by_role("button", name="Withdraw my answers").tap()
+    page.get_by_role("heading", name="You have withdrawn").wait_for()
+    assert (made.counts, made.withdrawn) == ((0, 0, 0), (1, 2))

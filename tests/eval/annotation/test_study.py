@@ -13,7 +13,7 @@ from PIL import Image
 
 from eval.analysis.preference import preferences, read_answers
 from eval.annotation import study as module
-from eval.annotation.study import Done, Page, Protocol, UserStudy, Visitor
+from eval.annotation.study import Done, Page, Protocol, UserStudy, Visitor, Withdrawn
 from eval.annotation.study_tables import (
     MTURK,
     answers,
@@ -220,3 +220,54 @@ def test_radio_buttons_of_crowd_html_are_read() -> None:
         from_mturk(batch.drop(columns=["Answer.choice.left", "Answer.choice.right"]), "batch.csv")
     with pytest.raises(ConfigError, match=r"row 3: Input\.reference is accepted in one"):
         from_mturk(batch.assign(**{"Input.left": ["instructedit", "x"], "Input.right": ["mdp", "y"]}), "batch.csv")
+
+
+def test_who_withdraws_is_in_no_table_and_no_analysis(made: UserStudy, tmp_path: Path) -> None:
+    for visit in ("stays", "leaves"):
+        answer_all(made, join(made, visit), obey)
+    early = join(made, "early")
+    made.answer(early, 1, "left")
+    leaver = join(made, "leaves")
+    assert made.withdraw(leaver) is True
+    assert made.withdraw(early) is True
+    with made.database.read() as db:
+        moment = db.execute("SELECT moment FROM withdrawals ORDER BY participant").fetchone()[0]
+    assert made.withdraw(leaver) is True
+    assert made.withdraw("nobody") is False
+    # Nothing is deleted or changed: the first withdrawal counts, and the answers are still in the file.
+    with made.database.read() as db:
+        assert db.execute("SELECT moment FROM withdrawals ORDER BY participant").fetchone()[0] == moment
+        assert db.execute("SELECT count(*) FROM answers").fetchone()[0] == 17
+    assert made.page(leaver) == Withdrawn(8, False)
+    assert made.page(early) == Withdrawn(1, False)
+    assert made.answer(early, 2, "left") is False
+    assert (made.counts, made.withdrawn) == ((1, 1, 8), (2, 9))
+    assert join(made, "leaves") == leaver
+    assert export(made, 0, tmp_path) == {"answers.csv": 6, "mturk.csv": 6, "participants.csv": 1}
+    assert sum(p.n for p in preferences(answers(made, 0))[:-1]) == 6
+    with made.database.read() as db:
+        assert sum(made._shown(db).values()) == 6  # who comes next gets what they had
+        codes = [row[0] for row in db.execute("SELECT code FROM participants WHERE token != ?", (early,))]
+    stays, leaves = codes
+    texts = "".join(path.read_text() for path in tmp_path.glob("*.csv"))
+    assert stays in texts
+    assert leaves not in texts
+
+
+def test_answers_of_a_table_do_not_undo_a_withdrawal(made: UserStudy, tmp_path: Path) -> None:
+    token = join(made, "a")
+    answer_all(made, token, obey)
+    export(made, 0, tmp_path)
+    made.withdraw(token)
+    done = import_results(made, read_results(tmp_path / "answers.csv"), 0, "answers.csv")
+    assert (done.added, done.known) == (0, 6)
+    assert len(answers(made, 0)) == 0
+
+
+def test_a_file_of_an_earlier_version_knows_withdrawals_when_it_is_opened(made: UserStudy) -> None:
+    token = join(made, "a")
+    with made.database.write() as db:
+        db.execute("DROP TABLE withdrawals")
+    again = UserStudy(made.database.path)
+    assert again.withdraw(token) is True
+    assert again.withdrawn == (1, 0)

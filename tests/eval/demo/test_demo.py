@@ -1,5 +1,6 @@
 """The demo without its page: results given by hand, on the shipped models with few steps."""
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from PIL import Image
 from scipy.ndimage import binary_dilation
 
 from eval.benchmarks.base import load_benchmark
-from eval.demo.session import Values, Wish, edit, first_prompts, prompts_of, told
+from eval.demo.session import Values, Wish, edit, first_prompts, prompts_of
+from eval.demo.steps import render, steps
 from instructedit.applications.given import Prompts, with_given
 from instructedit.images import load_image
 from instructedit.models import Context
@@ -59,9 +61,10 @@ def test_only_what_follows_a_given_result_runs_again(build: Any, wish: Wish) -> 
     assert first.mask is not None
     prompts = first_prompts([first])
     assert prompts is not None
-    named = dict(told("InstructEdit", first))
-    assert named["segmentation prompt"] == prompts.segmentation_prompt
-    assert "box" in named
+    told = steps(wish.image, first)
+    assert [step.title for step in told] == ["Prompts", "Boxes", "Mask", "Edit"]
+    assert told[0].texts["segmentation prompt"] == prompts.segmentation_prompt
+    assert told[-1].texts["NFE"].endswith("from the cache")
     # The same mask by hand: the same edit, from the cache, without a box.
     again = edit(build, "instructedit", Wish(wish.image, wish.instruction, 0, VALUES, prompts, first.mask))
     assert isinstance(again, EditResult)
@@ -113,20 +116,80 @@ def test_prompts_are_all_given_or_none() -> None:
         prompts_of("cat", "a cat", "")
 
 
-def test_a_failure_says_where() -> None:
-    rows = told("InstructEdit", Failure("demo", "segmenter", "StageError", "no box for <b>x</b>"))
-    assert rows == [("method", "InstructEdit"), ("failed", "segmenter: no box for <b>x</b>")]
+def test_a_failure_says_where_and_all_text_is_escaped() -> None:
+    picture = Image.new("RGB", (32, 32))
+    failure = Failure("demo", "segmenter", "StageError", "no box for <b>x</b>\x07")
+    (step,) = steps(picture, failure)
+    assert (step.title, step.texts, step.has_failed) == ("No edit", {"failed: segmenter": failure.message}, True)
+    page = render(picture, {"instructedit": failure})
+    assert "InstructEdit" in page
+    assert "no box for &lt;b&gt;x&lt;/b&gt;\\x07" in page
 
 
-@pytest.mark.parametrize("size", [(128, 128), (96, 128), (1200, 700)])
-def test_a_mask_on_the_canvas_is_read_back(size: tuple[int, int]) -> None:
-    page = pytest.importorskip("eval.demo.page", reason="gradio is not installed: it is in the extras `demo` and `dev`")
+@pytest.fixture
+def editor() -> Any:
+    return pytest.importorskip(
+        "eval.demo.mask_editor", reason="gradio is not installed: it is in the extras `demo` and `dev`"
+    )
+
+
+SIZES = [(128, 128), (96, 128), (1200, 700)]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_mask_that_is_drawn_is_read_back(editor: Any, size: tuple[int, int]) -> None:
     mask = np.zeros((size[1], size[0]), dtype=bool)
     mask[size[1] // 4 : size[1] // 2, size[0] // 3 :] = True
-    drawn = page._canvas(Image.new("RGB", size, "green"), mask)
-    assert {layer.size for layer in (*drawn["layers"], drawn["background"])} == {(512, 512)}
-    found = page._mask(drawn, size)
-    assert found.shape == mask.shape
-    assert (found != mask).mean() < 0.005
-    with pytest.raises(ConfigError, match="the mask is empty"):
-        page._mask(page._canvas(Image.new("RGB", size), None), size)
+    shown = editor.Shown("k", Image.new("RGB", size, "green"), mask)
+    value = editor.to_editor(shown)
+    assert (editor.from_editor(value, shown, shown.image) == mask).all()
+    drawn = editor.from_editor(value | {"is_drawn": True}, shown, shown.image)
+    assert drawn.shape == mask.shape
+    assert (drawn != mask).mean() < 0.005
+
+
+def test_a_mask_of_another_result_or_picture_is_refused(editor: Any) -> None:
+    picture, mask = Image.new("RGB", (64, 48), "green"), np.ones((48, 64), dtype=bool)
+    first, second = (editor.Shown(key, picture, mask) for key in ("first", "second"))
+    stale = editor.to_editor(first) | {"is_drawn": True}
+    assert editor.from_editor(stale, first, picture).all()
+    with pytest.raises(ConfigError, match="belongs to an earlier edit"):
+        editor.from_editor(stale, second, picture)
+    with pytest.raises(ConfigError, match="the picture is another one"):
+        editor.from_editor(stale, first, Image.new("RGB", (64, 48), "red"))
+    for value, shown in ((None, first), (stale, None)):
+        with pytest.raises(ConfigError, match="no mask yet"):
+            editor.from_editor(value, shown, picture)
+
+
+def test_an_empty_or_broken_mask_is_refused(editor: Any) -> None:
+    picture = Image.new("RGB", (64, 48), "green")
+    shown = editor.Shown("k", picture, None)
+    value = editor.to_editor(shown)
+    for is_drawn in (False, True):
+        with pytest.raises(ConfigError, match="the mask is empty"):
+            editor.from_editor(value | {"is_drawn": is_drawn}, shown, picture)
+    other = editor.to_editor(editor.Shown("k", Image.new("RGB", (48, 64)), None))
+    with pytest.raises(ConfigError, match="the mask has 384x512 pixels"):
+        editor.from_editor(other | {"is_drawn": True}, shown, picture)
+    for broken in ("data:image/png;base64,AAAA", "no picture", None, value["mask"][:90]):
+        with pytest.raises(ConfigError, match="cannot be read as a PNG"):
+            editor.from_editor(value | {"is_drawn": True, "mask": broken}, shown, picture)
+
+
+def test_what_is_wrong_with_a_request_is_one_line(editor: Any, build: Any, wish: Wish) -> None:
+    answers = pytest.importorskip("eval.demo.answers")
+
+    def lines(**changes: Any) -> list[str]:
+        click = answers.Click(wish.image, wish.instruction, ["instructedit"], VALUES, 0)
+        found = list(answers.answers(build, replace(click, **changes), None))
+        assert found[-1].kind == "wrong"
+        assert found[-1].shown is None
+        return [answer.line for answer in found]
+
+    assert "are needed" in lines(image=None)[-1]
+    assert "are needed" in lines(methods=[])[-1]
+    assert lines(takes_mask=True)[-1].startswith("Not edited: there is no mask yet")
+    assert lines(prompts=["cat", "a cat", ""])[-1].startswith("Not edited: the segmentation prompt and both captions")
+    assert lines(methods=["diffedit"])[-1].startswith("Not edited: diffedit needs both captions")
+    assert lines(values=VALUES | {"ratio": 0})[-1].startswith("Not edited: ratio=0")
