@@ -102,7 +102,7 @@ def test_a_study_from_runs_to_its_analysis(
     with begun.database.read() as db:
         begun.withdraw(db.execute("SELECT token FROM participants").fetchone()[0])
     for words_of, left in ((["export"], "answers.csv: 0 rows"), (["analyse"], "0 answers of 0 participants")):
-        assert run(study.main, *words_of, *words) == 0
+        assert run_script(study.main, *words_of, *words) == 0
         out = " ".join(capsys.readouterr().out.split())
         assert "1 participants have withdrawn; their 5 answers are left out" in out
         assert left in out
