@@ -83,7 +83,8 @@ def page(
 
         def show(answer: Answer, has_mask: bool) -> list[Any]:
             is_idle = answer.kind is not Kind.WORKING
-            parts: list[Any] = [answer.edits, answer.steps, *(answer.prompts or [None] * len(prompts))]
+            texts: Sequence[Any] = answer.prompts or [None] * len(prompts)
+            parts: list[Any] = [answer.edits, answer.steps, *texts]
             if answer.shown is None:
                 parts += [None, None]
             else:
