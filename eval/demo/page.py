@@ -83,8 +83,8 @@ def page(
 
         def show(answer: Answer, has_mask: bool) -> list[Any]:
             is_idle = answer.kind is not Kind.WORKING
-            given: Sequence[str | None] = answer.prompts or (None,) * len(prompts)
-            parts: list[Any] = [answer.edits, answer.steps, *given]
+            texts: Sequence[Any] = answer.prompts or [None] * len(prompts)
+            parts: list[Any] = [answer.edits, answer.steps, *texts]
             if answer.shown is None:
                 parts += [None, None]
             else:
