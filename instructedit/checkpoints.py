@@ -134,6 +134,10 @@ class Checkpoint:
         files = hub.missing_files(folder, self.files)
         if files and self.is_local and self.variant:
             files = hub.missing_files(folder)  # local copies may hold their weights under plain names
+        if self.base:
+            borrowed, base = {part.name for part in self._borrowed()}, located(self.base)
+            own = [name for name in files if name.partition("/")[0] not in borrowed]
+            files = own + [f"{self.base}/{n}" for n in hub.missing_files(base) if n.partition("/")[0] in borrowed]
         if files:
             return ", ".join(files)
         return f"files that the hub lists are not in {folder}" if is_partial else None

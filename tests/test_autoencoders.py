@@ -196,6 +196,16 @@ def test_a_checkpoint_borrows_the_parts_that_it_lacks(tmp_path: Path, context: C
     assert images[0].tobytes() == images[1].tobytes()
 
 
+def test_what_is_borrowed_is_not_missing(tmp_path: Path) -> None:
+    base = tiny.save_diffusion_dc(tmp_path / "base")
+    tiny.unet(17, out_channels=8).save_pretrained(tmp_path / "own" / "unet")
+    borrowing = Checkpoint(str(tmp_path / "own"), base=str(base))
+    assert borrowing.missing() is None
+    assert "vae/config.json" in (Checkpoint(str(tmp_path / "own")).missing() or "")
+    (base / "vae" / "config.json").unlink()
+    assert borrowing.missing() == f"{base}/vae/config.json"
+
+
 def test_what_is_borrowed_counts_in_the_fingerprint(tmp_path: Path) -> None:
     for name in ("a", "b"):
         tiny.unet(17, out_channels=8).save_pretrained(tmp_path / name / "own" / "unet")
