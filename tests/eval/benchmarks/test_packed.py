@@ -72,6 +72,8 @@ UNPACK = "import sys; from pathlib import Path; from eval.benchmarks.packed impo
 def test_a_clone_of_the_repository_has_the_pictures_after_the_first_use(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    unpack(PICTUREBOOK / name)  # this checkout may be a fresh clone, too
+    capsys.readouterr()
     folder = cloned(PICTUREBOOK / name, tmp_path / name)
     assert pictures(folder) == {}
     named = {"folder": str(folder)} | ({"reader": "eval.benchmarks.scenes.read"} if name == "benchmark_3d" else {})

@@ -164,8 +164,8 @@ def done(
     limit: int | None = None,
     variation: int = 0,
     more: Sequence[Metric] = (),
-    metrics: Sequence[Metric] = (Change(), Darkness(), MaskIoU()),
     captioner: str | None = None,
+    metrics: Sequence[Metric] = (Change(), Darkness(), MaskIoU()),
     **hyperparameters: float | str,
 ) -> Run:
     """Make a run as scripts.run does, with a configuration that describes the method."""
