@@ -10,11 +10,11 @@ import numpy as np
 
 from data.picturebook.descriptions import as_described, meant, sample_exchange, wish_about_a_picture
 from data.picturebook.phrases import describe, unnamed
+from data.picturebook.realisation import dressed, words
 from data.picturebook.referring import introduced, one_of
 from data.picturebook.refusals import refused
 from data.picturebook.requested import Request, extended, sample_request
 from data.picturebook.typing_errors import mistyped
-from data.picturebook.wording import dressed, words
 from data.picturebook.world import sample_scene
 from instructedit.language.parse import REFUSAL
 

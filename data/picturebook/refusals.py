@@ -7,9 +7,9 @@ from data.picturebook.clothes_and_colours import FRAGMENTS, OTHER_COLOURS
 from data.picturebook.grammar import CORES
 from data.picturebook.patterns import expanded
 from data.picturebook.phrases import plural, sample_wish
+from data.picturebook.realisation import DRESSED, dressed, sample_core, words
 from data.picturebook.referring import another_word, introduced, named, one_of
 from data.picturebook.requested import Request, sample_request
-from data.picturebook.wording import DRESSED, dressed, sample_core, words
 from data.picturebook.world import ANIMALS, COLOURABLE, COLOURS, NOUNS, SPRITES, WEARABLES
 
 

@@ -11,13 +11,13 @@ from data.picturebook.grammar import CORES, VARIED, shape
 from data.picturebook.lessons import Lesson, sample_lesson
 from data.picturebook.patterns import expanded
 from data.picturebook.phrases import HELD_OUT_TEMPLATES, Wish, plural
+from data.picturebook.realisation import words
 from data.picturebook.referring import SYNONYMS, named
 from data.picturebook.refusals import are_of_one_thing, refused
 from data.picturebook.requested import Request
 from data.picturebook.training.language_model import CHAT_TEMPLATE
 from data.picturebook.training.tokenizers import language_tokenizer
 from data.picturebook.typing_errors import mistyped
-from data.picturebook.wording import words
 from data.picturebook.world import COLOURS, SPRITES, Part, Scene, Thing
 from instructedit.language.parse import REFUSAL, NoEditError, parse_reply
 

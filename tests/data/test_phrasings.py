@@ -5,7 +5,7 @@ from functools import cache
 
 import pytest
 
-from data.picturebook import clothes_and_colours, grammar, impossible, patterns, sentences, unknown, wording
+from data.picturebook import clothes_and_colours, grammar, impossible, patterns, realisation, sentences, unknown
 from data.picturebook.phrases import HELD_OUT_TEMPLATES, plural
 from data.picturebook.phrasings import PHRASINGS, UNREAD, phrasings
 from data.picturebook.referring import OPINIONS, SYNONYMS
@@ -67,7 +67,7 @@ def pattern(template: str) -> str:
 
 
 _TAIL = re.compile(rf" (?:{_any_of(sentences.TAILS + sentences.INSTEAD)})$")
-_ENDING = re.compile(rf" (?:{'|'.join(map(pattern, (*wording.COLOURED, *wording.DRESSED)))})$")
+_ENDING = re.compile(rf" (?:{'|'.join(map(pattern, (*realisation.COLOURED, *realisation.DRESSED)))})$")
 _OPENING = re.compile(
     rf"(?:{_any_of(sentences.OPENINGS + sentences.PREFIXES)}|{'|'.join(map(pattern, sentences.MENTIONS))}) "
 )
@@ -78,15 +78,15 @@ TEMPLATES = [
     *unknown.ATTRIBUTES,
     *unknown.GLOBAL,
     *(
-        template.replace("{a}", "{s}") if family is clothes_and_colours.TAKINGS else template
-        for family in (
+        template.replace("{a}", "{s}") if group is clothes_and_colours.TAKINGS else template
+        for group in (
             clothes_and_colours.CHANGES_OF_CLOTHES,
             clothes_and_colours.OTHER_COLOURS,
             clothes_and_colours.TAKINGS,
             clothes_and_colours.FRAGMENTS,
             impossible.PATTERNS,
         )
-        for each in family
+        for each in group
         for template in patterns.expanded(each)
     ),
 ]

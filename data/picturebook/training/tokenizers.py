@@ -15,10 +15,10 @@ from data.picturebook import (
     impossible,
     patterns,
     phrases,
+    realisation,
     referring,
     sentences,
     unknown,
-    wording,
 )
 from data.picturebook.world import BACKGROUNDS, COLOURS, NOUNS, SPRITES, STYLES, WEARABLES
 from instructedit.language.parse import REFUSAL
@@ -121,7 +121,7 @@ def lesson_words() -> list[str]:
         *sentences.MENTIONS,
         *referring.FORMS,
         *referring.OPINIONS,
-        *wording.ENDINGS,
+        *realisation.ENDINGS,
         *clothes_and_colours.CHANGES_OF_CLOTHES,
         *clothes_and_colours.OTHER_COLOURS,
         *clothes_and_colours.TAKINGS,
