@@ -22,6 +22,7 @@ import transformers
 from jaxtyping import Bool
 from PIL import Image
 
+from baselines.autoencoders import DeterministicAutoencoder
 from baselines.base import MaskEditor, with_captions
 from baselines.preset import PER_SAMPLE, Preset, filled, placeholders
 from instructedit.cache import StageCache, code_of, hash_image
@@ -275,6 +276,8 @@ def load(preset: Preset) -> Any:
             required = [n for n, p in inspect.signature(kind).parameters.items() if p.default is p.empty]
             names = [n for n in required if n not in preset.components]
             parts = {name: _part(checkpoint.part_folder(name) / name, options) for name in names}
+            if isinstance(vae := parts.get("vae"), DeterministicAutoencoder):
+                vae.describe_as_kl(parts["unet"].config["sample_size"])
             pipeline = kind(**parts, **preset.components)
     except (OSError, ValueError, TypeError) as error:
         line = str(error).splitlines()[0]
@@ -321,7 +324,8 @@ def _part(folder: Path, options: Mapping[str, Any]) -> Any:
     config = json.loads((folder / "config.json").read_text())
     options = {k: v for k, v in options.items() if k != "variant"}
     if "_class_name" in config:
-        kind = getattr(diffusers, config["_class_name"])
+        name = config["_class_name"]
+        kind = DeterministicAutoencoder if name == "AutoencoderDC" else getattr(diffusers, name)
         return kind.from_pretrained(str(folder), local_files_only=True, **options).eval()
     kind = getattr(transformers, config["architectures"][0])
     options["dtype"] = options.pop("torch_dtype")

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from data.picturebook import phrasings
-from data.picturebook.judge import COUNT, MODELS, SCORES, check, update_card
+from data.picturebook.judge import COUNT, MODELS, SCORES, check, shipped, update_card
 from instructedit.language.build import local
 from instructedit.language.parse import Parsed
 from instructedit.models import Checkpoint, Context
@@ -39,7 +39,7 @@ def main() -> int:
         if name == _LANGUAGE:
             _judge_language(context, args.model)
             continue
-        scores = SCORES[name](context, Checkpoint(str(MODELS / name)))
+        scores = SCORES[name](context, shipped(name))
         update_card(MODELS / name / "unet", scores)
         for score, share in scores.items():
             print(f"{name}: {score} {share:.1%} of {COUNT}")

@@ -81,12 +81,6 @@ EXECUTED_SLOWLY = {
     "scripts.run --config-dir my_conf metric=changed": ("results={tmp}", "limit=1"),
     "scripts.run +metrics.changed._target_=my_package.change.ChangedPixels": ("results={tmp}", "limit=1"),
     "scripts.run method=instructedit,pipeline -m": ("results={tmp}", *FEW, "pipeline.arguments.num_inference_steps=4"),
-    "scripts.run method=pipeline pipeline=instruct_pix2pix,ledits_pp -m": (
-        "results={tmp}",
-        *FEW,
-        "pipeline=ledits_pp",
-        "pipeline.first.arguments.num_inversion_steps=4",
-    ),
     "scripts.run --config-dir my_conf method=pipeline pipeline=sdedit pipeline.arguments.strength=0.4,0.6 -m": (
         "results={tmp}",
         *FEW,

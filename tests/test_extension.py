@@ -92,6 +92,7 @@ defaults:
 note: ", guest's models"
 diffusion:
   id: data/picturebook/models/inpainting
+  base: data/picturebook/models/diffusion
 """,
 }
 

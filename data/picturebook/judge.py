@@ -39,6 +39,12 @@ DILATE = int(OmegaConf.load(Path(__file__).parents[2] / "conf" / "config.yaml").
 """Dilation in pixels: the default of the configuration."""
 
 
+def shipped(name: str) -> Checkpoint:
+    """Return a shipped checkpoint of the preset ``picturebook``, with the folder of the parts that it shares."""
+    preset = OmegaConf.load(Path(__file__).parents[2] / "conf" / "models" / "picturebook.yaml")
+    return Checkpoint(OmegaConf.select(preset, f"{name}.id"), base=OmegaConf.select(preset, f"{name}.base"))
+
+
 @dataclass(frozen=True)
 class Trial:
     """An edit of one thing of a held-out scene, and the captions among which the judge chooses."""

@@ -321,7 +321,8 @@ def test_the_shipped_instruct_pix2pix_equals_the_projects_own() -> None:
     context = Context(ModelPool(), StageCache(None), torch.device("cpu"))
     method = instantiate(config.method, _convert_="all")(context=context)
     assert isinstance(method, PipelineMethod)
-    own = InstructPix2Pix(context, Checkpoint("data/picturebook/models/instruct_pix2pix"), 7.5, 1.5, 6)
+    shipped = Checkpoint("data/picturebook/models/instruct_pix2pix", base="data/picturebook/models/diffusion")
+    own = InstructPix2Pix(context, shipped, 7.5, 1.5, 6)
     image = Image.open(ROOT / "data/picturebook/benchmark/images/same_02_oranges_to_apples.png").convert("RGB")
     asked = [EditRequest("a", image, "Replace the oranges with apples", seed=0)]
     (ours,), (theirs,) = method.edit(asked), own.edit(asked)

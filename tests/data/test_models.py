@@ -1,30 +1,31 @@
-"""The shipped models are consistent: all UNets use the same autoencoder and captions, and each model has a card."""
+"""The shipped models are consistent: all UNets predict the autoencoder's latents, and each model has a card."""
 
 import json
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 MODELS = Path(__file__).resolve().parents[2] / "data" / "picturebook" / "models"
-CHANNELS = {"diffusion": 4, "instruct_pix2pix": 8, "inpainting": 9}
+# Input channels in latents: the noisy latents, and those of the input, or of the masked input with its mask.
+CHANNELS = {"diffusion": (1, 0), "instruct_pix2pix": (2, 0), "inpainting": (2, 1)}
 
 
 @pytest.mark.parametrize("name", CHANNELS)
-def test_each_unet_has_the_channels_of_its_method_and_the_same_latents(name: str) -> None:
+def test_each_unet_has_the_channels_of_its_method(name: str) -> None:
+    latents = json.loads((MODELS / "diffusion" / "vae" / "config.json").read_text())["latent_channels"]
     config = json.loads((MODELS / name / "unet" / "config.json").read_text())
-    assert (config["in_channels"], config["out_channels"]) == (CHANNELS[name], 4)
-    # All UNets were trained on the latents of one autoencoder.
-    weights = MODELS / name / "vae" / "diffusion_pytorch_model.safetensors"
-    assert weights.read_bytes() == (MODELS / "diffusion" / "vae" / weights.name).read_bytes()
+    times, mask = CHANNELS[name]
+    assert (config["in_channels"], config["out_channels"]) == (times * latents + mask, latents)
 
 
-def test_inpainting_reads_captions_as_the_text_to_image_model() -> None:
-    parts = [
-        (MODELS / name / "text_encoder" / "model.safetensors").read_bytes() for name in ("diffusion", "inpainting")
-    ]
-    assert parts[0] == parts[1]
-    words = [(MODELS / name / "tokenizer" / "tokenizer.json").read_bytes() for name in ("diffusion", "inpainting")]
-    assert words[0] == words[1]
+def test_the_shared_parts_are_stored_once() -> None:
+    """All UNets use one autoencoder, and inpainting reads captions as the text-to-image model does."""
+    preset = OmegaConf.load(MODELS.parents[2] / "conf" / "models" / "picturebook.yaml")
+    assert preset.instruct_pix2pix.base == preset.inpainting.base == preset.diffusion.id
+    stored = {name: {path.name for path in (MODELS / name).iterdir()} for name in CHANNELS}
+    assert "vae" not in stored["instruct_pix2pix"]
+    assert stored["inpainting"] == {"unet"}
 
 
 def test_the_pack_stays_small_and_every_trained_model_says_what_it_reached() -> None:
@@ -34,8 +35,7 @@ def test_the_pack_stays_small_and_every_trained_model_says_what_it_reached() -> 
     cards = {path.parent for path in MODELS.rglob("card.json")}
     for weights in MODELS.rglob("*.safetensors"):
         folder = weights.parent
-        # Parts of another model have their card in that model's folder.
-        is_copy = folder.parent.name in ("instruct_pix2pix", "inpainting") and folder.name != "unet"
-        assert is_copy or folder.name == "text_encoder" or folder in cards, folder
+        # A text encoder is trained with its UNet and has no card of its own.
+        assert folder.name == "text_encoder" or folder in cards, folder
     for card in cards:
         assert (card / "README.md").is_file()

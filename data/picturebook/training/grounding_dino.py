@@ -1,5 +1,6 @@
 """Picturebook's detector: Grounding DINO, trained to find only the objects that a referring expression names."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -257,6 +258,8 @@ class GroundingDino(Component):
         return panel([p for p, _ in labelled], [t for _, t in labelled], side=160)
 
     def save(self, scores: dict[str, Any]) -> None:
+        if self.config.from_shipped:
+            scores = scores | {"initialised_with": json.loads((SHIPPED / self.name / "card.json").read_text())}
         folder = self.models / "grounding_dino"
         self.model.half().save_pretrained(folder)
         self.model.float()

@@ -34,30 +34,8 @@ CHAT_TEMPLATE = (
 _CHUNKS = 3
 """A batch is computed in so many parts, sorted by length: less padding saves a third of the time."""
 _MAX_NEW_TOKENS = 96
-_CALIBRATED, _BATCH = 2000, 100
-"""Lessons on which the least probability is calibrated, and how many are answered at once."""
-_GIVEN_UP = 0.02
-"""Share of right answers that the least probability turns into refusals."""
-
-
-def least_probability(model: LlamaForCausalLM, tokenizer: Any) -> float:
-    """Return the probability that a reply's least probable token must have, rounded to a hundredth.
-
-    It is the quantile :data:`_GIVEN_UP` of that probability over the right answers to lessons that were in no training,
-    so that this share of right answers becomes refusals. The hand-written sets take no part.
-    """
-    rng = np.random.default_rng(14)
-    lessons = [sample_lesson(rng) for _ in range(_CALIBRATED)]
-    language = LocalLanguage(model, tokenizer, {}, _MAX_NEW_TOKENS)
-    lowest = []
-    for first in range(0, _CALIBRATED, _BATCH):
-        part = lessons[first : first + _BATCH]
-        for lesson, (reply, p) in zip(
-            part, language.scored([messages(x.instruction, x.description) for x in part]), strict=True
-        ):
-            if reply.text == tokenizer.decode(tokenizer(lesson.reply).input_ids).strip():
-                lowest.append(p)
-    return round(float(np.quantile(lowest, _GIVEN_UP)), 2) if lowest else 0.0
+_LEAST_PROBABILITY = 0.5
+"""A reply of which a token is less probable than all others together is refused."""
 
 
 class LanguageModel(Component):
@@ -160,7 +138,7 @@ class LanguageModel(Component):
             pad_token_id=self.tokenizer.pad_token_id,
             max_new_tokens=_MAX_NEW_TOKENS,
         )
-        setattr(self.model.config, LEAST_PROBABILITY, least_probability(self.model, self.tokenizer))
+        setattr(self.model.config, LEAST_PROBABILITY, _LEAST_PROBABILITY)
         self.model.half().save_pretrained(folder)
         self.model.float()
         self.tokenizer.save_pretrained(folder)
