@@ -28,7 +28,7 @@ from data.picturebook.training.loop import Component, TrainConfig
 from data.picturebook.training.naming import NAMES, naming_loss
 from data.picturebook.training.scenes import pictures, scene
 from data.picturebook.training.tokenizers import bert_tokenizer
-from data.picturebook.world import NOUNS, SIZE, Scene, box, mask
+from data.picturebook.world import NOUNS, SIZE, WEARABLES, Scene, box, mask
 from instructedit.images import panel
 
 
@@ -230,18 +230,22 @@ class GroundingDino(Component):
             "referred_object_found": [],
             "parts_found": [],
             "by_size_or_place_found": [],
+            "among_different_things_found": [],
             "score_over_0.3": [],
         }
         for start in range(0, len(questions), 50):
             chunk = questions[start : start + 50]
-            for (_, phrase, boxes), (best, score) in zip(
+            for (index, phrase, boxes), (best, score) in zip(
                 chunk, self._best([c[0] for c in chunk], [c[1] for c in chunk]), strict=True
             ):
                 hit = float(box_iou(best[None], torch.tensor(boxes)).max() >= 0.5)
                 hits["referred_object_found"].append(hit)
                 hits["score_over_0.3"].append(float(score > 0.3))
-                if phrase.split()[-1] in ("hat", "crown", "bow", "glasses", "sunglasses", "scarf"):
+                nouns = [thing.noun for thing in scene("held_out", index).things]
+                if phrase.split()[-1] in WEARABLES:
                     hits["parts_found"].append(hit)
+                elif len(nouns) > 1 and len({*nouns}) == len(nouns):
+                    hits["among_different_things_found"].append(hit)
                 if " the " in phrase or phrase.startswith(("bigger", "smaller")):
                     hits["by_size_or_place_found"].append(hit)
         return {name: float(np.mean(values)) for name, values in hits.items()}
