@@ -73,7 +73,7 @@ EXECUTED = {
 }  # fmt: skip
 """Commands that take seconds, and the overrides that keep them small and out of the checkout."""
 EXECUTED_SLOWLY = {
-    "scripts.edit data/picturebook/benchmark/images/same_02_oranges_to_apples.png 'Replace the oranges with apples'": (
+    "scripts.edit data/picturebook/benchmark/images/single_02_glasses_to_sunglasses.png 'Turn the glasses into sunglasses'": (
         "results={tmp}",
     ),
     "scripts.run method=instructedit ratio=0.5,0.7,0.9 -m": ("results={tmp}", "limit=1"),
