@@ -73,9 +73,8 @@ EXECUTED = {
 }  # fmt: skip
 """Commands that take seconds, and the overrides that keep them small and out of the checkout."""
 EXECUTED_SLOWLY = {
-    "scripts.edit data/picturebook/benchmark/images/single_02_glasses_to_sunglasses.png 'Turn the glasses into sunglasses'": (
-        "results={tmp}",
-    ),
+    "scripts.edit data/picturebook/benchmark/images/single_02_glasses_to_sunglasses.png "
+    "'Turn the glasses into sunglasses'": ("results={tmp}",),
     "scripts.run method=instructedit ratio=0.5,0.7,0.9 -m": ("results={tmp}", "limit=1"),
     "scripts.run --config-dir my_conf method=instructedit,blur -m": ("results={tmp}", *FEW),
     "scripts.run --config-dir my_conf metric=changed": ("results={tmp}", "limit=1"),
