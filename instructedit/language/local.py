@@ -16,7 +16,7 @@ from instructedit.types import ConfigError, Stage, StageError, Tokens
 
 LEAST_PROBABILITY = "least_probability"
 """Key of a checkpoint's ``config.json``: a reply with a less probable token is refused. It belongs to the
-checkpoint, because it is calibrated with it; without it, every reply counts."""
+checkpoint, as its probabilities do; without it, every reply counts."""
 
 
 class LocalLanguage:
@@ -64,7 +64,11 @@ class LocalLanguage:
                 answers[i] = StageError(Stage.LANGUAGE, problem)
             else:
                 chats[i] = messages(instruction, description)
-        answers.update(zip(chats, converse(self.answer, list(chats.values())), strict=True))
+        for i, answer in zip(chats, converse(self.answer, list(chats.values())), strict=True):
+            spelled = [word for word in _words(instructions[i]) if self._is_spelled(word)]
+            if isinstance(answer, StageError) and spelled:
+                answer = StageError(answer.stage, f"{answer}; {self._unknown(spelled)}", answer.tokens)
+            answers[i] = answer
         return [answers[i] for i in range(len(instructions))]
 
     def answer(self, chats: Sequence[Sequence[Message]]) -> list[Reply | StageError]:
@@ -141,8 +145,13 @@ class LocalLanguage:
             return "the instruction is empty"
         if not self._has_unknown(text):
             return None
-        unknown = [word for word in dict.fromkeys(text.split()) if self._has_unknown(word)]
-        words = [word.strip(string.punctuation) or word for word in unknown]
+        return self._unknown([word for word in _words(text) if self._has_unknown(word)])
+
+    def _is_spelled(self, word: str) -> bool:
+        """Whether the tokenizer has the letters of a word only, not the word or parts of it."""
+        return len(word) > 2 and len(self._tokenizer.tokenize(word)) >= len(word)
+
+    def _unknown(self, words: Sequence[str]) -> str:
         known = [word for word in self._tokenizer.get_vocab() if word.isalpha()]
         near = [n for word in words for n in difflib.get_close_matches(word.lower(), known, n=3)]
         nearest = f"; the nearest words it knows: {', '.join(dict.fromkeys(near))}" if near else ""
@@ -150,6 +159,10 @@ class LocalLanguage:
             f"the local language model does not know {', '.join(quote(word) for word in words)}{nearest}; "
             "any word is understood with models=sd15 or language=openai"
         )
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip(string.punctuation) or word for word in dict.fromkeys(text.split())]
 
 
 def _unsure(text: str, lowest: float, least: float) -> str:
