@@ -27,7 +27,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 LINKED, COPIED, WEBP, INLINE = "linked", "copied", "webp", "inline"
 PICTURES = (LINKED, COPIED, WEBP, INLINE)
 """``linked`` links to the original files, ``copied`` and ``webp`` copy them beside the page (WebP has about a tenth of
-the size), and ``inline`` embeds WebP in the page."""
+the size), and ``inline`` embeds WebP in the page, the figures too."""
 WRITTEN = ".files.json"
 """The list of files that a report wrote; the next report removes those that it does not write."""
 
@@ -56,12 +56,17 @@ class Page:
     @property
     def links_pictures(self) -> bool:
         """Whether a picture on the page links to its file."""
-        return self.pictures != INLINE
+        return not self.is_inline
 
     @property
     def is_light(self) -> bool:
         """Whether figures are WebP without a PDF, as the pictures are."""
         return self.pictures in (WEBP, INLINE)
+
+    @property
+    def is_inline(self) -> bool:
+        """Whether pictures and figures are inside the page."""
+        return self.pictures == INLINE
 
     def render(self, template: str, **values: Any) -> Markup:
         """Render a template; all text in ``values`` is shown as by :func:`eval.report.text.shown`, and escaped."""
@@ -79,8 +84,8 @@ class Page:
             return None
         if self.pictures == LINKED:
             return quote(os.path.relpath(path.resolve(), self.out.resolve()))
-        if self.pictures == INLINE:
-            return "data:image/webp;base64," + base64.b64encode(webp(path)).decode()
+        if self.is_inline:
+            return embedded(webp(path))
         # The name is a hash: equal pictures share a file (such as masks at three ratios), and it has no user text.
         suffix = ".webp" if self.pictures == WEBP else _suffix(path)
         name = f"pictures/{hashlib.sha256(path.read_bytes()).hexdigest()[:20]}{suffix}"
@@ -135,6 +140,11 @@ def webp(path: Path | BinaryIO) -> bytes:
     with Image.open(path) as image:
         image.convert("RGB").save(data, "WEBP", quality=85)
     return data.getvalue()
+
+
+def embedded(data: bytes) -> str:
+    """Return a WebP as the URL of a picture inside the page."""
+    return "data:image/webp;base64," + base64.b64encode(data).decode()
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from eval.display import style as words
 from eval.report import figures as pictures
 from eval.report.figures import Row
-from eval.report.page import Page, webp
+from eval.report.page import Page, embedded, webp
 from eval.report.section import Missing, Section
 from eval.report.study import Study
 from eval.runs.run import Run
@@ -21,8 +21,10 @@ class Figure:
     name: str
     title: str
     caption: str
+    source: str
+    """URL of the picture, relative to the page, or of a picture inside it."""
     files: tuple[str, ...]
-    """URLs relative to the page; the page shows the first."""
+    """URLs relative to the page; none for a picture inside it."""
     width: int
     height: int
     runs: tuple[Run, ...]
@@ -108,11 +110,16 @@ def figure(
 ) -> tuple[Figure, dict[str, bytes]]:
     """Return a figure for the template, and its files by path."""
     stem = f"{study.key}/figures/{name}"
-    if page.is_light:
-        files = {f"{stem}.webp": webp(io.BytesIO(drawn.png))}
+    files: dict[str, bytes] = {}
+    if page.is_inline:
+        source = embedded(webp(io.BytesIO(drawn.png)))
+    elif page.is_light:
+        source = f"{stem}.webp"
+        files = {source: webp(io.BytesIO(drawn.png))}
     else:
-        files = {f"{stem}.png": drawn.png, f"{stem}.pdf": drawn.pdf}
-    return Figure(name, title, caption, tuple(files), drawn.width, drawn.height, tuple(runs), folded), files
+        source = f"{stem}.png"
+        files = {source: drawn.png, f"{stem}.pdf": drawn.pdf}
+    return Figure(name, title, caption, source, tuple(files), drawn.width, drawn.height, tuple(runs), folded), files
 
 
 def grid_section(
