@@ -1,11 +1,13 @@
 """The commands: ``python -m scripts.<name>``."""
 
+import _thread
 import os
 import sys
+import threading
 from pathlib import Path
 from types import TracebackType
 
-_unhandled = sys.excepthook
+_unhandled, _unraisable = sys.excepthook, sys.unraisablehook
 
 
 def _hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -14,6 +16,14 @@ def _hook(kind: type[BaseException], error: BaseException, trace: TracebackType 
         print("interrupted before anything began", file=sys.stderr)
     else:
         _unhandled(kind, error, trace)
+
+
+def _unraisable_hook(ignored: "sys.UnraisableHookArgs") -> None:
+    # Python ignores what is raised in a finaliser or a weak reference's callback, where Ctrl-C would be lost.
+    if issubclass(ignored.exc_type, KeyboardInterrupt):
+        threading.Timer(0.05, _thread.interrupt_main).start()
+    else:
+        _unraisable(ignored)
 
 
 def _usable_cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
@@ -26,7 +36,7 @@ def _usable_cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
         return cores
 
 
-sys.excepthook = _hook
+sys.excepthook, sys.unraisablehook = _hook, _unraisable_hook
 # Before torch is loaded. OpenMP's threads spin while they wait for each other: where other processes use the cores too,
 # one edit took a hundred times as long (docs/speed.md).
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -86,6 +86,26 @@ def test_a_run_killed_before_any_change_on_disk_ends_as_an_undisturbed_one(tmp_p
     assert number > 30
 
 
+def test_an_interrupt_in_a_finaliser_is_not_lost() -> None:
+    """Python ignores exceptions there."""
+    code = """
+import signal, time
+import scripts
+class Finalised:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+        time.sleep(0)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+Finalised()
+time.sleep(20)
+print("went on")
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert "went on" not in done.stdout
+    assert "interrupted before anything began" in done.stderr
+    assert done.returncode != 0
+
+
 @pytest.mark.slow
 def test_a_command_interrupted_says_how_to_go_on(tmp_path: Path, tally: Tally) -> None:
     sweep = ("ratio=0.5,0.9", "limit=6", "batch_size=1", "metric=none")
@@ -97,7 +117,7 @@ def test_a_command_interrupted_says_how_to_go_on(tmp_path: Path, tally: Tally) -
     process.send_signal(signal.SIGINT)
     _, said = process.communicate()
     before = lines_of(tmp_path)
-    assert 0 < len(before) < 12
+    assert 0 < len(before) < 12, said
     assert process.returncode == 130
     assert "interrupted; finished samples are kept, and the same command resumes" in said
     assert "Traceback" not in said
