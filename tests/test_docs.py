@@ -110,6 +110,7 @@ NOT_EXECUTED = {
     r"scripts\.run metric=full logger=wandb": "writes a W&B folder; tests/eval/loggers/test_loggers.py does so",
     r"scripts\.report.*": "needs finished runs; tests/eval/report/test_report.py makes the page of small ones",
     r"scripts\.run -m hydra/launcher=slurm .*": "needs Slurm; tests/cluster runs sweeps through one",
+    r"scripts\.bench 'parts=\[race\]' .*": "five minutes; tests/eval/speed compares one edit of the race",
     r"scripts\.tables .*": "needs finished runs; tests/test_scripts.py checks a table of small ones",
     r"scripts\.status": "needs finished runs; tests/test_scripts.py shows small ones",
     r"tests\.cluster\.slurm_node.*": "starts Slurm, which tests/cluster does",
