@@ -55,18 +55,13 @@ class Page:
 
     @property
     def links_pictures(self) -> bool:
-        """Whether a picture on the page links to its file."""
-        return not self.is_inline
+        """Whether pictures and figures are files to which the page links, and not inside the page."""
+        return self.pictures != INLINE
 
     @property
     def is_light(self) -> bool:
         """Whether figures are WebP without a PDF, as the pictures are."""
         return self.pictures in (WEBP, INLINE)
-
-    @property
-    def is_inline(self) -> bool:
-        """Whether pictures and figures are inside the page."""
-        return self.pictures == INLINE
 
     def render(self, template: str, **values: Any) -> Markup:
         """Render a template; all text in ``values`` is shown as by :func:`eval.report.text.shown`, and escaped."""
@@ -84,7 +79,7 @@ class Page:
             return None
         if self.pictures == LINKED:
             return quote(os.path.relpath(path.resolve(), self.out.resolve()))
-        if self.is_inline:
+        if not self.links_pictures:
             return embedded(webp(path))
         # The name is a hash: equal pictures share a file (such as masks at three ratios), and it has no user text.
         suffix = ".webp" if self.pictures == WEBP else _suffix(path)

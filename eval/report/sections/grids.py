@@ -111,7 +111,7 @@ def figure(
     """Return a figure for the template, and its files by path."""
     stem = f"{study.key}/figures/{name}"
     files: dict[str, bytes] = {}
-    if page.is_inline:
+    if not page.links_pictures:
         source = embedded(webp(io.BytesIO(drawn.png)))
     elif page.is_light:
         source = f"{stem}.webp"
